@@ -1,0 +1,25 @@
+# `make demo` and `make test` are all the set-up there is: a bare Python 3.11 or newer with pip. Both are quick the second time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check slow clean
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else 'Sensorium needs Python 3.11 to 3.13; set PYTHON=python3.12, for instance')"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing Sensorium into $(VENV) (once; a few hundred MB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/ready
+	@$(BIN)/python -m sensorium.demo
+
+check: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+test: check
+	$(BIN)/python -m pytest

@@ -1,0 +1,102 @@
+"""Sensorium: agents that first learn to sense and only then to act. The library in five functions; the command line is a thin skin over them.
+
+>>> import sensorium
+>>> agent = sensorium.load("zoo/cart-pole-clone")
+>>> result = sensorium.evaluate("zoo/cart-pole-clone", episodes=100, senses="shuffle")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from sensorium.core.env import World
+    from sensorium.core.policy import Policy
+    from sensorium.core.rollout import Rollout
+    from sensorium.core.stage import Stage
+
+__version__ = "0.1.0"
+__all__ = ["evaluate", "load", "play", "train", "world"]
+
+
+def load(folder: str | Path, device: str = "cpu") -> Policy:
+    """The trained policy of a run folder, a stage folder or a zoo agent.
+
+    Errors: core.errors.Usage where the folder holds none, core.errors.Failure where its files are damaged.
+    """
+    from sensorium import registry
+    from sensorium.core import checkpoint
+
+    registry.fill()
+    return checkpoint.policy(folder, device)
+
+
+def world(name: str, senses: str = "", **fields: Any) -> World:
+    """A world by name ("cart-pole"), its fields as arguments, seen through altered senses (the grammar of `evaluate --senses`)."""
+    from sensorium import registry
+    from sensorium.envs.sensors import Sensed
+
+    kind = registry.world(name)
+    return Sensed(kind(**fields), senses) if senses else kind(**fields)
+
+
+def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: Collection[str] = (), device: str = "cpu") -> Rollout:
+    """Play episodes and return what happened: returns and lengths [episodes], and what `keep` names, time first.
+
+    `keep` may name observations [T, episodes, ...], actions [T, episodes, actions], rewards [T, episodes] and memory.
+    """
+    from sensorium.core.rollout import play as rollout
+    from sensorium.core.seeding import row_seeds
+
+    return rollout(world.open(), policy, row_seeds(seed, episodes, device), keep)
+
+
+def evaluate(
+    folder: str | Path, episodes: int = 100, seed: int = 0, senses: str | None = None, world: str | None = None, device: str = "cpu"
+) -> dict[str, Any]:
+    """Mean, sd, median, IQM, 95 % interval and all returns of a trained agent.
+
+    Without `senses` and `world` the agent meets those that it was trained with; `senses` replaces them ("" for none).
+    """
+    from sensorium import registry
+    from sensorium.core import card, checkpoint
+    from sensorium.core.errors import Usage
+    from sensorium.core.evaluate import evaluate as scores
+    from sensorium.envs.sensors import through
+
+    registry.fill()
+    if episodes < 1:
+        raise Usage(f"--episodes cannot be {episodes}; at least 1")
+    path = checkpoint.agent(folder)
+    stage, facts = checkpoint.stage(path), card.read(path)
+    senses = str(getattr(stage, "senses", "")) if senses is None else senses
+    place = registry.world(world)() if world else stage.world  # type: ignore[attr-defined]
+    seen, policy = through(place, checkpoint.policy(path, device), senses)
+    result = scores(seen.open(), policy, episodes, seed, device)
+    return {"recipe": facts.get("recipe", ""), **result, "seed": seed, "senses": senses, "world": place.spec.name}
+
+
+def train(
+    recipe: str, preset: str = "laptop", out: str | Path | None = None, seed: int = 0, device: str = "cpu", on: str = "here",
+    stages: dict[str, Stage] | None = None, **flags: Any,
+) -> Path:  # fmt: skip
+    """Run every stage of a recipe into a folder, from wherever an earlier call left it; returns the run's folder.
+
+    `flags` are the recipe's own arguments; `stages` replaces the recipe's stages by edited ones.
+    """
+    from sensorium import registry
+    from sensorium.core.run import run
+    from sensorium.es import workers
+
+    registry.fill()
+    folder = Path(out) if out else Path("runs") / recipe
+    named: Iterable[tuple[str, Stage]] = (stages or registry.recipe(recipe).stages(preset, **flags)).items()
+    todo = list(enumerate(named, 1))
+    about = {"recipe": recipe, "preset": preset, "sensorium": __version__}
+    with workers.on(on):
+        for number, (name, stage) in todo:
+            run(stage, folder / f"{number}-{name}", seed, device=device, about=about, last=number == len(todo))
+    return folder

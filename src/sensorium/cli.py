@@ -1,0 +1,296 @@
+"""The command line: one shape for every system, built from the registry. Heavy things are imported by the command that needs them."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sensorium import __version__
+from sensorium.core.errors import Failure, Interrupted, Usage
+
+EPILOG = """\
+examples:
+  sensorium train cart-pole-clone --out runs/mine      train; the same command resumes
+  sensorium evaluate zoo/cart-pole-clone --senses shuffle
+  sensorium report runs/mine                           a page that explains what came out
+  sensorium train cart-pole --help                     every setting of a recipe
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Usage(f"{message} (`{self.prog} --help` shows what is allowed)")
+
+
+def parser() -> Parser:
+    main = Parser(
+        "sensorium",
+        description="Agents that first learn to sense and only then to act.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    main.add_argument("--version", action="version", version=f"sensorium {__version__}")
+    commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, help: str, *, json: bool = False, **more: Any) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help, description=help, allow_abbrev=False, **more)
+        if json:
+            added.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else there")
+        return added
+
+    command("list", "recipes and trained agents", json=True)
+    one = command("plan", "minutes, disk and memory of a recipe on this machine, before anything starts", json=True)
+    one.add_argument("recipe")
+    one.add_argument("--preset", default="laptop", metavar="P", help="tiny, laptop (default) or paper")
+    one = command("train", "run every stage of a recipe; the same command resumes", add_help=False)
+    one.add_argument("recipe", nargs="?")
+    one.add_argument("-h", "--help", action="store_true", help="with a recipe: every setting of its stages")
+    one.add_argument("--preset", default="laptop", metavar="P", help="tiny (seconds), laptop (default) or paper (as published)")
+    one.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/RECIPE)")
+    one.add_argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)")
+    one.add_argument("--seeds", metavar="A..B", help="several runs, in OUT/seed-A to OUT/seed-B")
+    one.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+    one.add_argument("--on", default="here", metavar="PLACE", help="who evaluates: here (default) or processes:N")
+    one = command("evaluate", "scores of a trained agent over many episodes", json=True)
+    one.add_argument("dir", metavar="DIR", help="a run, a stage's folder or a zoo agent")
+    one.add_argument("--episodes", type=int, default=100, metavar="N", help="default: 100")
+    one.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    one.add_argument("--senses", metavar="SPEC", help="treatment of the senses, e.g. shuffle,noise:5 (default: as in training)")
+    one.add_argument("--world", metavar="NAME", help="default: the world that it was trained in")
+    one.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+    one = command("verify", "one published table: the paper beside ours", json=True)
+    one.add_argument("name", metavar="NAME")
+    one.add_argument("--agent", metavar="DIR", help="the agent to judge (default: the zoo's)")
+    one.add_argument("--episodes", type=int, metavar="N", help="default: as many as the paper")
+    one = command("import", "the original authors' published files -> our checkpoint")
+    one.add_argument("kind", metavar="KIND")
+    one.add_argument("files", metavar="FILE", nargs="+")
+    one.add_argument("--out", required=True, metavar="DIR")
+    one = command("report", "write DIR/report.html, one self-contained page")
+    one.add_argument("dir", metavar="DIR")
+    command("doctor", "what works on this machine, and the line that mends what does not", json=True)
+    one = command("bench", "throughput here, beside a baseline measured in the same run", json=True)
+    one.add_argument("name", metavar="NAME", nargs="?", default="", help="only rows that begin with NAME")
+    return main
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    try:
+        options, rest = parser().parse_known_args(arguments)
+        if rest and options.command != "train":
+            raise Usage(f"unknown argument {rest[0]} (`sensorium {options.command} --help` shows what is allowed)")
+        COMMANDS[options.command](options, rest)
+        return 0
+    except Usage as error:
+        return say(error, 2)
+    except Failure as error:
+        return say(error, 1)
+    except Interrupted as error:
+        return say(error, 130)
+    except KeyboardInterrupt:
+        return say("interrupted; whatever was saved is intact", 130)
+    except BrokenPipeError:  # the reader of our output has left
+        sys.stderr.close()
+        return 0
+
+
+def say(message: object, code: int) -> int:
+    print(f"sensorium: {message}", file=sys.stderr)
+    return code
+
+
+def emit(value: Any) -> None:
+    """One JSON document on stdout."""
+    print(json.dumps(value))
+
+
+def prepare() -> None:
+    """Before anything heavy: keep the allocator's pages."""
+    from sensorium.core.machine import keep_pages
+
+    keep_pages()
+
+
+def list_(options: argparse.Namespace, _: list[str]) -> None:
+    from sensorium import registry
+    from sensorium.core import card, checkpoint
+
+    registry.fill()
+    recipes, agents = [], []
+    for name in registry.table("RECIPES"):
+        recipe = registry.recipe(name)
+        presets = {preset: list(recipe.stages(preset)) for preset in ("tiny", "laptop", "paper")}
+        recipes.append({
+            "name": name, "system": registry.system_of(name), "stages": presets["laptop"], "arguments": recipe.arguments, "preset": "laptop",
+            "presets": list(presets), "expected": recipe.expected, "hours": {p: round(m / 60, 3) for p, m in recipe.minutes.items()}, "extras": list(recipe.extras),
+        })  # fmt: skip
+    for folder in registry.zoo():
+        facts = card.read(checkpoint.agent(folder))
+        agents.append(
+            {
+                "name": folder.name,
+                "folder": str(folder),
+                "recipe": facts.get("recipe"),
+                "seed": facts.get("seed"),
+                "results": facts.get("results", {}),
+            }
+        )
+    if options.json:
+        return emit({"recipes": recipes, "agents": agents})
+    print("recipes (sensorium train NAME)")
+    for entry in recipes:
+        print(
+            f"  {entry['name']:24} {' -> '.join(entry['stages'])}, {entry['hours']['laptop']:.2g} h on two cores\n{'':27}{entry['expected']}"
+        )
+    print("\ntrained agents (sensorium evaluate zoo/NAME)")
+    for agent in agents:
+        scores = ", ".join(
+            f"{name} {value['mean']:.0f}" for name, value in agent["results"].items() if isinstance(value, dict) and "mean" in value
+        )
+        print(f"  {agent['name']:24} seed {agent['seed']}: {scores}")
+
+
+def train(options: argparse.Namespace, rest: list[str]) -> None:
+    if options.recipe is None:
+        if options.help:
+            raise Usage("`sensorium train RECIPE --help` shows every setting; `sensorium list` shows the recipes")
+        raise Usage("train which recipe? `sensorium list` shows them")
+    prepare()
+    import torch
+
+    import sensorium
+    from sensorium import registry
+    from sensorium.settings import parse_settings
+
+    registry.fill()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise Usage("no CUDA device here; allowed: --device cpu")
+    if options.seed is not None and options.seeds:
+        raise Usage("--seed for one run or --seeds for several, not both")
+    base = Path(options.out) if options.out else Path("runs") / options.recipe
+    for seed, folder in runs(options.seeds, options.seed or 0, base):
+        stages = parse_settings(options.recipe, options.preset, ["--help"] if options.help else rest, folder)
+        sensorium.train(options.recipe, options.preset, folder, seed, options.device, options.on, stages=stages)
+        print(f"trained: {folder} (`sensorium evaluate {folder}`, `sensorium report {folder}`)", file=sys.stderr)
+
+
+def runs(seeds: str | None, seed: int, base: Path) -> list[tuple[int, Path]]:
+    """The (seed, folder) of each run that a command line asks for."""
+    if not seeds:
+        return [(seed, base)]
+    first, dots, last = seeds.partition("..")
+    if not (dots and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        raise Usage(f"--seeds cannot be '{seeds}'; allowed: A..B, e.g. 0..2")
+    return [(n, base / f"seed-{n}") for n in range(int(first), int(last) + 1)]
+
+
+def evaluate(options: argparse.Namespace, _: list[str]) -> None:
+    prepare()
+    import sensorium
+
+    result = sensorium.evaluate(options.dir, options.episodes, options.seed, options.senses, options.world, options.device)
+    if options.json:
+        return emit(result)
+    low, high = result["ci95"]
+    print(
+        f"{options.dir} in {result['world']}, senses {result['senses'] or 'as they are'}, {result['episodes']} episodes from seed {result['seed']}"
+    )
+    print(
+        f"mean {result['mean']:.1f} (95 % interval {low:.1f} to {high:.1f})   sd {result['sd']:.1f}   median {result['median']:.1f}   IQM {result['iqm']:.1f}"
+    )
+    print(f"{result['seconds']:.1f} s, {result['env_steps_per_second']:,} env-steps/s")
+
+
+def verify(options: argparse.Namespace, _: list[str]) -> None:
+    prepare()
+    from sensorium import registry
+    from sensorium.core.table import show
+
+    registry.fill()
+    table = registry.look_up("TABLES", options.name, "table")(options.agent, options.episodes)
+    if options.json:
+        return emit({"name": options.name, "rows": [row.plain() for row in table.rows]})
+    print(show(options.name, table))
+
+
+def import_(options: argparse.Namespace, _: list[str]) -> None:
+    from sensorium import registry
+
+    registry.fill()
+    for line in registry.look_up("IMPORTS", options.kind, "kind of file")([Path(file) for file in options.files], Path(options.out)):
+        print(line, file=sys.stderr)
+
+
+def report(options: argparse.Namespace, _: list[str]) -> None:
+    prepare()
+    from sensorium import registry
+    from sensorium.core import card, checkpoint
+    from sensorium.viz.report import write
+
+    registry.fill()
+    folder = Path(options.dir)
+    facts = card.read(checkpoint.agent(folder))
+    system = registry.system_of(facts.get("recipe", "")) or facts["stage"]["is"].partition("/")[0]
+    print(write(folder, registry.resolve(registry.system(system).REPORT)(folder)))
+
+
+def plan(options: argparse.Namespace, _: list[str]) -> None:
+    prepare()
+    from sensorium import registry
+    from sensorium.plan import estimate
+
+    registry.fill()
+    result = estimate(options.recipe, options.preset)
+    if options.json:
+        return emit(result)
+    print(f"{options.recipe} --preset {options.preset}, from {result['timed_steps']} timed steps a stage on this machine:")
+    for stage in result["stages"]:
+        print(f"  {stage['name']:12} {stage['steps']:>8,} steps  {stage['minutes']:8.1f} min  {stage['disk_mb']:8.2f} MB")
+    print(
+        f"  {'in all':12} {'':>14}  {result['minutes']:8.1f} min  {result['disk_mb']:8.2f} MB of disk, {result['memory_mb']:.0f} MB of memory"
+    )
+    print(f"  {result['note']}")
+
+
+def doctor(options: argparse.Namespace, _: list[str]) -> None:
+    from sensorium.doctor import diagnose
+
+    findings = diagnose()
+    if options.json:
+        return emit({"checks": findings})
+    for finding in findings:
+        print(
+            f"{'works  ' if finding['works'] else 'missing'}  {finding['name']:28} {finding['detail'] if finding['works'] else finding['mend']}"
+        )
+
+
+def bench(options: argparse.Namespace, _: list[str]) -> None:
+    prepare()
+    from sensorium import registry
+
+    registry.fill()
+    if not (registry.ROOT / "bench" / "rows.py").exists():
+        raise Failure("bench needs the source checkout (pip install -e .): its baselines are not part of the package")
+    sys.path.insert(0, str(registry.ROOT))
+    from bench.rows import measure  # type: ignore[import-not-found]
+
+    result = measure(options.name)
+    if options.json:
+        return emit(result)
+    for row in result["rows"]:
+        beside = f"{row['ratio']:.2f} x {row['baseline']} ({row['baseline_value']:,.4g})" if row["ratio"] else row["baseline"]
+        print(f"{row['name']:44} {row['value']:>12,.4g} {row['unit']:22} {beside}")
+
+
+COMMANDS = {
+    "list": list_, "plan": plan, "train": train, "evaluate": evaluate, "verify": verify, "import": import_, "report": report,
+    "doctor": doctor, "bench": bench,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(main())

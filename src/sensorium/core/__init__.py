@@ -1,0 +1,1 @@
+"""The nine words. Imports torch and numpy, and nothing else of Sensorium."""

@@ -1,0 +1,102 @@
+"""A card: a stage as plain data, and back. Nothing that is read can run code: names are looked up in a table, never imported."""
+
+import importlib
+import json
+import types
+import typing
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from sensorium.core.errors import Failure, nearest
+
+NAMES: dict[str, str] = {}
+"""what a card may name, e.g. "cart-pole" -> "sensorium.envs.cart_pole:CartPole"; filled by the registry"""
+
+FORMAT = 1
+
+
+def named(name: str) -> type:
+    """The dataclass that a card means by a name."""
+    if name not in NAMES:
+        raise Failure(nearest(name, list(NAMES), "stage, world or agent") + " (is the card from a newer Sensorium?)")
+    module, _, attribute = NAMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def name_of(kind: type) -> str:
+    """The name under which a dataclass stands in cards."""
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    for name, where in NAMES.items():
+        if where == place:
+            return name
+    raise KeyError(f"{place} has no name: add it to the registry")
+
+
+def plain(value: Any) -> Any:
+    """A dataclass as {"is": name, field: value, ...}, tuples as lists, numbers and strings as they are."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"is": name_of(type(value)), **{f.name: plain(getattr(value, f.name)) for f in fields(value)}}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"a card holds dataclasses, numbers, strings and tuples of them, not {type(value).__name__}")
+
+
+def build(data: Any) -> Any:
+    """The inverse of `plain`."""
+    if isinstance(data, list):
+        return tuple(build(item) for item in data)
+    if not isinstance(data, dict):
+        return data
+    kind = named(data.get("is", ""))
+    known = {f.name: typing.get_type_hints(kind)[f.name] for f in fields(kind)}
+    values = {name: build(value) for name, value in data.items() if name != "is"}
+    for name, value in values.items():
+        if name not in known:
+            raise Failure(f"{data['is']}: " + nearest(name, list(known), "field"))
+        if not _fits(value, known[name]):
+            raise Failure(f"{data['is']}: field '{name}' cannot be {value!r}")
+    return kind(**values)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value from a card can stand in a field of this type."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if isinstance(kind, typing.NewType):
+        return _fits(value, kind.__supertype__)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, argument) for argument in arguments)
+    if origin is typing.Literal:
+        return value in arguments
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    if kind is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return not isinstance(kind, type) or getattr(kind, "_is_protocol", False) or isinstance(value, kind)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The card of a stage's folder."""
+    path = folder / "card.json"
+    try:
+        card = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise Failure(f"{folder} holds no agent (no card.json)") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise Failure(f"{path} is damaged ({error})") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise Failure(f"{path} is no card that this Sensorium reads (format {FORMAT})")
+    return card
+
+
+def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two plain values differ: (field, old, new)."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [*old, *(name for name in new if name not in old)]
+        found = [differences(old.get(name), new.get(name), f"{path}.{name}" if path else name) for name in names]
+        return [difference for part in found for difference in part]
+    return [] if old == new else [(path, old, new)]

@@ -1,0 +1,163 @@
+"""Checkpoint: a stage's folder. Safe files only, written under a draft name and renamed, the last two kept, each with its checksum."""
+
+import errno
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from sensorium.core import card as cards
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.policy import Policy
+from sensorium.core.stage import Stage, State
+
+KEPT = 2
+"""checkpoints that a folder keeps"""
+
+ZOO = Path(__file__).resolve().parents[3] / "zoo"
+"""the trained agents that ship with the checkout"""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the file system says into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = {errno.ENOSPC: "the disk is full", errno.EROFS: "it is read-only", errno.EACCES: "it is read-only for you"}
+        why = reason.get(error.errno or 0, error.strerror)
+        raise Failure(f"cannot write to {folder}: {why}; the last checkpoint is intact, the same command goes on from there") from error
+
+
+def write(path: Path, data: bytes) -> None:
+    """Put a file in place whole or not at all."""
+    draft = path.with_name(path.name + ".draft")
+    try:
+        with open(draft, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    write(path, (json.dumps(value, indent=1) + "\n").encode())
+
+
+def save(folder: Path, step: int, state: State) -> None:
+    """Write the state after `step` steps and forget all but the last two."""
+    name = f"step-{step:08d}.safetensors"
+    data = save_tensors({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()})
+    entry = {"step": step, "file": name, "sha256": hashlib.sha256(data).hexdigest()}
+    entries = [*[old for old in _entries(folder) if old["step"] < step][1 - KEPT :], entry]
+    with writing(folder):
+        write(folder / name, data)
+        write_json(folder / "latest.json", {"step": step, "checkpoints": entries})
+        for old in folder.glob("step-*.safetensors*"):
+            if old.name not in {kept["file"] for kept in entries}:
+                old.unlink()
+
+
+def _entries(folder: Path) -> list[dict[str, Any]]:
+    """The checkpoints that latest.json names, oldest first; none where it is missing or damaged."""
+    try:
+        entries = json.loads((folder / "latest.json").read_text())["checkpoints"]
+        return [{"step": int(e["step"]), "file": os.path.basename(e["file"]), "sha256": str(e["sha256"])} for e in entries]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError):
+        print(f"sensorium: {folder / 'latest.json'} is damaged and passed over", file=sys.stderr)
+        return []
+
+
+def load(folder: Path, device: str = "cpu") -> tuple[int, State] | None:
+    """Step and state of the newest checkpoint that is whole; a damaged one is named and the one before it used. None: there is none."""
+    entries = _entries(folder)
+    for entry in reversed(entries):
+        path = folder / entry["file"]
+        try:
+            data = path.read_bytes()
+            if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                raise ValueError("its checksum is wrong")
+            state = {name: tensor.to(device) for name, tensor in load_tensors(data).items()}
+            return entry["step"], state
+        except (OSError, ValueError, SafetensorError) as error:
+            why = "it is missing" if isinstance(error, FileNotFoundError) else str(error)
+            print(f"sensorium: {path} is damaged ({why}); using the checkpoint before it", file=sys.stderr)
+    if entries:
+        raise Failure(f"no checkpoint in {folder} is whole; delete the folder to begin this stage anew")
+    return None
+
+
+def step_of(folder: Path) -> int | None:
+    """The step of the newest checkpoint, unread."""
+    entries = _entries(folder)
+    return entries[-1]["step"] if entries else None
+
+
+def stages_of(folder: Path) -> list[Path]:
+    """The stage folders of a run folder in order: 1-collect, 2-vision, ..."""
+    numbered = [(path.name.partition("-")[0], path) for path in folder.iterdir() if path.is_dir() and "-" in path.name]
+    return [path for number, path in sorted((int(n), p) for n, p in numbered if n.isdigit()) if (path / "card.json").exists()]
+
+
+def agent(folder: str | Path) -> Path:
+    """The stage folder meant by a run folder, a stage folder or a zoo agent: itself, or its last finished stage."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise Usage(f"no folder {folder}; give a run, a stage or a zoo agent (`sensorium list` shows the zoo)")
+    if (folder / "card.json").exists():
+        return folder
+    stages = stages_of(folder)
+    finished = [path for path in stages if (step_of(path) or 0) >= cards.read(path)["stage"]["steps"]]
+    if finished:
+        return finished[-1]
+    seeds = sorted(path.name for path in folder.glob("seed-*"))
+    if seeds:
+        raise Usage(f"{folder} holds several runs; choose one: {', '.join(str(folder / name) for name in seeds)}")
+    if stages:
+        raise Usage(f"no stage of {folder} has finished yet; name one to take it as it is: {stages[-1]}")
+    raise Usage(f"{folder} holds no agent (no card.json)")
+
+
+def stage(folder: str | Path) -> Stage:
+    """The stage whose card lies in a folder."""
+    return cards.build(cards.read(Path(folder))["stage"])
+
+
+def policy(folder: str | Path, device: str = "cpu") -> Policy:
+    """Open any agent: the policy of a run, of a stage or from the zoo."""
+    path = agent(folder)
+    loaded = load(path, device)
+    if loaded is None:
+        raise Failure(f"{path} holds no checkpoint yet")
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded[1].items()}
+    return stage(path).policy(state)
+
+
+def publish(folder: Path, out: Path, results: dict[str, Any] | None = None, rows: int = 300) -> None:
+    """Write a finished stage as the zoo keeps it: what its policy reads, in half precision, and a thinned learning curve."""
+    loaded, learner, facts = load(folder), stage(folder), cards.read(folder)
+    if loaded is None:
+        raise Failure(f"{folder} holds no checkpoint yet")
+    step, state = loaded
+    out.mkdir(parents=True, exist_ok=True)
+    tensors = {name: state[name] for name in learner.learned}
+    write_json(out / "card.json", {**facts, "results": {**facts.get("results", {}), **(results or {})}})
+    save(out, step, {name: t.to(torch.float16) if t.is_floating_point() else t for name, t in tensors.items()})
+    for name in ("metrics.jsonl", "times.jsonl"):
+        lines = (folder / name).read_text().splitlines() if (folder / name).exists() else []
+        every = -(-len(lines) // rows) or 1
+        write(out / name, "".join(line + "\n" for i, line in enumerate(lines) if (i + 1) % every == 0 or i == len(lines) - 1).encode())

@@ -1,0 +1,116 @@
+"""Env: a batch of worlds. World: the frozen description that opens one. Worlds written in torch are pure functions as well."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+State = Any
+"""A tuple of tensors (nested as one likes), batch first."""
+
+
+class Step(NamedTuple):
+    """What a batch of worlds answers to a batch of actions."""
+
+    obs: Float[Tensor, "rows *obs"]
+    reward: Float[Tensor, "rows"]
+    terminated: Bool[Tensor, "rows"]
+    truncated: Bool[Tensor, "rows"]
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What a world shows and takes."""
+
+    name: str
+    observation: tuple[int, ...]
+    """shape of one observation"""
+    action: int
+    """number of continuous actions, each in [-1, 1]"""
+    horizon: int
+    """steps after which an episode is truncated"""
+    sensors: tuple[str, ...] = ()
+    """names of the channels of a vector observation"""
+
+
+@runtime_checkable
+class Env(Protocol):
+    """A batch of worlds that keeps its own state. No autoreset: a row that has ended repeats its last observation with reward 0."""
+
+    spec: EnvSpec
+
+    def reset(self, seeds: Int[Tensor, "rows"]) -> Tensor: ...
+
+    def step(self, action: Tensor) -> Step: ...
+
+
+class World(Protocol):
+    """The frozen description of a world, from which an Env is opened."""
+
+    @property
+    def spec(self) -> EnvSpec: ...
+
+    def open(self) -> Env: ...
+
+
+@runtime_checkable
+class TorchWorld(Protocol):
+    """A world whose physics is torch: pure functions, so that world and policy compile as one step."""
+
+    @property
+    def spec(self) -> EnvSpec: ...
+
+    def open(self) -> Env: ...
+
+    def initial(self, seeds: Int[Tensor, "rows"]) -> State:
+        """The first state of each row, a function of its seed."""
+        ...
+
+    def observe(self, state: State) -> Tensor:
+        """What a state looks like."""
+        ...
+
+    def transition(self, state: State, action: Tensor, t: int | Tensor) -> tuple[State, Step]:
+        """The state after step t (the first is 0) and what it shows; knows nothing of rows that have ended."""
+        ...
+
+
+def select(mask: Bool[Tensor, "rows"], yes: State, no: State) -> State:
+    """Row by row `yes` where the mask is set, else `no`, through nested tuples; axes of length 1 are as large as the other's."""
+    if isinstance(yes, tuple):
+        parts = [select(mask, a, b) for a, b in zip(yes, no, strict=True)]
+        return type(yes)(*parts) if hasattr(yes, "_fields") else tuple(parts)
+    return torch.where(mask.view(-1, *[1] * (yes.dim() - 1)), yes, no)
+
+
+def take(state: State, rows: Int[Tensor, "some"]) -> State:
+    """Some rows of a nested tuple of tensors. Rows stand innermost in memory, where they are lanes, though first in shape."""
+    if isinstance(state, tuple):
+        parts = [take(part, rows) for part in state]
+        return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
+    return state.movedim(0, -1).index_select(-1, rows).movedim(-1, 0)
+
+
+class TorchEnv:
+    """An Env over a TorchWorld: holds the state, the clock and which rows have ended."""
+
+    def __init__(self, world: TorchWorld):
+        self.world, self.spec = world, world.spec
+
+    def reset(self, seeds: Int[Tensor, "rows"]) -> Tensor:
+        self.state = self.world.initial(seeds)
+        self.t = 0
+        self.ended = torch.zeros_like(seeds, dtype=torch.bool)
+        self.obs = self.world.observe(self.state)
+        return self.obs
+
+    def step(self, action: Tensor) -> Step:
+        state, step = self.world.transition(self.state, action, self.t)
+        self.state = select(self.ended, self.state, state)
+        obs = select(self.ended, self.obs, step.obs)
+        step = Step(obs, torch.where(self.ended, 0.0, step.reward), step.terminated & ~self.ended, step.truncated & ~self.ended)
+        self.ended = self.ended | step.terminated | step.truncated
+        self.obs, self.t = obs, self.t + 1
+        return step

@@ -1,0 +1,108 @@
+"""What a run says: metrics.jsonl (functions of the seed), times.jsonl (of the machine), and progress with an ETA on stderr."""
+
+import json
+import os
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from sensorium.core.checkpoint import write, writing
+
+PLAIN_EVERY = 10.0
+"""seconds between two plain lines of progress"""
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a .jsonl file that are whole."""
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:  # cut short by a kill
+            break
+    return found
+
+
+def memory_megabytes() -> float:
+    """Peak memory of this process so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0**2)
+
+
+class Log:
+    """Appends rows to a stage's folder; rows after the restored step are dropped on resume."""
+
+    def __init__(self, folder: Path, step: int):
+        self.folder = folder
+        self.seconds = 0.0
+        self.files: list[TextIO] = []
+        for name in ("metrics.jsonl", "times.jsonl"):
+            kept = [row for row in rows(folder / name) if row["step"] <= step]
+            if name == "times.jsonl" and kept:
+                self.seconds = kept[-1]["seconds"]
+            with writing(folder):
+                write(folder / name, "".join(json.dumps(row) + "\n" for row in kept).encode())
+                self.files.append((folder / name).open("a"))
+        self.began = time.perf_counter() - self.seconds
+
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        seconds = time.perf_counter() - self.began
+        times = {"step": step, "seconds": round(seconds, 3), "memory_mb": round(memory_megabytes(), 1)}
+        with writing(self.folder):
+            for file, row in zip(self.files, ({"step": step, **metrics}, times), strict=True):
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+
+    def sync(self) -> None:
+        """Have the rows on disk before a checkpoint says that they are."""
+        with writing(self.folder):
+            for file in self.files:
+                os.fsync(file.fileno())
+
+    def close(self) -> None:
+        for file in self.files:
+            file.close()
+
+
+def show(metrics: dict[str, float]) -> str:
+    """The first few metrics, for a line of progress."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:4])
+
+
+class Bar:
+    """Progress of one stage on stderr: a live bar in a terminal, else a plain line now and then."""
+
+    def __init__(self, name: str, step: int, steps: int):
+        self.name, self.first, self.steps = name, step, steps
+        self.began = self.last = time.perf_counter()
+        self.bar: Progress | None = None
+        if sys.stderr.isatty():
+            columns = [
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            ]
+            self.bar = Progress(*columns, console=Console(stderr=True))
+            self.task = self.bar.add_task(name, total=steps, completed=step, note="")
+            self.bar.start()
+
+    def update(self, step: int, metrics: dict[str, float]) -> None:
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step, note=show(metrics))
+            return
+        now = time.perf_counter()
+        if now - self.last >= PLAIN_EVERY or step == self.steps:
+            left = (now - self.began) / max(step - self.first, 1) * (self.steps - step)
+            print(f"{self.name} {step}/{self.steps}  {show(metrics)}  {left:.0f} s left", file=sys.stderr, flush=True)
+            self.last = now
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()

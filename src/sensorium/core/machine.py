@@ -1,0 +1,67 @@
+"""This machine, used as it is: the allocator, threads, whether steps can be compiled, and the facts that go into a card."""
+
+import ctypes
+import functools
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
+
+
+def keep_pages() -> bool:
+    """Have glibc keep the pages of freed tensors instead of handing them back at every step; True where that worked.
+
+    SENSORIUM_MALLOC=system leaves the allocator alone.
+    """
+    if os.environ.get("SENSORIUM_MALLOC") == "system" or not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    return bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+@functools.cache
+def can_compile() -> bool:
+    """Whether Inductor finds a C++ compiler; says so once where it does not."""
+    if torch.cuda.is_available() or shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++"):
+        return True
+    print("sensorium: no C++ compiler found (apt-get install g++): steps run uncompiled, several times slower", file=sys.stderr)
+    return False
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` for static shapes, compiled where this machine can."""
+    if not can_compile():
+        return function
+    import torch._dynamo
+
+    # each rung of the ladder and each kind of policy is a version of its own
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    return torch.compile(function, dynamic=False)
+
+
+def facts(device: str = "cpu") -> dict[str, Any]:
+    """What the bits of a result depend on, and what its speed does: for cards and `doctor`."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
+        "compiler": can_compile(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

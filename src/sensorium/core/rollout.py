@@ -1,0 +1,151 @@
+"""`play`: the one place where a policy meets a world."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sensorium.core.env import Env, TorchEnv, TorchWorld, take
+from sensorium.core.machine import compiled
+from sensorium.core.policy import Policy
+
+KEPT = ("observations", "actions", "rewards", "memory")
+LADDER = (5 / 8, 3 / 8, 3 / 16, 1 / 16)
+"""batch sizes, as shares of the first one, to which a batch shrinks while its episodes end: four hard cart-pole starts in ten end
+within a blink, nine steps in ten of a first generation come after the end"""
+CHECK = 20
+"""steps between two looks at how many rows still live"""
+
+Sink = Callable[[int, dict[str, Any]], None]
+"""called with t and what `keep` names of that step, instead of keeping it in memory"""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What happened: always returns and lengths, else what `keep` named, time first.
+
+    `observations` [T, rows, ...] holds what the policy saw at each step, `memory` what it knew after having seen it.
+    """
+
+    returns: Float[Tensor, "rows"]
+    lengths: Int[Tensor, "rows"]
+    kept: dict[str, Any] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in KEPT and name in self.kept:
+            return self.kept[name]
+        raise AttributeError(f"this rollout has no {name}; ask for it: play(..., keep=('{name}',))")
+
+
+def play(
+    env: Env, policy: Policy, seeds: Int[Tensor, "rows"], keep: Collection[str] = (), *, compile: bool = True, sink: Sink | None = None
+) -> Rollout:
+    """Play one episode a row, from its seed to its end.
+
+    Worlds in torch and the policy compile as one step, and the batch is compacted while its episodes end, unless something of every
+    step is kept.
+    """
+    unknown = set(keep) - set(KEPT)
+    if unknown:
+        raise ValueError(f"a rollout keeps {', '.join(KEPT)}; not {', '.join(sorted(unknown))}")
+    if len(seeds) % policy.members:
+        raise ValueError(f"{len(seeds)} rows cannot be dealt evenly to {policy.members} members")
+    if policy.members > 1:
+        policy = policy.take(torch.arange(policy.members, device=seeds.device).repeat_interleave(len(seeds) // policy.members))
+    with torch.no_grad():
+        if isinstance(env, TorchEnv) and not keep:
+            return _play_compacted(env.world, policy, seeds, compile)
+        return _play_steps(env, policy, seeds, keep, sink)
+
+
+def tick(
+    world: TorchWorld, policy: Policy, state: Any, obs: Tensor, memory: Any, returns: Tensor, lengths: Tensor, ended: Tensor, t: Tensor
+):
+    """One step of world and policy together; rows that have ended count no more."""
+    action, memory = policy.act(obs, memory, t)
+    state, step = world.transition(state, action, t)
+    returns = returns + torch.where(ended, 0.0, step.reward)
+    lengths = lengths + (~ended).to(lengths.dtype)
+    return state, step.obs, memory, returns, lengths, ended | step.terminated | step.truncated, t + 1
+
+
+_compiled_tick: list[Callable[..., Any]] = []
+
+
+def _tick(compile: bool) -> Callable[..., Any]:
+    if not compile:
+        return tick
+    if not _compiled_tick:
+        _compiled_tick.append(compiled(tick))
+    return _compiled_tick[0]
+
+
+def rungs(rows: int) -> list[int]:
+    """The batch sizes of the ladder under `rows`, largest first."""
+    sizes = {-(-int(rows * share) // 16) * 16 for share in LADDER}
+    return sorted((size for size in sizes if size < rows), reverse=True)
+
+
+def _play_compacted(world: TorchWorld, policy: Policy, seeds: Tensor, compile: bool) -> Rollout:
+    rows = torch.arange(len(seeds), device=seeds.device)
+    all_returns = torch.zeros(len(seeds), device=seeds.device)
+    all_lengths = torch.zeros_like(rows)
+    state, memory = world.initial(seeds), policy.begin(seeds)
+    t = torch.zeros((), dtype=torch.int64, device=seeds.device)
+    ended = torch.zeros_like(rows, dtype=torch.bool)
+    # the first step is not compiled: it shows how large the memory is
+    now = tick(world, policy, state, world.observe(state), memory, all_returns.clone(), all_lengths.clone(), ended, t)
+    ladder, step = rungs(len(seeds)), _tick(compile)
+    for clock in range(1, world.spec.horizon):
+        now = step(world, policy, *now)
+        if clock % CHECK and clock + 1 < world.spec.horizon:
+            continue
+        state, obs, memory, returns, lengths, ended, t = now
+        alive = int((~ended).sum())
+        size = min((rung for rung in ladder if rung >= alive), default=len(rows))
+        if alive and size >= len(rows):
+            continue
+        all_returns[rows], all_lengths[rows] = returns, lengths
+        if not alive:
+            break
+        # the living first, then as many of the ended as the rung has room for
+        stay = torch.argsort(ended, stable=True)[:size]
+        rows = rows[stay]
+        policy = policy.take(stay) if policy.members > 1 else policy
+        now = (*take((state, obs, memory, returns, lengths, ended), stay), t)
+    _, _, _, returns, lengths, _, _ = now
+    all_returns[rows], all_lengths[rows] = returns, lengths
+    return Rollout(all_returns, all_lengths)
+
+
+def _play_steps(env: Env, policy: Policy, seeds: Tensor, keep: Collection[str], sink: Sink | None) -> Rollout:
+    obs, memory = env.reset(seeds), policy.begin(seeds)
+    returns = torch.zeros(len(seeds), device=seeds.device)
+    lengths = torch.zeros(len(seeds), dtype=torch.int64, device=seeds.device)
+    ended = torch.zeros_like(lengths, dtype=torch.bool)
+    kept: dict[str, list[Any]] = {name: [] for name in keep}
+    for t in range(env.spec.horizon):
+        action, known = policy.act(obs, memory, t)
+        step = env.step(action)
+        row = {"observations": obs, "actions": action, "rewards": step.reward, "memory": known}
+        if sink is not None:
+            sink(t, {name: row[name] for name in keep})
+        else:
+            for name in keep:
+                kept[name].append(row[name])
+        returns = returns + step.reward
+        lengths = lengths + (~ended).to(lengths.dtype)
+        ended = ended | step.terminated | step.truncated
+        obs, memory = step.obs, known
+        if bool(ended.all()):
+            break
+    return Rollout(returns, lengths, {name: _stack(parts) for name, parts in kept.items()} if sink is None else {})
+
+
+def _stack(parts: list[Any]) -> Any:
+    if isinstance(parts[0], tuple):
+        return tuple(_stack(list(part)) for part in zip(*parts, strict=True))
+    return torch.stack(parts)

@@ -1,0 +1,121 @@
+"""run: the one loop. Seed, step, log, save, resume; it knows no algorithm."""
+
+import fcntl
+import math
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sensorium.core import card as cards
+from sensorium.core import checkpoint
+from sensorium.core.errors import Failure, Interrupted, Usage
+from sensorium.core.log import Bar, Log
+from sensorium.core.machine import facts
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Stage, State, placed
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One process a folder."""
+    with checkpoint.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / ".lock").open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Failure(f"another process is at work in {folder}; wait for it, or use another --out") from None
+        yield
+
+
+@contextmanager
+def patient() -> Iterator[threading.Event]:
+    """Within, a first Ctrl-C only sets the event; a second one interrupts as usual."""
+    asked = threading.Event()
+
+    def once(number: int, frame: Any) -> None:
+        asked.set()
+        print("sensorium: finishing this step and saving (Ctrl-C again to leave with the last checkpoint)", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGINT, once)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def agree(folder: Path, card: dict[str, Any], last: bool) -> None:
+    """Refuse another run's folder; only the last stage's `steps` may grow. Another machine is one line of warning."""
+    old = cards.read(folder)
+    for part in ("stage", "seed"):
+        for field, there, here in cards.differences({part: old.get(part)}, {part: card[part]}):
+            grows = field == "stage.steps" and last and isinstance(there, int) and here >= there
+            if not grows:
+                name = field.removeprefix("stage.")
+                raise Usage(
+                    f"{folder} holds a run with other settings ({name}: {there} there, {here} here); use another --out, or the same settings to resume"
+                )
+    changed = cards.differences(old.get("machine"), card["machine"])
+    if changed:
+        list_ = ", ".join(f"{field} {there} -> {here}" for field, there, here in changed)
+        print(f"sensorium: {folder} was begun elsewhere ({list_}): the run goes on, but not to the bit", file=sys.stderr)
+
+
+def run(stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about: dict[str, Any] | None = None, last: bool = True) -> State:
+    """Bring a stage to its last step in its folder, from wherever it was, and return its state.
+
+    The state after step n is a function of the stage, the seed and n: a run that was killed and resumed equals one that was not.
+    """
+    name = folder.name.partition("-")[2] or folder.name
+    card = {"format": cards.FORMAT, "stage": cards.plain(stage), "seed": seed, **(about or {}), "machine": facts(device)}
+    with locked(folder):
+        if (folder / "card.json").exists():
+            agree(folder, card, last)
+        with checkpoint.writing(folder):
+            checkpoint.write_json(folder / "card.json", card)
+        restored = checkpoint.load(folder, device)
+        here = placed(stage, folder)
+        if restored is None:
+            step, state = 0, here.init(Seeds(seed, name, 0))
+            state = {key: tensor.to(device) for key, tensor in state.items()}
+            checkpoint.save(folder, 0, state)
+        else:
+            step, state = restored
+            print(f"resumed {name} at step {step}", file=sys.stderr)
+        if step < stage.steps:
+            _loop(here, name, folder, seed, step, state)
+    return state
+
+
+def _loop(stage: Stage, name: str, folder: Path, seed: int, step: int, state: State) -> None:
+    log, bar, live = Log(folder, step), Bar(name, step, stage.steps), stage.open(state)
+    try:
+        with patient() as asked:
+            while step < stage.steps:
+                metrics = stage.step(state, live, Seeds(seed, name, step + 1))
+                wrong = [key for key, value in metrics.items() if not math.isfinite(value)]
+                if wrong:
+                    raise Failure(
+                        f"{name} step {step + 1}: {wrong[0]} is {metrics[wrong[0]]}; the last checkpoint in {folder} is from before"
+                    )
+                step += 1
+                log.add(step, metrics)
+                bar.update(step, metrics)
+                if step % stage.checkpoint_every == 0 or step == stage.steps or asked.is_set():
+                    log.sync()
+                    checkpoint.save(folder, step, state)
+                if asked.is_set():
+                    raise Interrupted(f"stopped at step {step} of {stage.steps}, saved in {folder}; the same command goes on from there")
+    finally:
+        bar.close()
+        log.close()
+        getattr(live, "close", lambda: None)()

@@ -1,0 +1,95 @@
+"""Every random number is a function of (root seed, stage, step, name), and inside worlds of (row seed, t, index).
+
+The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a keyed hash of a counter, so
+that no generator is shared between rows, none is stored in a checkpoint, and a row draws the same numbers wherever it runs.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_WEYL = (0x9E3779B9, 0xBB67AE85)
+_WORD = 0xFFFFFFFF
+
+
+def name_hash(*parts: object) -> int:
+    """A 63-bit number that depends on every part, the same in every process and on every machine."""
+    text = "\x1f".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
+    """High and low 32 bits of a 32 x 32 bit product, held in int64: the product may wrap, its bits do not."""
+    product = word * constant
+    return (product >> 32) & _WORD, product & _WORD
+
+
+def philox(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Four random 32-bit words, in int64, of a 64-bit key and a 128-bit counter (both as 32-bit words that broadcast)."""
+    k0, k1 = key
+    c0, c1, c2, c3 = counter
+    for _ in range(10):
+        high0, low0 = _multiply(_MULTIPLIERS[0], c0)
+        high1, low1 = _multiply(_MULTIPLIERS[1], c2)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + _WEYL[0]) & _WORD, (k1 + _WEYL[1]) & _WORD
+    return c0, c1, c2, c3
+
+
+def bits(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Int[Tensor, "rows n"]:
+    """n random 32-bit words a row (in int64), a function of (row seed, t, index) alone."""
+    blocks = -(-n // 4)
+    block = torch.arange(blocks, device=seeds.device)[None, :]
+    zero = torch.zeros_like(block)
+    time = torch.as_tensor(t, dtype=torch.int64, device=seeds.device)
+    key = ((seeds & _WORD)[:, None], ((seeds >> 32) & _WORD)[:, None])
+    words = torch.stack(torch.broadcast_tensors(*philox(key, (block, time & _WORD, zero, zero))), -1)
+    return words.reshape(len(seeds), 4 * blocks)[:, :n]
+
+
+def uniform(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Float[Tensor, "rows n"]:
+    """Uniform numbers in [0, 1) with 24 bits, a function of (row seed, t, index)."""
+    return (bits(seeds, t, n) >> 8).to(torch.float32) * 2.0**-24
+
+
+def normal(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Float[Tensor, "rows n"]:
+    """Standard normal numbers, a function of (row seed, t, index): Box and Muller's transform of two uniforms each."""
+    half = -(-n // 2)
+    draws = uniform(seeds, t, 2 * half)
+    radius = torch.sqrt(-2.0 * torch.log(1.0 - draws[:, :half]))
+    angle = 2.0 * torch.pi * draws[:, half:]
+    return torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], 1)[:, :n]
+
+
+def fold(seeds: Int[Tensor, "rows"], *parts: object) -> Int[Tensor, "rows"]:
+    """Other row seeds, one for each row and name: what is drawn under them is independent of what is drawn under the old ones."""
+    number = name_hash(*parts)
+    key = (seeds & _WORD, (seeds >> 32) & _WORD)
+    counter = [torch.full_like(seeds, word) for word in (number & _WORD, number >> 32, 1, 0)]
+    low, high, _, _ = philox(key, (counter[0], counter[1], counter[2], counter[3]))
+    return ((high & 0x7FFFFFFF) << 32) | low
+
+
+def row_seeds(seed: int, rows: int, device: torch.device | str = "cpu") -> Int[Tensor, "rows"]:
+    """One seed for each of `rows` rows; the first k of them do not depend on how many follow."""
+    base = torch.arange(rows, dtype=torch.int64, device=device)
+    return fold(base, "rows", seed)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one step of one stage: `seeds("ask")` is a number, `seeds.rows("episodes", 16)` a tensor of row seeds."""
+
+    root: int
+    stage: str = ""
+    step: int = 0
+
+    def __call__(self, name: str) -> int:
+        return name_hash(self.root, self.stage, self.step, name)
+
+    def rows(self, name: str, rows: int, device: torch.device | str = "cpu") -> Int[Tensor, "rows"]:
+        return row_seeds(self(name), rows, device)

@@ -1,0 +1,64 @@
+"""Stage: one thing that learns. A frozen dataclass whose fields are its hyper-parameters: also its command line and its card."""
+
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, NewType, Protocol, TypeVar, runtime_checkable
+
+from torch import Tensor
+
+from sensorium.core.policy import Policy
+from sensorium.core.seeding import Seeds
+
+Metrics = dict[str, float]
+"""names like score/mean; functions of the seed only"""
+
+State = dict[str, Tensor]
+"""everything that a stage has learned and needs to go on: tensors and numbers (as tensors) only"""
+
+Folder = NewType("Folder", str)
+"""an earlier stage's folder, relative to the folder of the stage that names it"""
+
+Live = Any
+"""what `open` opened and `run` closes: worlds, compiled functions, teachers; never saved"""
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """`run` knows nothing else of a stage."""
+
+    learned: ClassVar[tuple[str, ...]]
+    """names in the state that `policy` reads: what a zoo agent keeps"""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def checkpoint_every(self) -> int:
+        """steps between two checkpoints"""
+        ...
+
+    def init(self, seeds: Seeds) -> State:
+        """The state before the first step."""
+        ...
+
+    def open(self, state: State) -> Live:
+        """Open what steps need."""
+        ...
+
+    def step(self, state: State, live: Live, seeds: Seeds) -> Metrics:
+        """Learn for the smallest while after which state and files say everything; changes the state in place."""
+        ...
+
+    def policy(self, state: State) -> Policy:
+        """What has been learned so far, ready to play."""
+        ...
+
+
+S = TypeVar("S")
+
+
+def placed(stage: S, folder: Path) -> S:
+    """The stage with the earlier folders that it names as real paths, seen from its own folder."""
+    names = [f.name for f in fields(stage) if f.type is Folder and getattr(stage, f.name)]  # type: ignore[arg-type]
+    return replace(stage, **{name: os.path.normpath(folder / getattr(stage, name)) for name in names})  # type: ignore[type-var]

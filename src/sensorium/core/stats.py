@@ -1,0 +1,50 @@
+"""Spread: what a handful of episodes says about the agent."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def interquartile_mean(scores: ArrayLike) -> float:
+    """Mean of the middle half, each score weighted by how much of it lies there (Agarwal et al. 2021, section 4.3)."""
+    ordered = np.sort(np.asarray(scores, dtype=np.float64).ravel())
+    n = len(ordered)
+    edges = np.arange(n + 1) / n
+    weights = np.clip(np.minimum(edges[1:], 0.75) - np.maximum(edges[:-1], 0.25), 0, None)
+    return float((ordered * weights).sum() / weights.sum())
+
+
+def bootstrap_interval(scores: ArrayLike, statistic: Any = np.mean, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
+    """95 % interval by stratified percentile bootstrap: scores are [n], or [strata, n] with every stratum resampled within itself.
+
+    Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.1.
+    """
+    table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    strata, n = table.shape
+    draw = np.random.default_rng(seed)
+    values = []
+    for _ in range(samples):
+        chosen = draw.integers(0, n, (strata, n))
+        values.append(statistic(np.take_along_axis(table, chosen, 1)))
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def standard_error(sd: float, episodes: int) -> float:
+    """Of a mean over episodes."""
+    return sd / math.sqrt(max(episodes, 1))
+
+
+def summary(returns: ArrayLike) -> dict[str, Any]:
+    """Mean, sample sd, median, IQM and the mean's 95 % interval."""
+    scores = np.asarray(returns, dtype=np.float64)
+    return {
+        "episodes": len(scores),
+        "mean": float(scores.mean()),
+        "sd": float(scores.std(ddof=1)) if len(scores) > 1 else 0.0,
+        "median": float(np.median(scores)),
+        "iqm": interquartile_mean(scores),
+        "ci95": list(bootstrap_interval(scores)),
+    }

@@ -1,0 +1,1 @@
+"""Worlds, one a file, and what can be done to their senses."""

@@ -1,0 +1,298 @@
+"""What can be done to an agent's senses: for any world with a vector of observations, each a function of the row's seed, in any order.
+
+parse("shuffle:every=100,noise:5")     what `--senses` takes: a comma list, applied in order
+Sensed(world, "shuffle")               a world seen through them, in torch or not
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sensorium.core.env import Env, EnvSpec, Step, TorchEnv, TorchWorld, World, select
+from sensorium.core.errors import Usage, nearest
+from sensorium.core.policy import Memory, Policy
+from sensorium.core.seeding import fold, normal, uniform
+
+NOISE_SD = 0.1
+"""of the extra channels (Tang & Ha 2021, section 4.1)"""
+
+Index = Int[Tensor, "rows channels"]
+
+
+class Sense(Protocol):
+    """One treatment. What a row's channels become depends on its seed and on t, the number of steps taken."""
+
+    name: ClassVar[str]
+    every: int
+
+    def channels(self, n: int) -> int:
+        """How many channels n become."""
+        ...
+
+    def layout(self, seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Index | None:
+        """Which of the n channels stands in each slot from step t on; None: there is no choice to make."""
+        ...
+
+    def apply(self, obs: Float[Tensor, "rows n"], layout: Index | None, seeds: Int[Tensor, "rows"], t: int | Tensor) -> Tensor:
+        """What the agent receives at step t."""
+        ...
+
+
+class _Reordering:
+    """A sense that only says where channels stand."""
+
+    every: int = 0
+
+    def channels(self, n: int) -> int:
+        return n
+
+    def apply(self, obs: Tensor, layout: Tensor | None, seeds: Tensor, t: int | Tensor) -> Tensor:
+        assert layout is not None
+        return obs.gather(1, layout)
+
+
+@dataclass(frozen=True)
+class Shuffle(_Reordering):
+    """A random order of the channels from the start of the episode, and a new one every `every` steps."""
+
+    name: ClassVar[str] = "shuffle"
+    every: int = 0
+    """steps between two orders; 0: one for the whole episode"""
+    forget: bool = False
+    """whether the agent's memory is cleared at each new order (the paper leaves it with its slot)"""
+
+    def layout(self, seeds: Tensor, t: int | Tensor, n: int) -> Tensor:
+        epoch = torch.as_tensor(t) // self.every if self.every else 0
+        return uniform(fold(seeds, "shuffle"), epoch, n).argsort(1)
+
+
+@dataclass(frozen=True)
+class Swap(_Reordering):
+    """`count` exchanges of two channels, drawn one after another; later ones may undo earlier ones."""
+
+    name: ClassVar[str] = "swap"
+    count: int = 1
+
+    def layout(self, seeds: Tensor, t: int | Tensor, n: int) -> Tensor:
+        order = torch.arange(n, device=seeds.device).expand(len(seeds), n).clone()
+        draws = uniform(fold(seeds, "swap"), 0, 2 * self.count)
+        rows = torch.arange(len(seeds), device=seeds.device)
+        for k in range(self.count):
+            first = (draws[:, 2 * k] * n).long()
+            other = (first + 1 + (draws[:, 2 * k + 1] * (n - 1)).long()) % n
+            a, b = order[rows, first], order[rows, other]
+            order[rows, first], order[rows, other] = b, a
+        return order
+
+
+@dataclass(frozen=True)
+class Drop(_Reordering):
+    """A share of the channels, rounded to whole ones, is unplugged for the episode; the others close up in their order."""
+
+    name: ClassVar[str] = "drop"
+    share: float = 0.0
+
+    def channels(self, n: int) -> int:
+        return n - round(n * self.share)
+
+    def layout(self, seeds: Tensor, t: int | Tensor, n: int) -> Tensor:
+        return uniform(fold(seeds, "drop"), 0, n).argsort(1)[:, : self.channels(n)].sort(1).values
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Extra channels of noise, N(0, 0.1^2) anew at each step, after the real ones."""
+
+    name: ClassVar[str] = "noise"
+    count: int = 1
+    every: int = 0
+
+    def channels(self, n: int) -> int:
+        return n + self.count
+
+    def layout(self, seeds: Tensor, t: int | Tensor, n: int) -> None:
+        return None
+
+    def apply(self, obs: Tensor, layout: Tensor | None, seeds: Tensor, t: int | Tensor) -> Tensor:
+        return torch.cat([obs.mT, NOISE_SD * normal(fold(seeds, "noise"), t, self.count).mT]).mT
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Every channel twice: the whole observation again after itself."""
+
+    name: ClassVar[str] = "duplicate"
+    every: int = 0
+
+    def channels(self, n: int) -> int:
+        return 2 * n
+
+    def layout(self, seeds: Tensor, t: int | Tensor, n: int) -> None:
+        return None
+
+    def apply(self, obs: Tensor, layout: Tensor | None, seeds: Tensor, t: int | Tensor) -> Tensor:
+        return torch.cat([obs.mT, obs.mT]).mT
+
+
+GRAMMAR = "shuffle, shuffle:every=100, shuffle:every=100:forget, swap:3, noise:5, duplicate, drop:0.3"
+
+
+def parse(spec: str) -> tuple[Sense, ...]:
+    """The senses of a comma list, in order."""
+    return tuple(_parse_one(part.strip()) for part in spec.split(",") if part.strip())
+
+
+def _parse_one(text: str) -> Any:
+    name, *options = text.split(":")
+    try:
+        if name == "shuffle":
+            values = {key: value for key, _, value in (option.partition("=") for option in options)}
+            if set(values) <= {"every", "forget"} and (every := int(values.get("every", 0))) >= 0:
+                return Shuffle(every, "forget" in values)
+        elif name in ("swap", "noise") and len(options) == 1 and (count := int(options[0])) >= 1:
+            return Swap(count) if name == "swap" else Noise(count)
+        elif name == "drop" and len(options) == 1 and 0 <= (share := float(options[0])) < 1:
+            return Drop(share)
+        elif name == "duplicate" and not options:
+            return Duplicate()
+        elif name not in ("shuffle", "swap", "noise", "drop", "duplicate"):
+            raise Usage(
+                nearest(name, ["shuffle", "swap", "noise", "duplicate", "drop"], "treatment of the senses") + f" (allowed: {GRAMMAR})"
+            )
+    except ValueError:
+        pass
+    raise Usage(f"--senses cannot read '{text}'; allowed: {GRAMMAR}")
+
+
+@dataclass(frozen=True)
+class Sensed:
+    """A world seen through altered senses. What happens in it does not change, only what the agent is told of it."""
+
+    world: World
+    senses: str = ""
+
+    @property
+    def treatments(self) -> tuple[Sense, ...]:
+        return parse(self.senses)
+
+    @property
+    def spec(self) -> EnvSpec:
+        spec, n = self.world.spec, self.world.spec.observation[0]
+        names = list(spec.sensors)
+        for sense in self.treatments:
+            n = sense.channels(n)
+            if isinstance(sense, Noise):
+                names += [f"noise {i + 1}" for i in range(sense.count)]
+            elif isinstance(sense, Duplicate):
+                names += [f"{name} again" for name in names]
+            else:
+                names = [f"slot {i + 1}" for i in range(n)]
+        return replace(spec, observation=(n,), sensors=tuple(names))
+
+    def open(self) -> Env:
+        return TorchEnv(self) if isinstance(self.world, TorchWorld) else SensedEnv(self.world.open(), self)
+
+    # the treatments themselves: layouts are drawn at reset and redrawn when their time comes
+
+    def layouts(self, seeds: Int[Tensor, "rows"]) -> tuple[Tensor, ...]:
+        """What each treatment has chosen at the start, an empty tensor where it has no choice."""
+        n, found = self.world.spec.observation[0], []
+        for i, sense in enumerate(self.treatments):
+            layout = sense.layout(fold(seeds, "sense", i), 0, n)
+            found.append(torch.zeros(len(seeds), 0, dtype=torch.int64, device=seeds.device) if layout is None else layout)
+            n = sense.channels(n)
+        return tuple(found)
+
+    def redrawn(self, layouts: tuple[Tensor, ...], seeds: Int[Tensor, "rows"], t: int | Tensor) -> tuple[Tensor, ...]:
+        """The layouts that hold at step t."""
+        n, found = self.world.spec.observation[0], []
+        for i, (sense, layout) in enumerate(zip(self.treatments, layouts, strict=True)):
+            if sense.every:
+                new = sense.layout(fold(seeds, "sense", i), t, n)
+                layout = torch.where(torch.as_tensor(t, device=seeds.device) % sense.every == 0, new, layout) if new is not None else layout
+            found.append(layout)
+            n = sense.channels(n)
+        return tuple(found)
+
+    def alter(self, obs: Float[Tensor, "rows n"], layouts: tuple[Tensor, ...], seeds: Int[Tensor, "rows"], t: int | Tensor) -> Tensor:
+        """What the agent receives at step t."""
+        for i, (sense, layout) in enumerate(zip(self.treatments, layouts, strict=True)):
+            obs = sense.apply(obs, layout, fold(seeds, "sense", i), t)
+        return obs
+
+    # as a world in torch: the state is (inner state, seeds, layouts, observation)
+
+    def initial(self, seeds: Int[Tensor, "rows"]) -> tuple[Any, ...]:
+        inner, layouts = self.world.initial(seeds), self.layouts(seeds)  # type: ignore[attr-defined]
+        return inner, seeds, layouts, self.alter(self.world.observe(inner), layouts, seeds, 0)  # type: ignore[attr-defined]
+
+    def observe(self, state: tuple[Any, ...]) -> Tensor:
+        return state[3]
+
+    def transition(self, state: tuple[Any, ...], action: Tensor, t: int | Tensor) -> tuple[tuple[Any, ...], Step]:
+        inner, seeds, layouts, _ = state
+        inner, step = self.world.transition(inner, action, t)  # type: ignore[attr-defined]
+        layouts = self.redrawn(layouts, seeds, t + 1)
+        obs = self.alter(step.obs, layouts, seeds, t + 1)
+        return (inner, seeds, layouts, obs), step._replace(obs=obs)
+
+
+class SensedEnv:
+    """An Env of any kind seen through altered senses."""
+
+    def __init__(self, env: Env, sensed: Sensed):
+        self.env, self.sensed, self.spec = env, sensed, sensed.spec
+
+    def reset(self, seeds: Int[Tensor, "rows"]) -> Tensor:
+        self.seeds, self.t, self.layouts = seeds, 0, self.sensed.layouts(seeds)
+        self.ended = torch.zeros_like(seeds, dtype=torch.bool)
+        self.obs = self.sensed.alter(self.env.reset(seeds), self.layouts, seeds, 0)
+        return self.obs
+
+    def step(self, action: Tensor) -> Step:
+        step = self.env.step(action)
+        self.t += 1
+        self.layouts = self.sensed.redrawn(self.layouts, self.seeds, self.t)
+        obs = self.sensed.alter(step.obs, self.layouts, self.seeds, self.t)
+        self.obs = torch.where(self.ended[:, None], self.obs, obs)
+        self.ended = self.ended | step.terminated | step.truncated
+        return step._replace(obs=self.obs)
+
+
+@dataclass(frozen=True)
+class Forgetful:
+    """A policy whose memory is cleared every `every` steps: what `shuffle:every=100:forget` asks for."""
+
+    policy: Policy
+    every: int
+
+    @property
+    def members(self) -> int:
+        return self.policy.members
+
+    def take(self, members: Int[Tensor, "some"]) -> Policy:
+        return replace(self, policy=self.policy.take(members))
+
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Memory:
+        return self.policy.begin(seeds)
+
+    def act(self, obs: Tensor, memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
+        time = torch.as_tensor(t, device=obs.device)
+        blank = self.policy.begin(torch.zeros(len(obs), dtype=torch.int64, device=obs.device))
+        clear = ((time % self.every == 0) & (time > 0)).expand(len(obs))
+        return self.policy.act(obs, select(clear, blank, memory), t)
+
+
+def through(world: World, policy: Policy, spec: str) -> tuple[World, Policy]:
+    """World and policy as `--senses SPEC` has them meet."""
+    if not spec:
+        return world, policy
+    if len(world.spec.observation) != 1:
+        raise Usage(f"'{spec}' is for vectors of observations; {world.spec.name} shows {world.spec.observation}")
+    for sense in parse(spec):
+        if isinstance(sense, Shuffle) and sense.forget and sense.every:
+            policy = Forgetful(policy, sense.every)
+    return Sensed(world, spec), policy

@@ -1,0 +1,126 @@
+"""Who evaluates a generation. The work is cut into jobs, each computed in the same shape wherever it runs; only jobs are distributed.
+
+A job is a block of members x episodes. `block` 0 makes one job of the whole population, on all threads of this process; any other
+size is computed with one torch thread, here or in a process, and gives the same bits in both.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sensorium.core.env import World
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.machine import keep_pages
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import play
+
+_processes: ContextVar[int] = ContextVar("processes", default=0)
+
+
+class Agent(Protocol):
+    """An architecture: what turns vectors of parameters into a policy."""
+
+    def policy(self, vectors: Float[Tensor, "*members n"]) -> Policy: ...
+
+
+@contextmanager
+def on(place: str) -> Iterator[None]:
+    """Within, generations are evaluated `here` or on `processes:N`."""
+    kind, _, count = place.partition(":")
+    if kind == "here" and not count:
+        n = 0
+    elif kind == "processes" and count.isdigit() and int(count) > 0:
+        n = int(count)
+    else:
+        raise Usage(f"--on cannot be '{place}'; allowed: here, processes:N")
+    token = _processes.set(n)
+    try:
+        yield
+    finally:
+        _processes.reset(token)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A block of members, each playing the same number of episodes."""
+
+    world: World
+    agent: Agent
+    vectors: Float[Tensor, "members n"]
+    seeds: Int[Tensor, "members episodes"]
+    compile: bool
+
+    def run(self) -> Float[Tensor, "members 2"]:
+        """Mean return and mean length of each member."""
+        rollout = play(self.world.open(), self.agent.policy(self.vectors), self.seeds.flatten(), compile=self.compile)
+        parts = (rollout.returns, rollout.lengths.to(rollout.returns.dtype))
+        return torch.stack([part.view(self.seeds.shape).mean(1) for part in parts], 1)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _start(threads: int) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    keep_pages()
+    torch.set_num_threads(threads)
+
+
+def _run(world: World, agent: Agent, vectors: Any, seeds: Any, compile: bool) -> Any:
+    return Job(world, agent, torch.from_numpy(vectors), torch.from_numpy(seeds), compile).run().numpy()
+
+
+class Workers:
+    """Scores candidates where `on` says; opened by a stage, closed by `run`."""
+
+    def __init__(self, world: World, agent: Agent, block: int, compile: bool):
+        self.world, self.agent, self.block, self.compile = world, agent, block, compile
+        self.pool: ProcessPoolExecutor | None = None
+        processes = _processes.get()
+        if processes and not block:
+            raise Usage("--on processes:N distributes jobs, and this stage has only one; give --stage.block, e.g. 32 members a job")
+        if processes:
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
+            spawn = multiprocessing.get_context("spawn")
+            self.pool = ProcessPoolExecutor(processes, spawn, _start, (1,))
+
+    def scores(self, vectors: Float[Tensor, "population n"], seeds: Int[Tensor, "population episodes"]) -> Float[Tensor, "population 2"]:
+        """Mean return and mean length of every candidate."""
+        size = self.block or len(vectors)
+        jobs = [Job(self.world, self.agent, v, s, self.compile) for v, s in zip(vectors.split(size), seeds.split(size), strict=True)]
+        if self.pool is None and not self.block:
+            return jobs[0].run()
+        if self.pool is None:
+            with _one_thread():
+                return torch.cat([job.run() for job in jobs])
+        try:
+            parts = [
+                self.pool.submit(_run, job.world, job.agent, job.vectors.cpu().numpy(), job.seeds.cpu().numpy(), job.compile)
+                for job in jobs
+            ]
+            return torch.cat([torch.from_numpy(part.result()) for part in parts]).to(vectors.device)
+        except BrokenProcessPool:
+            raise Failure("a worker process died (killed, or out of memory); the same command goes on from the last checkpoint") from None
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)

@@ -1,0 +1,1 @@
+"""Learnable parts that no paper owns."""

@@ -1,0 +1,85 @@
+"""Who is here. A system costs its own folder and one line in SYSTEMS; everything is a string until it is asked for."""
+
+import importlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sensorium.core.errors import Usage, nearest
+
+if TYPE_CHECKING:
+    from sensorium.core.recipe import Recipe
+
+SYSTEMS = {
+    "attention-neuron": "sensorium.systems.attention_neuron",
+}
+
+WORLDS = {
+    "cart-pole": "sensorium.envs.cart_pole:CartPole",
+    "toy": "sensorium.envs.toy:Toy",
+}
+
+STRATEGIES = {
+    "pgpe": "sensorium.es.pgpe:PGPE",
+    "cma": "sensorium.es.cma:CMA",
+}
+
+ROOT = Path(__file__).resolve().parents[2]
+"""the checkout, where `bench` lies"""
+
+
+def system(name: str) -> Any:
+    """A system's package: its __init__ names its PARTS, RECIPES, TABLES, IMPORTS and REPORT, as strings."""
+    return importlib.import_module(SYSTEMS[name])
+
+
+def resolve(place: str) -> Any:
+    """What "module:attribute" of one of our own tables stands for."""
+    module, _, attribute = place.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def fill() -> None:
+    """Tell `core.card` every name that may stand in a card."""
+    from sensorium.core.card import NAMES
+
+    NAMES.update({**WORLDS, **STRATEGIES, "sensed": "sensorium.envs.sensors:Sensed"})
+    for name in SYSTEMS:
+        NAMES.update({f"{name}/{part}": place for part, place in system(name).PARTS.items()})
+
+
+def table(kind: str) -> dict[str, str]:
+    """All systems' entries of one kind (RECIPES by bare name; TABLES and IMPORTS as system/name)."""
+    prefix = "{entry}" if kind == "RECIPES" else "{system}/{entry}"
+    return {prefix.format(system=name, entry=entry): place for name in SYSTEMS for entry, place in getattr(system(name), kind).items()}
+
+
+def look_up(kind: str, name: str, what: str) -> Any:
+    """An entry by name, or one line with the nearest names."""
+    known = table(kind)
+    if name not in known:
+        raise Usage(nearest(name, list(known), what))
+    return resolve(known[name])
+
+
+def recipe(name: str) -> "Recipe":
+    """A recipe by name."""
+    return look_up("RECIPES", name, "recipe")
+
+
+def system_of(recipe_name: str) -> str:
+    """The system to which a recipe belongs."""
+    return next((name for name in SYSTEMS if recipe_name in system(name).RECIPES), "")
+
+
+def world(name: str) -> type:
+    """A world's class by name."""
+    if name not in WORLDS:
+        raise Usage(nearest(name, list(WORLDS), "world"))
+    return resolve(WORLDS[name])
+
+
+def zoo() -> list[Path]:
+    """The trained agents that ship with the checkout."""
+    from sensorium.core.checkpoint import ZOO
+
+    return sorted(path for path in ZOO.iterdir() if path.is_dir()) if ZOO.is_dir() else []

@@ -1,0 +1,113 @@
+"""Second pass of the command line: a recipe's flags and its stages' fields, parsed by tyro from the stages themselves."""
+
+import contextlib
+import io
+import os
+import re
+from dataclasses import field, fields, is_dataclass, make_dataclass
+from pathlib import Path
+from typing import Any
+
+from sensorium import registry
+from sensorium.core.errors import Usage, nearest
+from sensorium.core.recipe import Recipe, Stages
+
+
+def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -> Stages:
+    """The stages of a recipe with the command line's changes; `folder` is the run's, from which flags that name folders are seen."""
+    recipe = registry.recipe(name)
+    flags, arguments = recipe_flags(recipe, arguments, folder)
+    stages = recipe.stages(preset, **flags)
+    for argument in (a for a in arguments if a.startswith("-") and a not in ("-h", "--help") and not _number(a)):
+        check(argument, stages, recipe)
+    return parse_stages(every_stage(arguments, stages), stages, name)
+
+
+def _number(text: str) -> bool:
+    return re.fullmatch(r"-\d.*", text) is not None
+
+
+def recipe_flags(recipe: Recipe, arguments: list[str], folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """The recipe's own arguments (`--teacher DIR`), and what is left. A folder is kept relative to the stages' folders."""
+    flags, left, rest = {}, [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        key, _, value = argument.partition("=")
+        flag = key.removeprefix("--").replace("-", "_")
+        if not key.startswith("--") or flag not in recipe.arguments:
+            left.append(argument)
+            continue
+        if not value and not rest:
+            raise Usage(f"{key} needs a value")
+        value = value or rest.pop(0)
+        default = recipe.arguments[flag]
+        try:
+            flags[flag] = os.path.relpath(value, folder / "stage") if os.path.isdir(value) else type(default)(value)
+        except ValueError:
+            raise Usage(f"{key} cannot be '{value}'; it is a {type(default).__name__}, e.g. {default!r}") from None
+    return flags, left
+
+
+def field_names(value: Any, prefix: str = "") -> list[str]:
+    """Dotted names of all fields of a dataclass, nested ones too."""
+    names = []
+    for f in fields(value):
+        inner = getattr(value, f.name)
+        names += field_names(inner, f"{prefix}{f.name}.") if is_dataclass(inner) else [prefix + f.name]
+    return names
+
+
+def check(argument: str, stages: Stages, recipe: Recipe) -> None:
+    """One line for an argument that no stage knows."""
+    stage, dot, name = argument.partition("=")[0].lstrip("-").replace("-", "_").partition(".")
+    allowed = {key.replace("-", "_"): field_names(value) for key, value in stages.items()}
+    if not dot:
+        own = [f"--{flag}" for flag in recipe.arguments]
+        raise Usage(
+            f"{recipe.name} has no argument {argument}; allowed: {', '.join([*own, '--<stage>.<field>'])} with stages {', '.join(stages)} (or stage, for all)"
+        )
+    names = sorted({n for known in allowed.values() for n in known}) if stage == "stage" else allowed.get(stage)
+    if names is None:
+        raise Usage(nearest(stage, [*stages, "stage"], f"stage of {recipe.name}"))
+    negated = ".".join([*name.split(".")[:-1], name.split(".")[-1].removeprefix("no_")])
+    if name not in names and negated not in names:
+        raise Usage(nearest(name, names, f"field of {'any stage' if stage == 'stage' else stage}"))
+
+
+def every_stage(arguments: list[str], stages: Stages) -> list[str]:
+    """Write out the word `stage`: every stage of the recipe that has the field."""
+    written: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--stage."):
+            written.append(argument)
+            continue
+        values = []
+        while "=" not in argument and rest and (not rest[0].startswith("-") or _number(rest[0])):
+            values.append(rest.pop(0))
+        name = argument.partition("=")[0].removeprefix("--stage.")
+        key = name.replace("-", "_").removeprefix("no_")
+        for stage, value in stages.items():
+            if key in field_names(value):
+                written += [argument.replace("--stage.", f"--{stage}.", 1), *values]
+    return written
+
+
+def parse_stages(arguments: list[str], stages: Stages, name: str) -> Stages:
+    """Let tyro read the fields; its errors become one line."""
+    import tyro
+
+    kind: Any = make_dataclass("Recipe", [(key.replace("-", "_"), type(stage), field(default=stage)) for key, stage in stages.items()])
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            chosen = tyro.cli(tyro.conf.AvoidSubcommands[kind], args=arguments, prog=f"sensorium train {name}")
+    except SystemExit as end:
+        if not end.code:
+            raise
+        words = " ".join(
+            line.strip("│╭╮╰╯─ ") for line in said.getvalue().splitlines() if "─────" not in line and "full helptext" not in line
+        )
+        raise Usage(f"{name}: {' '.join(words.split())} (`sensorium train {name} --help` shows every field)") from None
+    return {key: getattr(chosen, key.replace("-", "_")) for key in stages}

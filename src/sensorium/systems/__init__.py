@@ -1,0 +1,1 @@
+"""Papers, one a package. They never import each other."""

@@ -1,0 +1,206 @@
+"""The learnable parts, named as the paper names them: sensory neurons, the agent around them, the feed-forward baseline."""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from sensorium.core.policy import Memory, Policy
+from sensorium.nets.flat import Layout
+from sensorium.systems.attention_neuron.equations import attention, lstm, message, positional_table, product, tanh
+
+Tensors = dict[str, Tensor]
+"""named weights with the rows last: [..., rows] for a population, [..., 1] for one agent"""
+
+
+def head_shapes(widths: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and shapes of a stack of linear layers with biases."""
+    shapes: list[tuple[str, tuple[int, ...]]] = []
+    for i, (inputs, outputs) in enumerate(pairwise(widths)):
+        shapes += [(f"head.{i}.weight", (outputs, inputs)), (f"head.{i}.bias", (outputs,))]
+    return shapes
+
+
+def head(tensors: Tensors, x: Float[Tensor, "inputs rows"], depth: int) -> Float[Tensor, "outputs rows"]:
+    """Linear layers with a tanh after each."""
+    for i in range(depth):
+        x = tanh(product(tensors[f"head.{i}.weight"], x) + tensors[f"head.{i}.bias"])
+    return x
+
+
+@dataclass(frozen=True)
+class SensoryAgent:
+    """Permutation-invariant agent for vector observations (section 3.1): one identical neuron a sensor, attention, a small head."""
+
+    actions: int = 1
+    """number of actions; the previous ones are an input of every neuron"""
+    code: int = 16
+    """rows of the code, M"""
+    query: int = 8
+    """width of the positional table Q"""
+    key: int = 32
+    """width d of projected queries and keys"""
+    hidden: int = 8
+    """units of a neuron's LSTM, H"""
+    layers: tuple[int, ...] = ()
+    """widths of the head's hidden layers"""
+    bias: bool = False
+    """whether the projections of queries and keys have biases (cart-pole: no, Ant: yes)"""
+    scale: bool = False
+    """whether attention is divided by sqrt(d) (cart-pole: no, Ant: yes)"""
+    gain: float = 1.0
+    """factor on what the sensors say together: 0.5 when twice as many are plugged in (table 1, footnote)"""
+    pooling: Literal["attention", "mean", "max"] = "attention"
+    """how the sensors' words become one code; mean and max are ablations"""
+    recurrent: bool = True
+    """whether neurons remember; False is an ablation"""
+    hears_action: bool = True
+    """whether neurons hear the previous action; False is an ablation"""
+
+    @property
+    def layout(self) -> Layout:
+        inputs, h = 1 + self.actions * self.hears_action, self.hidden
+        gates = 4 * h if self.recurrent else h
+        shapes: list[tuple[str, tuple[int, ...]]] = [("neuron.weight_ih", (gates, inputs))]
+        if self.recurrent:
+            shapes += [("neuron.weight_hh", (gates, h)), ("neuron.bias_ih", (gates,)), ("neuron.bias_hh", (gates,))]
+        else:
+            shapes += [("neuron.bias_ih", (gates,))]
+        if self.pooling == "attention":
+            for name, width in (("query", self.query), ("key", h)):
+                shapes += [(f"{name}.weight", (self.key, width))] + [(f"{name}.bias", (self.key,))] * self.bias
+        else:
+            shapes += [("word.weight", (self.code, h))]
+        return Layout((*shapes, *head_shapes((self.code, *self.layers, self.actions))))
+
+    def policy(self, vectors: Float[Tensor, "*members n"]) -> "SensoryPolicy":
+        """The policy of one parameter vector, or of a population of them."""
+        return SensoryPolicy(self, fold(self, self.layout.split(vectors.reshape(-1, vectors.shape[-1]))))
+
+
+def fold(agent: SensoryAgent, tensors: Tensors) -> Tensors:
+    """Compute once what does not change during an episode, and put the members last.
+
+    (Q Wq^T + bq)(h Wk^T + bk)^T = queries h^T + offset, with queries = (Q Wq^T + bq) Wk and offset = (Q Wq^T + bq) bk; an LSTM's two
+    biases are one.
+    """
+    t = dict(tensors)
+    t["neuron.bias"] = t.pop("neuron.bias_ih") + t.pop("neuron.bias_hh", 0)
+    if agent.pooling == "attention":
+        queries = positional_table(agent.code, agent.query).to(t["query.weight"]) @ t.pop("query.weight").mT
+        if agent.bias:
+            queries = queries + t.pop("query.bias")[:, None]
+            t["offset"] = queries @ t.pop("key.bias")[..., None]
+        t["queries"] = queries @ t.pop("key.weight")
+    return {name: tensor.movedim(0, -1).contiguous() for name, tensor in t.items()}
+
+
+@dataclass(frozen=True)
+class SensoryPolicy:
+    """The agent with parameters. Memory: (hidden [rows, N, H], cell [rows, N, H], previous action [rows, actions])."""
+
+    agent: SensoryAgent
+    tensors: Tensors
+
+    @property
+    def members(self) -> int:
+        return self.tensors["neuron.bias"].shape[-1]
+
+    def take(self, members: Int[Tensor, "some"]) -> Policy:
+        return replace(self, tensors={name: tensor.index_select(-1, members) for name, tensor in self.tensors.items()})
+
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Memory:
+        # one neuron stands for all until the first observation shows how many there are
+        device, a = self.tensors["neuron.bias"].device, self.agent
+        blank = torch.zeros(a.hidden, 1, len(seeds), device=device).permute(2, 1, 0)
+        return blank, blank, torch.zeros(a.actions, len(seeds), device=device).mT
+
+    def act(self, obs: Float[Tensor, "rows N"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
+        hidden, cell = self.neurons(obs, memory)
+        action = self.read(self.listen(obs, hidden))
+        return action, (hidden, cell, action)
+
+    def neurons(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Tensor]:
+        """Hidden and cell states [rows, N, H] of all neurons after each has heard its sensor and the previous action."""
+        hidden, cell, action = (part.movedim(0, -1) for part in memory)
+        hidden, cell = (part.expand(obs.shape[1], *part.shape[1:]).movedim(1, 0) for part in (hidden, cell))
+        weight = self.tensors["neuron.weight_ih"]
+        gates = weight[:, 0, None] * obs.mT + self.tensors["neuron.bias"][:, None]
+        if self.agent.hears_action:
+            gates = gates + product(weight[:, 1:], action)[:, None]
+        if self.agent.recurrent:
+            hidden, cell = lstm(gates + product(self.tensors["neuron.weight_hh"], hidden), cell)
+        else:
+            hidden = tanh(gates)
+        return hidden.permute(2, 1, 0), cell.permute(2, 1, 0)
+
+    def weights(self, hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows N M"]:
+        """The attention of each row (or the neurons' words, where mean or max stands in its place)."""
+        keys = hidden.permute(2, 1, 0)
+        scale = math.sqrt(self.agent.key) if self.agent.scale else 1.0
+        if self.agent.pooling != "attention":
+            weights = product(self.tensors["word.weight"], keys)
+        elif self.agent.bias:
+            weights = tanh((product(self.tensors["queries"], keys) + self.tensors["offset"]) / scale)
+        else:
+            weights = attention(self.tensors["queries"], keys, scale)
+        return weights.permute(2, 1, 0)
+
+    def listen(self, obs: Float[Tensor, "rows N"], hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows M"]:
+        """The code of each row."""
+        weights = self.weights(hidden).permute(2, 1, 0)
+        if self.agent.pooling == "mean":
+            return tanh(weights.mean(1)).mT
+        if self.agent.pooling == "max":
+            return tanh(weights.amax(1)).mT
+        return message(weights, obs.mT, self.agent.gain).mT
+
+    def read(self, code: Float[Tensor, "rows M"]) -> Float[Tensor, "rows actions"]:
+        """The action that follows from a code."""
+        return head(self.tensors, code.mT, len(self.agent.layers) + 1).mT
+
+
+@dataclass(frozen=True)
+class FeedForwardAgent:
+    """The baseline (section 4.1): an ordinary network, which knows its sensors by their place."""
+
+    observations: int = 5
+    """channels that it reads; it cannot be given more or fewer"""
+    actions: int = 1
+    """number of actions"""
+    layers: tuple[int, ...] = (16,)
+    """widths of the hidden layers"""
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(tuple(head_shapes((self.observations, *self.layers, self.actions))))
+
+    def policy(self, vectors: Float[Tensor, "*members n"]) -> "FeedForwardPolicy":
+        """The policy of one parameter vector, or of a population of them."""
+        tensors = self.layout.split(vectors.reshape(-1, vectors.shape[-1]))
+        return FeedForwardPolicy(self, {name: tensor.movedim(0, -1).contiguous() for name, tensor in tensors.items()})
+
+
+@dataclass(frozen=True)
+class FeedForwardPolicy:
+    """The baseline with parameters. It has no memory."""
+
+    agent: FeedForwardAgent
+    tensors: Tensors
+
+    @property
+    def members(self) -> int:
+        return self.tensors["head.0.bias"].shape[-1]
+
+    def take(self, members: Int[Tensor, "some"]) -> Policy:
+        return replace(self, tensors={name: tensor.index_select(-1, members) for name, tensor in self.tensors.items()})
+
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Memory:
+        return ()
+
+    def act(self, obs: Float[Tensor, "rows N"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
+        return head(self.tensors, obs.mT, len(self.agent.layers) + 1).mT, memory

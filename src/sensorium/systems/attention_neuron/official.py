@@ -1,0 +1,72 @@
+"""The authors' published weights -> our checkpoints. Their files hold one flat float32 vector under the key `params` (Apache-2.0)."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sensorium.core import card as cards
+from sensorium.core import checkpoint
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.machine import facts
+from sensorium.nets.flat import Layout
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
+from sensorium.systems.attention_neuron.stages import Evolve
+
+# each known layout stands in our own order already: the released modules list LSTM, Wq, Wk and head as `SensoryAgent.layout` does
+LAYOUTS = {
+    "cart-pole": SensoryAgent(),
+    "ant": SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True),
+    "ant-mlp": FeedForwardAgent(28, 8, (32, 32)),
+}
+"""the layouts that are known, and how many numbers each has"""
+
+
+def known() -> str:
+    """One sentence that says which layouts are known."""
+    sizes = ", ".join(f"{name} {agent.layout.size}" for name, agent in LAYOUTS.items())
+    return f"known layouts and their numbers of parameters: {sizes}"
+
+
+def read_vector(path: Path, layout: Layout) -> torch.Tensor:
+    """The flat vector in one of the authors' files, its length checked."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "params" not in file:
+                raise Usage(f"{path} has no `params` (it holds {', '.join(file) or 'nothing'}); it is not one of the authors' files")
+            vector = file["params"]
+    except FileNotFoundError:
+        raise Usage(f"no file {path}") from None
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise Failure(f"{path} cannot be read as .npz ({error})") from None
+    if vector.ndim != 1 or len(vector) != layout.size:
+        raise Usage(f"{path} holds {vector.size} parameters where {layout.size} are needed; {known()}")
+    if not np.isfinite(vector).all():
+        raise Failure(f"{path} holds numbers that are not finite")
+    return torch.from_numpy(vector.astype(np.float32))
+
+
+def cart_pole(files: list[Path], out: Path) -> list[str]:
+    """Import the permutation-invariant cart-pole agent; returns what there is to say."""
+    if len(files) != 1:
+        raise Usage(f"attention-neuron/cart-pole takes one file, not {len(files)}")
+    agent = LAYOUTS["cart-pole"]
+    vector = read_vector(files[0], agent.layout)
+    stage = Evolve(agent=agent, steps=0)
+    if (out / "card.json").exists():
+        raise Usage(f"{out} holds an agent already; use another --out")
+    card = {
+        "format": cards.FORMAT,
+        "stage": cards.plain(stage),
+        "seed": None,
+        "recipe": "cart-pole",
+        "preset": "imported",
+        "source": files[0].name,
+        "machine": facts(),
+    }
+    with checkpoint.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_json(out / "card.json", card)
+    checkpoint.save(out, 0, {"mean": vector})
+    return [f"imported {len(vector)} parameters into {out}"]

@@ -1,0 +1,248 @@
+"""What learns, in training order: `Evolve` searches an agent's parameters by playing, `Clone` teaches it what another agent does."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from sensorium.core import checkpoint
+from sensorium.core.env import TorchWorld, World, select
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.machine import compiled
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import play
+from sensorium.core.seeding import Seeds, normal, row_seeds
+from sensorium.core.stage import Folder, Metrics, State
+from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.sensors import Sensed
+from sensorium.es.pgpe import PGPE
+from sensorium.es.strategy import Strategy
+from sensorium.es.workers import Workers
+from sensorium.nets.flat import Layout
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
+
+Agent = SensoryAgent | FeedForwardAgent
+
+
+def sensed(world: World, senses: str) -> World:
+    """The world as the agent is to sense it."""
+    return Sensed(world, senses) if senses else world
+
+
+def first_vector(layout: Layout, spread: float, seed: int) -> Tensor:
+    """Random first parameters: weights with sd spread / sqrt(inputs), biases 0."""
+    noise = layout.split(normal(torch.tensor([seed]), 0, layout.size)[0])
+    return layout.join({name: t * spread * t.shape[-1] ** -0.5 * ("bias" not in name) for name, t in noise.items()})
+
+
+@dataclass(frozen=True)
+class Evolve:
+    """Search an agent's parameters by playing (Tang & Ha 2021, section 4.1 and appendix A)."""
+
+    learned: ClassVar[tuple[str, ...]] = ("mean",)
+
+    world: CartPole = CartPole()
+    agent: Agent = SensoryAgent()
+    search: Strategy = PGPE()
+    senses: str = ""
+    """treatment of the senses in training, as for `evaluate --senses`; the paper trains without any"""
+    episodes: int = 16
+    """episodes that each candidate plays in a generation"""
+    common_seeds: bool = True
+    """whether all candidates of a generation face the same episodes (they did in the paper)"""
+    start: Folder = Folder("")
+    """an earlier agent whose parameters to start from; empty: begin anew"""
+    spread: float = 0.0
+    """of the random first parameters, sd spread / sqrt(inputs); 0 starts at zero, as the paper does"""
+    steps: int = 1000
+    """generations"""
+    checkpoint_every: int = 20
+    """generations between two checkpoints"""
+    evaluate_every: int = 10
+    """generations between two evaluations of the distribution's mean on episodes of their own"""
+    evaluation_episodes: int = 256
+    """episodes of such an evaluation"""
+    block: int = 0
+    """members in one job; 0: the whole population in one, on all threads"""
+    compile: bool = True
+    """whether world and agent are compiled as one step"""
+
+    def init(self, seeds: Seeds) -> State:
+        if not self.start:
+            return self.search.init(first_vector(self.agent.layout, self.spread, seeds("parameters")))
+        # the earlier stage keeps its agent as one vector, whatever it was trained by
+        stage, loaded = checkpoint.stage(self.start), checkpoint.load(checkpoint.agent(self.start))
+        if loaded is None or getattr(stage, "agent", None) != self.agent:
+            raise Usage(f"{self.start} holds no agent of the kind that is to be evolved ({type(self.agent).__name__})")
+        return self.search.init(loaded[1]["mean"].float())
+
+    def open(self, state: State) -> Workers:
+        return Workers(sensed(self.world, self.senses), self.agent, self.block, self.compile)
+
+    def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
+        # ask: a generation of candidates around the mean
+        candidates = self.search.ask(state, seeds("ask"))
+        # play: all of them in the same episodes, or each in its own
+        device, n = candidates.device, len(candidates)
+        if self.common_seeds:
+            rows = seeds.rows("episodes", self.episodes, device).expand(n, -1)
+        else:
+            rows = seeds.rows("episodes", n * self.episodes, device).view(n, -1)
+        fitness, lengths = live.scores(candidates, rows).unbind(1)
+        if not bool(fitness.isfinite().all()):
+            worst = int((~fitness.isfinite()).nonzero()[0])
+            raise Failure(
+                f"candidate {worst} of generation {seeds.step} scored {float(fitness[worst])}; the search stops before it spoils the mean"
+            )
+        # tell: move the mean, adapt the spread
+        self.search.tell(state, candidates, fitness)
+        metrics = {
+            "score/mean": float(fitness.mean()),
+            "score/best": float(fitness.max()),
+            "score/sd": float(fitness.std()),
+            "length/mean": float(lengths.mean()),
+            "sigma": float(state["sigma"].mean()),
+        }
+        if seeds.step % self.evaluate_every == 0 or seeds.step == self.steps:
+            rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, device)
+            world = sensed(self.world, self.senses).open()
+            metrics = {"score/agent": float(play(world, self.policy(state), rows, compile=self.compile).returns.mean()), **metrics}
+        return metrics
+
+    def policy(self, state: State) -> Policy:
+        return self.agent.policy(state["mean"])
+
+
+@dataclass
+class Lesson:
+    """What cloning has open: the teacher, and one compiled step of student, teacher and world."""
+
+    teacher: Policy
+    tick: Any
+
+
+@dataclass(frozen=True)
+class Clone:
+    """Teach an agent what another would have done: DAgger (Ross et al. 2011) with truncated back-propagation through its memory.
+
+    The student acts, the teacher, which sees the senses in order, is asked what it would have done; a batch of episodes goes on from
+    step to step, and rows that end begin anew.
+    """
+
+    learned: ClassVar[tuple[str, ...]] = ("mean",)
+
+    world: CartPole = CartPole()
+    agent: SensoryAgent = SensoryAgent()
+    teacher: Folder = Folder("../1-baseline")
+    """the agent to learn from: a run, a stage or a zoo agent"""
+    rows: int = 512
+    """episodes that are played at once"""
+    window: int = 40
+    """steps through which gradients flow back"""
+    windows: int = 25
+    """windows, each followed by one update, in a step of the stage"""
+    learning_rate: float = 5e-3
+    """Adam's, at the beginning"""
+    half_life: int = 5000
+    """updates in which the learning rate halves"""
+    clip: float = 1.0
+    """largest norm of the gradient"""
+    spread: float = 1.0
+    """of the random first parameters, sd spread / sqrt(inputs)"""
+    steps: int = 200
+    checkpoint_every: int = 10
+    evaluate_every: int = 4
+    """steps between two evaluations of the student"""
+    evaluation_episodes: int = 256
+    """episodes of such an evaluation"""
+    compile: bool = True
+    """whether student, teacher and world are compiled as one step"""
+
+    def init(self, seeds: Seeds) -> State:
+        start = seeds.rows("worlds", self.rows)
+        mean = first_vector(self.agent.layout, self.spread, seeds("parameters"))
+        world = self.world.initial(start)
+        obs = self.world.observe(world)
+        # the first step shows how large the student's memory is
+        _, memory = self.agent.policy(mean).act(obs, self.agent.policy(mean).begin(start), 0)
+        blank = {f"memory/{i}": torch.zeros_like(part) for i, part in enumerate(memory)}
+        # ages are spread over the horizon, so that every batch holds all phases of an episode
+        ages = torch.arange(self.rows) * self.world.horizon // self.rows
+        zeros = torch.zeros_like(mean)
+        return {
+            "mean": mean, "first": zeros, "second": zeros.clone(), "updates": torch.zeros((), dtype=torch.int64), "ages": ages,
+            **{f"world/{i}": part.clone() for i, part in enumerate(world)}, **blank,
+        }  # fmt: skip
+
+    def open(self, state: State) -> Lesson:
+        teacher = checkpoint.policy(self.teacher, str(state["mean"].device))
+        return Lesson(teacher, compiled(lesson_tick) if self.compile else lesson_tick)
+
+    def step(self, state: State, live: Lesson, seeds: Seeds) -> Metrics:
+        loss = 0.0
+        for k in range(self.windows):
+            loss += self.update(state, live, seeds.rows(f"worlds {k}", self.rows, state["mean"].device)) / self.windows
+        metrics = {"loss": loss}
+        if seeds.step % self.evaluate_every == 0 or seeds.step == self.steps:
+            rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["mean"].device)
+            score = play(self.world.open(), self.policy(state), rows, compile=self.compile).returns.mean()
+            metrics = {"score/agent": float(score), **metrics}
+        return metrics
+
+    def update(self, state: State, live: Lesson, fresh: Tensor) -> float:
+        """One window of acting and asking, one step of Adam; returns the mean squared error of the actions."""
+        mean = state["mean"].requires_grad_()
+        student = self.agent.policy(mean)
+        world, memory = _group(state, "world"), _group(state, "memory")
+        obs, ended = self.world.observe(world), torch.zeros_like(state["ages"], dtype=torch.bool)
+        error = count = torch.zeros((), device=mean.device)
+        # act and ask
+        for _ in range(self.window):
+            world, obs, memory, ended, error, count = live.tick(self.world, student, live.teacher, world, obs, memory, ended, error, count)
+        loss = error / count
+        (gradient,) = torch.autograd.grad(loss, mean)
+        # learn
+        with torch.no_grad():
+            state["mean"] = mean.detach()
+            self.adam(state, gradient * (self.clip / gradient.norm().clamp(min=1e-12)).clamp(max=1.0))
+            # rows that have ended begin anew, without memory
+            memory = tuple(part.detach() for part in memory)
+            ages = state["ages"] + self.window
+            ended = ended | (ages >= self.world.horizon)
+            world = select(ended, self.world.initial(fresh), world)
+            memory = select(ended, tuple(torch.zeros_like(part) for part in memory), memory)
+            state["ages"] = torch.where(ended, 0, ages)
+            state.update({f"world/{i}": part for i, part in enumerate(world)}, **{f"memory/{i}": part for i, part in enumerate(memory)})
+        return float(loss.detach())
+
+    def adam(self, state: State, gradient: Tensor) -> None:
+        """One descent step (Kingma & Ba 2015, algorithm 1) with a learning rate that halves every `half_life` updates."""
+        t = int(state["updates"]) + 1
+        state["updates"] = state["updates"] + 1
+        state["first"] = 0.9 * state["first"] + 0.1 * gradient
+        state["second"] = 0.999 * state["second"] + 0.001 * gradient**2
+        rate = self.learning_rate * 0.5 ** (t / self.half_life)
+        unbiased = (state["second"] / (1 - 0.999**t)).sqrt()
+        state["mean"] = state["mean"] - rate * state["first"] / (1 - 0.9**t) / (unbiased + 1e-8)
+
+    def policy(self, state: State) -> Policy:
+        return self.agent.policy(state["mean"].detach())
+
+
+def _group(state: State, name: str) -> tuple[Tensor, ...]:
+    """The tensors name/0, name/1, ... of a state."""
+    return tuple(state[f"{name}/{i}"] for i in range(sum(key.startswith(f"{name}/") for key in state)))
+
+
+def lesson_tick(
+    world: TorchWorld, student: Policy, teacher: Policy, state: Any, obs: Tensor, memory: Any, ended: Tensor, error: Tensor, count: Tensor
+) -> tuple[Any, Tensor, Any, Tensor, Tensor, Tensor]:
+    """The student acts, the teacher says what it would have done; squared errors add up over living rows."""
+    action, memory = student.act(obs, memory, 0)
+    with torch.no_grad():
+        advice, _ = teacher.act(obs, (), 0)
+        alive = ~ended
+        state, step = world.transition(state, action.detach(), 0)
+    error = error + torch.where(alive, ((action - advice) ** 2).mean(1), 0.0).sum()
+    return state, step.obs, memory, ended | step.terminated, error, count + alive.sum()

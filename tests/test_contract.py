@@ -1,0 +1,132 @@
+"""What holds for every stage of every system: written once, grows with the registry."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import with_predecessors
+
+from sensorium import registry
+from sensorium.core import card, checkpoint
+from sensorium.core.errors import Usage
+from sensorium.core.rollout import play
+from sensorium.core.run import run
+from sensorium.core.seeding import Seeds, row_seeds
+from sensorium.core.stage import Stage, placed
+
+Tiny = tuple[str, str]
+
+
+def left(folder: Path) -> tuple[bytes, bytes]:
+    """What a run leaves that must be a function of the seed: the newest tensors and the metrics."""
+    latest = json.loads((folder / "latest.json").read_text())["checkpoints"][-1]["file"]
+    return (folder / latest).read_bytes(), (folder / "metrics.jsonl").read_bytes()
+
+
+def world_of(stage: Stage):
+    """The world that a stage's policy plays in, its senses as in training."""
+    from sensorium.envs.sensors import through
+
+    return through(stage.world, stage.policy, getattr(stage, "senses", ""))[0]  # type: ignore[attr-defined]
+
+
+def test_killed_and_resumed_equals_uninterrupted(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    run(stage, folder, 3)
+    other = tmp_path / "again" / folder.name
+    for earlier in tmp_path.glob("[0-9]-*"):
+        if earlier != folder:
+            (tmp_path / "again").mkdir(exist_ok=True)
+            (tmp_path / "again" / earlier.name).symlink_to(earlier)
+    half = replace(stage, steps=stage.steps // 2)  # type: ignore[type-var]
+    run(half, other, 3)
+    run(stage, other, 3)
+    assert left(folder) == left(other)
+
+
+def test_another_seed_is_another_run(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    stage = replace(stage, steps=1)  # type: ignore[type-var]
+    run(stage, folder, 0)
+    run(stage, folder.with_name(folder.name + "-b"), 1)
+    assert left(folder) != left(folder.with_name(folder.name + "-b"))
+
+
+def test_one_step_is_a_function_of_its_seeds(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    stage = placed(stage, folder)
+    results = []
+    for _ in range(2):
+        state = stage.init(Seeds(5, "x", 0))
+        live = stage.open(state)
+        results.append((stage.step(state, live, Seeds(5, "x", 1)), state))
+    (first, one), (second, two) = results
+    assert first == second
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_metrics_are_finite_and_state_is_tensors(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    state = run(stage, folder, 0)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, stage.steps + 1))
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert all(isinstance(value, torch.Tensor) for value in state.values())
+    assert set(stage.learned) <= set(state)
+
+
+def test_the_card_gives_the_stage_back(tiny: Tiny):
+    stage = registry.recipe(tiny[0]).stages("tiny")[tiny[1]]
+    assert card.build(json.loads(json.dumps(card.plain(stage)))) == stage
+
+
+def test_another_stages_folder_is_refused(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    run(stage, folder, 0)
+    with pytest.raises(Usage, match="holds a run with other settings"):
+        run(replace(stage, checkpoint_every=stage.checkpoint_every + 1), folder, 0)  # type: ignore[type-var]
+    with pytest.raises(Usage, match="seed"):
+        run(stage, folder, 1)
+
+
+def test_only_the_last_stage_may_grow(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    run(stage, folder, 0)
+    longer = replace(stage, steps=stage.steps + 1)  # type: ignore[type-var]
+    with pytest.raises(Usage, match="steps"):
+        run(longer, folder, 0, last=False)
+    run(longer, folder, 0)
+    assert checkpoint.step_of(folder) == stage.steps + 1
+
+
+def test_the_policy_that_it_returns_plays(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    run(stage, folder, 0)
+    rollout = play(world_of(stage).open(), checkpoint.policy(folder), row_seeds(0, 6), compile=False)
+    assert rollout.returns.isfinite().all()
+    assert (rollout.lengths >= 1).all()
+
+
+def test_a_row_is_the_same_alone_and_in_a_batch(tiny: Tiny, tmp_path: Path):
+    """Whoever its neighbours are; to the tolerance of matrix products in other shapes."""
+    stage, folder = with_predecessors(tiny, tmp_path)
+    run(stage, folder, 0)
+    policy, world, seeds = checkpoint.policy(folder), world_of(stage), row_seeds(1, 64)
+    together = play(world.open(), policy, seeds, compile=False)
+    alone = play(world.open(), policy, seeds[17:18], compile=False)
+    assert together.lengths[17] == alone.lengths[0]
+    torch.testing.assert_close(together.returns[17], alone.returns[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_published_agent_keeps_what_its_policy_reads(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    run(stage, folder, 0)
+    checkpoint.publish(folder, tmp_path / "zoo", {"fixed": {"mean": 1.0}})
+    world, seeds = world_of(stage), row_seeds(0, 8)
+    whole, half = (play(world.open(), checkpoint.policy(path), seeds, keep=("actions",)).actions[0] for path in (folder, tmp_path / "zoo"))
+    torch.testing.assert_close(whole, half, atol=0.02, rtol=0.02)
+    assert card.read(tmp_path / "zoo")["results"] == {"fixed": {"mean": 1.0}}
