@@ -10,6 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sensorium.envs.register import register
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["evaluate", "load", "play", "train", "world"]
+
+register()
 
 
 def load(folder: str | Path, device: str = "cpu") -> Policy:

@@ -69,8 +69,7 @@ def check(argument: str, stages: Stages, recipe: Recipe) -> None:
     names = sorted({n for known in allowed.values() for n in known}) if stage == "stage" else allowed.get(stage)
     if names is None:
         raise Usage(nearest(stage, [*stages, "stage"], f"stage of {recipe.name}"))
-    negated = ".".join([*name.split(".")[:-1], name.split(".")[-1].removeprefix("no_")])
-    if name not in names and negated not in names:
+    if name not in names:
         raise Usage(nearest(name, names, f"field of {'any stage' if stage == 'stage' else stage}"))
 
 
@@ -87,7 +86,7 @@ def every_stage(arguments: list[str], stages: Stages) -> list[str]:
         while "=" not in argument and rest and (not rest[0].startswith("-") or _number(rest[0])):
             values.append(rest.pop(0))
         name = argument.partition("=")[0].removeprefix("--stage.")
-        key = name.replace("-", "_").removeprefix("no_")
+        key = name.replace("-", "_")
         for stage, value in stages.items():
             if key in field_names(value):
                 written += [argument.replace("--stage.", f"--{stage}.", 1), *values]
@@ -102,7 +101,7 @@ def parse_stages(arguments: list[str], stages: Stages, name: str) -> Stages:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            chosen = tyro.cli(tyro.conf.AvoidSubcommands[kind], args=arguments, prog=f"sensorium train {name}")
+            chosen = tyro.cli(tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[kind]], args=arguments, prog=f"sensorium train {name}")
     except SystemExit as end:
         if not end.code:
             raise

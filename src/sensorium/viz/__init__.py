@@ -1,0 +1,1 @@
+"""Curves, pictures, videos, reports."""

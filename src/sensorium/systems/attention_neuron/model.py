@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sensorium.core.errors import Usage
 from sensorium.core.policy import Memory, Policy
 from sensorium.nets.flat import Layout
 from sensorium.systems.attention_neuron.equations import attention, lstm, message, positional_table, product, tanh
@@ -115,9 +116,9 @@ class SensoryPolicy:
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Memory:
         # one neuron stands for all until the first observation shows how many there are
-        device, a = self.tensors["neuron.bias"].device, self.agent
-        blank = torch.zeros(a.hidden, 1, len(seeds), device=device).permute(2, 1, 0)
-        return blank, blank, torch.zeros(a.actions, len(seeds), device=device).mT
+        bias, a = self.tensors["neuron.bias"], self.agent
+        blank = bias.new_zeros(a.hidden, 1, len(seeds)).permute(2, 1, 0)
+        return blank, blank, bias.new_zeros(a.actions, len(seeds)).mT
 
     def act(self, obs: Float[Tensor, "rows N"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
         hidden, cell = self.neurons(obs, memory)
@@ -203,4 +204,6 @@ class FeedForwardPolicy:
         return ()
 
     def act(self, obs: Float[Tensor, "rows N"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
+        if obs.shape[1] != self.agent.observations:
+            raise Usage(f"this network reads {self.agent.observations} channels and cannot be given {obs.shape[1]}")
         return head(self.tensors, obs.mT, len(self.agent.layers) + 1).mT, memory

@@ -16,8 +16,9 @@ from sensorium.core.seeding import Seeds, normal, row_seeds
 from sensorium.core.stage import Folder, Metrics, State
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.sensors import Sensed
+from sensorium.envs.toy import Toy
+from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
-from sensorium.es.strategy import Strategy
 from sensorium.es.workers import Workers
 from sensorium.nets.flat import Layout
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
@@ -42,9 +43,9 @@ class Evolve:
 
     learned: ClassVar[tuple[str, ...]] = ("mean",)
 
-    world: CartPole = CartPole()
+    world: CartPole | Toy = CartPole()
     agent: Agent = SensoryAgent()
-    search: Strategy = PGPE()
+    search: PGPE | CMA = PGPE()
     senses: str = ""
     """treatment of the senses in training, as for `evaluate --senses`; the paper trains without any"""
     episodes: int = 16
@@ -107,7 +108,7 @@ class Evolve:
         if seeds.step % self.evaluate_every == 0 or seeds.step == self.steps:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, device)
             world = sensed(self.world, self.senses).open()
-            metrics = {"score/agent": float(play(world, self.policy(state), rows, compile=self.compile).returns.mean()), **metrics}
+            metrics = {"score/agent": float(play(world, self.policy(state), rows, compile=False).returns.mean()), **metrics}
         return metrics
 
     def policy(self, state: State) -> Policy:
@@ -132,7 +133,7 @@ class Clone:
 
     learned: ClassVar[tuple[str, ...]] = ("mean",)
 
-    world: CartPole = CartPole()
+    world: CartPole | Toy = CartPole()
     agent: SensoryAgent = SensoryAgent()
     teacher: Folder = Folder("../1-baseline")
     """the agent to learn from: a run, a stage or a zoo agent"""
@@ -186,7 +187,7 @@ class Clone:
         metrics = {"loss": loss}
         if seeds.step % self.evaluate_every == 0 or seeds.step == self.steps:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["mean"].device)
-            score = play(self.world.open(), self.policy(state), rows, compile=self.compile).returns.mean()
+            score = play(self.world.open(), self.policy(state), rows, compile=False).returns.mean()
             metrics = {"score/agent": float(score), **metrics}
         return metrics
 

@@ -1,0 +1,115 @@
+"""Our torch worlds as Gymnasium environments, single and vector. `register.py` tells Gymnasium their names."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from sensorium.core.env import TorchWorld, select, take
+from sensorium.core.seeding import fold, row_seeds
+from sensorium.envs.cart_pole import CartPole
+
+
+LARGE = float(np.finfo(np.float32).max)
+
+
+def _spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
+    """Of observations and of actions."""
+    spec = world.spec
+    return (
+        gymnasium.spaces.Box(-LARGE, LARGE, spec.observation, np.float32),
+        gymnasium.spaces.Box(-1.0, 1.0, (spec.action,), np.float32),
+    )
+
+
+def _render(world: TorchWorld, state: Any) -> np.ndarray:
+    """A picture of the first row."""
+    from sensorium.viz.cart_pole import draw
+
+    return draw(*(float(part[0]) for part in state))
+
+
+class TorchGym(gymnasium.Env):
+    """One row of a torch world. Starts and everything random are functions of the seed given to `reset`."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012  Gymnasium's own convention
+
+    def __init__(self, world: TorchWorld, render_mode: str | None = None):
+        self.world, self.render_mode = world, render_mode
+        self.observation_space, self.action_space = _spaces(world)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        root = seed if seed is not None else int(self.np_random.integers(2**31))
+        self.state, self.t = self.world.initial(row_seeds(root, 1)), 0
+        return self.world.observe(self.state)[0].numpy().copy(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        batch = torch.as_tensor(np.asarray(action, dtype=np.float32)).reshape(1, -1)
+        self.state, step = self.world.transition(self.state, batch, self.t)
+        self.t += 1
+        return step.obs[0].numpy().copy(), float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), {}
+
+    def render(self) -> np.ndarray | None:  # type: ignore[override]
+        return _render(self.world, self.state) if self.render_mode == "rgb_array" else None
+
+
+class TorchVector(VectorEnv):
+    """A batch of a torch world, with Gymnasium's next-step autoreset: a row that has ended begins anew at its next step."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 50, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+
+    def __init__(self, world: TorchWorld, num_envs: int = 1, render_mode: str | None = None):
+        self.world, self.num_envs, self.render_mode = world, num_envs, render_mode
+        self.single_observation_space, self.single_action_space = _spaces(world)
+        self.observation_space, self.action_space = (batch_space(space, num_envs) for space in _spaces(world))
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        if isinstance(seed, (list, tuple)):
+            self.seeds = torch.cat([row_seeds(int(s), 1) for s in seed])
+        else:
+            self.seeds = row_seeds(seed if seed is not None else int(self.np_random.integers(2**31)), self.num_envs)
+        self.state = self.world.initial(self.seeds)
+        self.ages = torch.zeros(self.num_envs, dtype=torch.int64)
+        self.episodes = torch.zeros(self.num_envs, dtype=torch.int64)
+        self.ended = torch.zeros(self.num_envs, dtype=torch.bool)
+        return self.world.observe(self.state).numpy().copy(), {}
+
+    def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        batch = torch.as_tensor(np.asarray(actions, dtype=np.float32)).reshape(self.num_envs, -1)
+        # the horizon is counted a row, since rows begin at different times
+        state, step = self.world.transition(self.state, batch, 0)
+        fresh = self.world.initial(self._next_seeds())
+        self.state = select(self.ended, fresh, state)
+        obs = torch.where(self.ended[:, None], self.world.observe(fresh), step.obs)
+        self.episodes = self.episodes + self.ended
+        self.ages = torch.where(self.ended, 0, self.ages + 1)
+        reward = torch.where(self.ended, 0.0, step.reward)
+        terminated = step.terminated & ~self.ended
+        truncated = (self.ages >= self.world.spec.horizon) & ~terminated & ~self.ended
+        self.ended = terminated | truncated
+        return obs.numpy().copy(), reward.numpy().astype(np.float64), terminated.numpy(), truncated.numpy(), {}
+
+    def _next_seeds(self) -> torch.Tensor:
+        """A seed for the next episode of each row, a function of the row's seed and of how many it has played."""
+        return fold(self.seeds + self.episodes + 1, "next episode")
+
+    def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
+        if self.render_mode != "rgb_array":
+            return None
+        rows = [take(self.state, torch.tensor([row])) for row in range(self.num_envs)]
+        return tuple(_render(self.world, row) for row in rows)
+
+
+def cart_pole(hard: bool = True, render_mode: str | None = None) -> TorchGym:
+    """`gymnasium.make("sensorium/CartPoleSwingUpHarder-v0")`; Gymnasium's own time limit is not needed."""
+    return TorchGym(CartPole(hard), render_mode)
+
+
+def cart_pole_vector(num_envs: int = 1, hard: bool = True, render_mode: str | None = None) -> TorchVector:
+    """`gymnasium.make_vec("sensorium/CartPoleSwingUpHarder-v0", num_envs)`."""
+    return TorchVector(CartPole(hard), num_envs, render_mode)

@@ -1,0 +1,224 @@
+"""Nothing is lost, and what is wrong is one clear sentence with the right exit code."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from sensorium import cli, registry
+from sensorium.core import checkpoint
+from sensorium.core.card import build
+from sensorium.core.errors import Failure
+from sensorium.core.log import rows
+from sensorium.core.run import run
+from sensorium.envs.toy import Toy
+from sensorium.systems.attention_neuron.model import FeedForwardAgent
+
+STAGE = replace(registry.recipe("cart-pole-mlp").stages("tiny")["evolve"], world=Toy(), agent=FeedForwardAgent(3), steps=6)  # type: ignore[type-var]
+
+
+def say(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit code and the one line on stderr of a command."""
+    capsys.readouterr()
+    code = cli.main(arguments)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sensorium: ")]
+    assert len(lines) == 1, lines
+    return code, lines[0]
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    run(STAGE, tmp_path / "run" / "1-evolve", 0, about={"recipe": "cart-pole-mlp"})
+    return tmp_path / "run" / "1-evolve"
+
+
+def newest(folder: Path) -> Path:
+    return folder / json.loads((folder / "latest.json").read_text())["checkpoints"][-1]["file"]
+
+
+@pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(trained, harm, tmp_path, capsys):
+    whole, path = newest(trained).read_bytes(), newest(trained)
+    if harm == "truncate":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif harm == "flip":
+        path.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    else:
+        path.unlink()
+    loaded = checkpoint.load(trained)
+    assert loaded is not None
+    assert loaded[0] == 4
+    assert path.name in capsys.readouterr().err
+    # and the run, gone on with from there, is the run that it would have been
+    run(STAGE, trained, 0, about={"recipe": "cart-pole-mlp"})
+    assert newest(trained).read_bytes() == whole
+    assert [row["step"] for row in rows(trained / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_when_no_checkpoint_is_whole_the_run_says_so(trained, capsys):
+    for path in trained.glob("*.safetensors"):
+        path.write_bytes(b"nothing")
+    assert cli.main(["evaluate", str(trained), "--episodes", "2"]) == 1
+    said = capsys.readouterr().err
+    assert all(path.name in said for path in trained.glob("*.safetensors"))
+    assert "is whole; delete the folder" in said.splitlines()[-1]
+
+
+def test_exactly_two_checkpoints_are_kept_and_no_drafts(trained):
+    assert len(list(trained.glob("*.safetensors"))) == 2
+    assert not list(trained.glob("*.draft"))
+
+
+def test_a_second_process_is_kept_out(trained):
+    hold = f"import fcntl, sys; f = open({str(trained / '.lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Failure, match="another process"):
+            run(STAGE, trained, 0)
+        holder.kill()
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "read-only")])
+def test_a_disk_that_refuses_costs_nothing_but_the_last_steps(tmp_path, monkeypatch, number, says):
+    folder = tmp_path / "1-evolve"
+    reference = tmp_path / "reference"
+    run(STAGE, reference, 0)
+    real, calls = os.fsync, []
+
+    def failing(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > 12:
+            raise OSError(number, os.strerror(number))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(Failure, match=says):
+        run(STAGE, folder, 0)
+    monkeypatch.setattr(os, "fsync", real)
+    assert checkpoint.load(folder) is not None
+    run(STAGE, folder, 0)
+    # the stage's name, and with it its seeds, comes from the folder's: "1-evolve" and "reference" differ
+    assert checkpoint.step_of(folder) == checkpoint.step_of(reference) == 6
+
+
+def test_a_score_that_is_not_a_number_stops_the_search(tmp_path, monkeypatch):
+    monkeypatch.setattr("sensorium.es.workers.Workers.scores", lambda self, v, s: torch.full((len(v), 2), float("nan")))
+    with pytest.raises(Failure, match="candidate 0 of generation 1 scored nan"):
+        run(STAGE, tmp_path / "1-evolve", 0)
+
+
+WRONG = [
+    (["train", "cart-pol"], "did you mean cart-pole"),
+    (["train", "cart-pole", "--preset", "labtop"], "did you mean laptop"),
+    (["train", "cart-pole", "--evolve.epsiodes", "3"], "did you mean episodes"),
+    (["train", "cart-pole", "--evolv.episodes", "3"], "did you mean evolve"),
+    (["train", "cart-pole", "--stage.nothing", "3"], "no field of any stage 'nothing'"),
+    (["train", "cart-pole", "--evolve.episodes", "many"], "episodes"),
+    (["train", "cart-pole", "--seeds", "3"], "A..B"),
+    (["train", "cart-pole", "--seeds", "0..1", "--seed", "2"], "not both"),
+    (["train", "cart-pole", "--preset", "tiny", "--on", "moon"], "processes:N"),
+    (["train", "cart-pole", "--bogus", "3"], "no argument --bogus"),
+    (["train"], "sensorium list"),
+    (["evaluate", "nowhere"], "no folder nowhere"),
+    (["verify", "attention-neuron/cart-pol"], "did you mean"),
+    (["import", "attention-neuron/cartpole", "x.npz", "--out", "y"], "did you mean"),
+    (["paint"], "invalid choice"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments, says, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, line = say(arguments, capsys)
+    assert code == 2
+    assert says in line
+    assert list(tmp_path.rglob("*.safetensors")) == []
+
+
+def test_wrong_senses_and_wrong_number_of_channels(trained, capsys):
+    code, line = say(["evaluate", str(trained), "--senses", "shufle"], capsys)
+    assert (code, "did you mean shuffle" in line) == (2, True)
+    code, line = say(["evaluate", str(trained), "--senses", "noise:2"], capsys)
+    assert (code, "reads 3 channels" in line) == (2, True)
+    code, line = say(["evaluate", str(trained), "--episodes", "0"], capsys)
+    assert (code, "at least 1" in line) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        ({"is": "os.system"}, "no stage, world or agent"),
+        ({"is": "toy", "horizont": 3}, "did you mean horizon"),
+        ({"is": "toy", "horizon": "long"}, "cannot be 'long'"),
+    ],
+)
+def test_a_card_that_names_what_it_should_not_is_refused(card, says):
+    with pytest.raises(Failure, match=says):
+        build(card)
+
+
+def test_importing_the_wrong_file_says_which_layouts_are_known(tmp_path, capsys):
+    import numpy as np
+
+    path = tmp_path / "x.npz"
+    np.savez(path, params=np.zeros(912, np.float32))
+    code, line = say(["import", "attention-neuron/cart-pole", str(path), "--out", str(tmp_path / "a")], capsys)
+    assert (code, "912" in line, "known layouts" in line, "ant 2504" in line) == (2, True, True, True)
+    path.write_bytes(b"not a zip")
+    code, line = say(["import", "attention-neuron/cart-pole", str(path), "--out", str(tmp_path / "a")], capsys)
+    assert (code, "cannot be read" in line) == (1, True)
+    assert not (tmp_path / "a").exists()
+
+
+def train_command(out: Path) -> list[str]:
+    small = ["--stage.compile", "False", "--stage.steps", "12", "--stage.checkpoint-every", "2", "--clone.steps", "8"]
+    return [sys.executable, "-m", "sensorium.cli", "train", "cart-pole-clone", "--preset", "tiny", "--out", str(out), "--seed", "4", *small]
+
+
+def left(out: Path) -> dict[str, bytes]:
+    """Of every stage: the tensors that latest.json names, and the metrics."""
+    found = {}
+    for folder in checkpoint.stages_of(out):
+        found[folder.name], found[f"{folder.name} metrics"] = newest(folder).read_bytes(), (folder / "metrics.jsonl").read_bytes()
+    return found
+
+
+@pytest.mark.slow
+def test_five_kills_change_nothing(tmp_path):
+    assert subprocess.run(train_command(tmp_path / "whole"), capture_output=True).returncode == 0
+    draw, resumed = random.Random(0), 0
+    for _ in range(5):
+        process = subprocess.Popen(train_command(tmp_path / "killed"), stderr=subprocess.PIPE)
+        time.sleep(draw.uniform(1.6, 3.2))
+        process.send_signal(signal.SIGKILL)
+        resumed += b"resumed" in process.communicate()[1]
+    last = subprocess.run(train_command(tmp_path / "killed"), capture_output=True)
+    assert last.returncode == 0
+    assert resumed or b"resumed" in last.stderr
+    assert left(tmp_path / "whole") == left(tmp_path / "killed")
+
+
+@pytest.mark.slow
+def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
+    command = train_command(tmp_path / "stopped")
+    command[command.index("12")] = "4000"
+    folder = tmp_path / "stopped" / "1-baseline"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 30
+        while not rows(folder / "metrics.jsonl") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0
