@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.conftest import with_predecessors
 
 from sensorium import registry
 from sensorium.core import card, checkpoint
@@ -16,6 +15,7 @@ from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import Stage, placed
+from tests.conftest import with_predecessors
 
 Tiny = tuple[str, str]
 

@@ -1,0 +1,52 @@
+"""What works on this machine: each world and tool is tried in a child process, so that a crash there is a finding here."""
+
+import subprocess
+import sys
+from typing import Any
+
+CHECKS = (
+    ("cart-pole", "import sensorium; w = sensorium.world('cart-pole'); import torch; print(tuple(w.open().reset(torch.arange(3)).shape))", "pip install -e ."),
+    (
+        "compiled steps",
+        "import torch; print(float(torch.compile(lambda x: (x * 2).sum(), dynamic=False)(torch.ones(3))))",
+        "apt-get install g++ (without a compiler everything runs, several times slower)",
+    ),
+    (
+        "the allocator keeps its pages",
+        "from sensorium.core.machine import keep_pages; assert keep_pages(); print('mallopt set; SENSORIUM_MALLOC=system leaves it alone')",
+        "glibc on Linux only; unset SENSORIUM_MALLOC",
+    ),
+    (
+        "bfloat16",
+        "import torch; c = torch.backends.cpu.get_cpu_capability(); f = open('/proc/cpuinfo').read(); assert 'avx512_bf16' in f or 'amx_bf16' in f; print(c)",
+        "this processor has no bfloat16 products; float32 is used",
+    ),
+    ("CUDA", "import torch; assert torch.cuda.is_available(); print(torch.cuda.get_device_name())", "no CUDA device, or a CPU build of torch (pytorch.org/get-started)"),
+    (
+        "video (H.264)",
+        "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_version())",
+        "pip install imageio-ffmpeg",
+    ),
+    (
+        "Gymnasium",
+        "import sensorium, gymnasium; e = gymnasium.make('sensorium/CartPoleSwingUpHarder-v0'); e.reset(seed=0); print(gymnasium.__version__)",
+        "pip install 'gymnasium>=1.1'",
+    ),
+    ("EvoJAX, for `bench`", "import os, subprocess; p = os.environ['SENSORIUM_EVOJAX_PYTHON']; print(subprocess.check_output([p, '-c', 'import evojax; print(evojax.__file__)'], text=True).strip())", "set SENSORIUM_EVOJAX_PYTHON to an interpreter that has the evojax package"),
+)  # fmt: skip
+"""name, a program that prints what there is to know, and the line that mends it"""
+
+
+def diagnose() -> list[dict[str, Any]]:
+    """Try everything; {"name", "works", "detail", "mend"} each."""
+    findings = []
+    for name, program, mend in CHECKS:
+        try:
+            child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+            works, detail = child.returncode == 0, (child.stdout.strip().splitlines() or [""])[-1]
+            if not works:
+                detail = (child.stderr.strip().splitlines() or [f"died with signal {-child.returncode}"])[-1]
+        except subprocess.TimeoutExpired:
+            works, detail = False, "no answer within two minutes"
+        findings.append({"name": name, "works": works, "detail": detail, "mend": mend})
+    return findings

@@ -1,0 +1,46 @@
+"""What a recipe will take on this machine, from a few timed steps of each stage."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from sensorium import registry
+from sensorium.core import checkpoint
+from sensorium.core.log import memory_megabytes, rows
+from sensorium.core.run import run
+
+TIMED = 4
+"""steps a stage; the first, which compiles, is not counted in"""
+
+
+def estimate(name: str, preset: str) -> dict[str, Any]:
+    """Minutes, disk and memory of every stage, each run for a few steps in a folder of its own that is thrown away."""
+    recipe, stages = registry.recipe(name), []
+    with tempfile.TemporaryDirectory() as place:
+        for number, (stage_name, stage) in enumerate(recipe.stages(preset).items(), 1):
+            folder = Path(place) / f"{number}-{stage_name}"
+            timed = min(TIMED, stage.steps)
+            run(replace(stage, steps=timed), folder, last=False)  # type: ignore[type-var]
+            seconds = [row["seconds"] for row in rows(folder / "times.jsonl")]
+            each = (seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else 0.0
+            compiling = max(seconds[0] - each, 0.0) if seconds else 0.0
+            files = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / max(len(list(folder.glob("*.safetensors"))), 1)
+            logs = sum((folder / log).stat().st_size for log in ("metrics.jsonl", "times.jsonl")) / timed
+            stages.append(
+                {
+                    "name": stage_name,
+                    "steps": stage.steps,
+                    "seconds_per_step": round(each, 4),
+                    "minutes": round((compiling + each * stage.steps) / 60, 2),
+                    "disk_mb": round((files * checkpoint.KEPT + logs * stage.steps) / 1e6, 3),
+                }
+            )
+    known = recipe.minutes.get(preset)
+    note = "steps grow longer as an agent survives for longer"
+    if known:
+        note += f"; on two cores of an AMD Zen 5 the whole recipe took {known:g} minutes"
+    return {
+        "recipe": name, "preset": preset, "timed_steps": TIMED, "stages": stages, "minutes": round(sum(s["minutes"] for s in stages), 2),
+        "disk_mb": round(sum(s["disk_mb"] for s in stages), 3), "memory_mb": round(memory_megabytes()), "note": note,
+    }  # fmt: skip

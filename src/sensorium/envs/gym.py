@@ -12,7 +12,6 @@ from sensorium.core.env import TorchWorld, select, take
 from sensorium.core.seeding import fold, row_seeds
 from sensorium.envs.cart_pole import CartPole
 
-
 LARGE = float(np.finfo(np.float32).max)
 
 

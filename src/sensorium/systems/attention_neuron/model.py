@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -20,7 +20,6 @@ from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.es.workers import Workers
-from sensorium.nets.flat import Layout
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
 
 Agent = SensoryAgent | FeedForwardAgent
@@ -31,10 +30,13 @@ def sensed(world: World, senses: str) -> World:
     return Sensed(world, senses) if senses else world
 
 
-def first_vector(layout: Layout, spread: float, seed: int) -> Tensor:
-    """Random first parameters: weights with sd spread / sqrt(inputs), biases 0."""
-    noise = layout.split(normal(torch.tensor([seed]), 0, layout.size)[0])
-    return layout.join({name: t * spread * t.shape[-1] ** -0.5 * ("bias" not in name) for name, t in noise.items()})
+def first_vector(agent: Agent, spread: float, remember: float, seed: int) -> Tensor:
+    """Random first parameters: weights with sd spread / sqrt(inputs), biases 0 but for `remember` at the forget gates of an LSTM."""
+    noise = agent.layout.split(normal(torch.tensor([seed]), 0, agent.layout.size)[0])
+    tensors = {name: t * spread * t.shape[-1] ** -0.5 * ("bias" not in name) for name, t in noise.items()}
+    if isinstance(agent, SensoryAgent) and agent.recurrent:
+        tensors["neuron.bias_ih"][agent.hidden : 2 * agent.hidden] = remember
+    return agent.layout.join(tensors)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Evolve:
     """an earlier agent whose parameters to start from; empty: begin anew"""
     spread: float = 0.0
     """of the random first parameters, sd spread / sqrt(inputs); 0 starts at zero, as the paper does"""
+    remember: float = 0.0
+    """first bias of the forget gates of the neurons' LSTMs"""
     steps: int = 1000
     """generations"""
     checkpoint_every: int = 20
@@ -71,7 +75,7 @@ class Evolve:
 
     def init(self, seeds: Seeds) -> State:
         if not self.start:
-            return self.search.init(first_vector(self.agent.layout, self.spread, seeds("parameters")))
+            return self.search.init(first_vector(self.agent, self.spread, self.remember, seeds("parameters")))
         # the earlier stage keeps its agent as one vector, whatever it was trained by
         stage, loaded = checkpoint.stage(self.start), checkpoint.load(checkpoint.agent(self.start))
         if loaded is None or getattr(stage, "agent", None) != self.agent:
@@ -128,7 +132,8 @@ class Clone:
     """Teach an agent what another would have done: DAgger (Ross et al. 2011) with truncated back-propagation through its memory.
 
     The student acts, the teacher, which sees the senses in order, is asked what it would have done; a batch of episodes goes on from
-    step to step, and rows that end begin anew.
+    step to step, and rows that end begin anew. In some rows the teacher acts itself, so that the student sees what it cannot reach yet.
+    The agent is the running average of what gradient steps leave behind, which plays far better than any one of them.
     """
 
     learned: ClassVar[tuple[str, ...]] = ("mean",)
@@ -139,18 +144,24 @@ class Clone:
     """the agent to learn from: a run, a stage or a zoo agent"""
     rows: int = 512
     """episodes that are played at once"""
+    guided: float = 0.3
+    """share of the rows in which the teacher acts"""
     window: int = 40
     """steps through which gradients flow back"""
     windows: int = 25
     """windows, each followed by one update, in a step of the stage"""
     learning_rate: float = 5e-3
     """Adam's, at the beginning"""
-    half_life: int = 5000
+    half_life: int = 4000
     """updates in which the learning rate halves"""
-    clip: float = 1.0
+    clip: float = 0.5
     """largest norm of the gradient"""
+    average: float = 0.998
+    """share of itself that the running average of the parameters keeps at an update"""
     spread: float = 1.0
     """of the random first parameters, sd spread / sqrt(inputs)"""
+    remember: float = 2.0
+    """first bias of the forget gates: a neuron that forgets at once cannot find out which sensor it is connected to"""
     steps: int = 200
     checkpoint_every: int = 10
     evaluate_every: int = 4
@@ -162,7 +173,7 @@ class Clone:
 
     def init(self, seeds: Seeds) -> State:
         start = seeds.rows("worlds", self.rows)
-        mean = first_vector(self.agent.layout, self.spread, seeds("parameters"))
+        mean = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
         world = self.world.initial(start)
         obs = self.world.observe(world)
         # the first step shows how large the student's memory is
@@ -172,7 +183,7 @@ class Clone:
         ages = torch.arange(self.rows) * self.world.horizon // self.rows
         zeros = torch.zeros_like(mean)
         return {
-            "mean": mean, "first": zeros, "second": zeros.clone(), "updates": torch.zeros((), dtype=torch.int64), "ages": ages,
+            "mean": mean, "weights": mean.clone(), "first": zeros, "second": zeros.clone(), "updates": torch.zeros((), dtype=torch.int64), "ages": ages,
             **{f"world/{i}": part.clone() for i, part in enumerate(world)}, **blank,
         }  # fmt: skip
 
@@ -193,19 +204,22 @@ class Clone:
 
     def update(self, state: State, live: Lesson, fresh: Tensor) -> float:
         """One window of acting and asking, one step of Adam; returns the mean squared error of the actions."""
-        mean = state["mean"].requires_grad_()
-        student = self.agent.policy(mean)
+        weights = state["weights"].requires_grad_()
+        student = self.agent.policy(weights)
         world, memory = _group(state, "world"), _group(state, "memory")
         obs, ended = self.world.observe(world), torch.zeros_like(state["ages"], dtype=torch.bool)
-        error = count = torch.zeros((), device=mean.device)
+        guided = torch.arange(self.rows, device=weights.device) < round(self.guided * self.rows)
+        error = count = torch.zeros((), device=weights.device)
         # act and ask
         for _ in range(self.window):
-            world, obs, memory, ended, error, count = live.tick(self.world, student, live.teacher, world, obs, memory, ended, error, count)
+            world, obs, memory, ended, error, count = live.tick(
+                self.world, student, live.teacher, guided, world, obs, memory, ended, error, count
+            )
         loss = error / count
-        (gradient,) = torch.autograd.grad(loss, mean)
+        (gradient,) = torch.autograd.grad(loss, weights)
         # learn
         with torch.no_grad():
-            state["mean"] = mean.detach()
+            state["weights"] = weights.detach()
             self.adam(state, gradient * (self.clip / gradient.norm().clamp(min=1e-12)).clamp(max=1.0))
             # rows that have ended begin anew, without memory
             memory = tuple(part.detach() for part in memory)
@@ -218,14 +232,17 @@ class Clone:
         return float(loss.detach())
 
     def adam(self, state: State, gradient: Tensor) -> None:
-        """One descent step (Kingma & Ba 2015, algorithm 1) with a learning rate that halves every `half_life` updates."""
+        """One descent step (Kingma & Ba 2015, algorithm 1) with a learning rate that halves every `half_life` updates, and the average."""
         t = int(state["updates"]) + 1
         state["updates"] = state["updates"] + 1
         state["first"] = 0.9 * state["first"] + 0.1 * gradient
         state["second"] = 0.999 * state["second"] + 0.001 * gradient**2
         rate = self.learning_rate * 0.5 ** (t / self.half_life)
         unbiased = (state["second"] / (1 - 0.999**t)).sqrt()
-        state["mean"] = state["mean"] - rate * state["first"] / (1 - 0.9**t) / (unbiased + 1e-8)
+        state["weights"] = state["weights"] - rate * state["first"] / (1 - 0.9**t) / (unbiased + 1e-8)
+        # at first the average is young, and keeps less of itself
+        keep = min(self.average, t / (t + 10))
+        state["mean"] = keep * state["mean"] + (1 - keep) * state["weights"]
 
     def policy(self, state: State) -> Policy:
         return self.agent.policy(state["mean"].detach())
@@ -237,13 +254,17 @@ def _group(state: State, name: str) -> tuple[Tensor, ...]:
 
 
 def lesson_tick(
-    world: TorchWorld, student: Policy, teacher: Policy, state: Any, obs: Tensor, memory: Any, ended: Tensor, error: Tensor, count: Tensor
-) -> tuple[Any, Tensor, Any, Tensor, Tensor, Tensor]:
-    """The student acts, the teacher says what it would have done; squared errors add up over living rows."""
-    action, memory = student.act(obs, memory, 0)
+    world: TorchWorld, student: Policy, teacher: Policy, guided: Tensor, state: Any, obs: Tensor, memory: Any, ended: Tensor, error: Tensor, count: Tensor
+) -> tuple[Any, Tensor, Any, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Both say what they would do, the student acts (in guided rows the teacher); squared errors add up over living rows."""
+    answer, memory = student.act(obs, memory, 0)
     with torch.no_grad():
         advice, _ = teacher.act(obs, (), 0)
+        action = torch.where(guided[:, None], advice, answer.detach())
         alive = ~ended
-        state, step = world.transition(state, action.detach(), 0)
-    error = error + torch.where(alive, ((action - advice) ** 2).mean(1), 0.0).sum()
+        state, step = world.transition(state, action, 0)
+    error = error + torch.where(alive, ((answer - advice) ** 2).mean(1), 0.0).sum()
+    # whoever acted, the neurons hear next what was done
+    hidden, cell, answered = memory
+    memory = (hidden, cell, torch.where(guided[:, None], action, answered))
     return state, step.obs, memory, ended | step.terminated, error, count + alive.sum()

@@ -2,23 +2,17 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
-from sensorium.core.evaluate import evaluate
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import play
-from sensorium.core.seeding import row_seeds
 from sensorium.core.stats import bootstrap_interval
 from sensorium.core.table import Row, Table
-from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.sensors import through
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
+from sensorium.systems.attention_neuron.probes import codes, r_squared, under
 
 EPISODES = 1000
 HALF = 0.5
@@ -91,12 +85,6 @@ def _sensory(folder: str | None, table: str) -> SensoryPolicy | None:
     return policy
 
 
-def under(policy: Policy, senses: str, episodes: int, seed: int = 0) -> dict[str, Any]:
-    """Scores on the hard cart-pole under a treatment of the senses."""
-    world, policy = through(CartPole(), policy, senses)
-    return evaluate(world.open(), policy, episodes, seed)
-
-
 def cart_pole(folder: str | None = None, episodes: int | None = None) -> Table:
     """Table 1: three agents under four conditions."""
     agents, rows = _agents(folder), []
@@ -124,26 +112,6 @@ def cart_pole_reshuffle(folder: str | None = None, episodes: int | None = None) 
         "`--senses shuffle:every=100:forget` clears the memory instead, which the paper does not do; it recovers faster."
     )
     return Table("Tang & Ha 2021, table 6 (mean ± sd of the return)", rows, meaning)
-
-
-def codes(policy: SensoryPolicy, episodes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The agent's code [samples, M] and what it had observed [samples, 5] at every living step of some episodes."""
-    world = CartPole()
-    rollout = play(world.open(), policy, row_seeds(seed, episodes), keep=("observations", "memory"))
-    steps, rows = rollout.observations.shape[:2]
-    alive = torch.arange(steps)[:, None] < rollout.lengths
-    hidden = rollout.memory[0].flatten(0, 1)
-    with torch.no_grad():
-        listened = policy.listen(rollout.observations.flatten(0, 1), hidden).view(steps, rows, -1)
-    return listened[alive], rollout.observations[alive]
-
-
-def r_squared(code: Tensor, state: Tensor) -> Tensor:
-    """Share of each state variable's variance that a linear function of the code explains (least squares with an intercept)."""
-    x = torch.cat([code.double(), torch.ones(len(code), 1, dtype=torch.float64)], 1)
-    y = state.double()
-    residual = y - x @ torch.linalg.lstsq(x, y).solution
-    return 1 - (residual**2).sum(0) / ((y - y.mean(0)) ** 2).sum(0)
 
 
 def cart_pole_probe(folder: str | None = None, episodes: int | None = None) -> Table:

@@ -1,0 +1,30 @@
+"""How things are timed: what is compared runs in turns in one process group, so that a busy neighbour hurts both, and medians are taken."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Wall-clock time of one call."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def interleaved(works: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """Median over the rounds of what each measure returns, all of them once in each round."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            found[name].append(work())
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def row(
+    name: str, value: float, unit: str, baseline: str = "none", baseline_value: float | None = None, faster: bool = True
+) -> dict[str, Any]:
+    """A row of `bench --json`; ratio: how many times better than the baseline (faster: larger values are better)."""
+    ratio = None if not baseline_value else value / baseline_value if faster else baseline_value / value
+    return {"name": name, "value": value, "unit": unit, "baseline": baseline, "baseline_value": baseline_value, "ratio": ratio}

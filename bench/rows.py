@@ -1,0 +1,19 @@
+"""All rows of `sensorium bench`. A room a subject; each yields rows whose names begin with what the user asked for."""
+
+from typing import Any
+
+from bench import cart_pole, cma
+from sensorium.core.errors import Usage
+from sensorium.core.machine import facts
+
+ROWS = {**cart_pole.ROWS, **cma.ROWS}
+"""name -> what measures it (one measure may yield several rows)"""
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Rows that begin with `name`; without one, all of them."""
+    chosen = list(dict.fromkeys(work for key, work in ROWS.items() if key.startswith(name)))
+    if not chosen:
+        raise Usage(f"no row begins with '{name}'; there are {', '.join(ROWS)}")
+    rows = [row for work in chosen for row in work()]
+    return {"machine": facts(), "rows": [row for row in rows if row["name"].startswith(name)]}

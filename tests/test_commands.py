@@ -1,0 +1,181 @@
+"""The command line's contract: grammar, JSON with nothing else on stdout, and what comes out."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sensorium import cli, registry
+from sensorium.core import checkpoint
+from sensorium.core.stats import bootstrap_interval, interquartile_mean
+from sensorium.core.table import Row
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "clone"
+    assert cli.main(["train", "cart-pole-clone", "--preset", "tiny", "--out", str(out)]) == 0
+    return out
+
+
+def document(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
+    """The one JSON document that a command prints."""
+    capsys.readouterr()
+    assert cli.main(arguments) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_help_imports_nothing_heavy():
+    program = "import sys; from sensorium.cli import parser; parser().format_help(); print([m for m in ('torch', 'tyro', 'matplotlib', 'rich') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_help_of_everything(capsys):
+    for command in (
+        [],
+        ["list"],
+        ["plan"],
+        ["evaluate"],
+        ["verify"],
+        ["import"],
+        ["report"],
+        ["doctor"],
+        ["bench"],
+        ["train", "cart-pole"],
+    ):
+        with pytest.raises(SystemExit) as end:
+            cli.main([*command, "--help"])
+        assert end.value.code == 0
+    assert "--evolve.episodes" in capsys.readouterr().out
+
+
+def test_list_has_every_recipe_with_its_stages(capsys):
+    listed = document(["list", "--json"], capsys)
+    recipes = {recipe["name"]: recipe for recipe in listed["recipes"]}
+    assert {"cart-pole", "cart-pole-clone", "cart-pole-mlp", "cart-pole-mlp-10", "cart-pole-mlp-shuffled"} <= set(recipes)
+    assert recipes["cart-pole-clone"]["stages"] == ["baseline", "clone", "evolve"]
+    for recipe in recipes.values():
+        assert {"name", "system", "stages", "arguments", "preset", "expected", "hours", "extras"} <= set(recipe)
+
+
+def test_evaluate_has_the_keys_of_the_contract(trained, capsys):
+    result = document(["evaluate", str(trained), "--episodes", "7", "--seed", "3", "--senses", "shuffle,noise:2", "--json"], capsys)
+    keys = {"recipe", "episodes", "mean", "sd", "median", "iqm", "ci95", "returns", "senses", "world", "seconds", "env_steps_per_second"}
+    assert keys <= set(result)
+    assert (result["recipe"], result["episodes"], result["senses"], result["world"]) == (
+        "cart-pole-clone",
+        7,
+        "shuffle,noise:2",
+        "cart-pole",
+    )
+    assert len(result["returns"]) == 7
+    assert result["mean"] == pytest.approx(sum(result["returns"]) / 7, abs=1e-3)
+    assert result["ci95"][0] <= result["mean"] <= result["ci95"][1]
+    again = document(
+        ["evaluate", str(trained / "3-evolve"), "--episodes", "7", "--seed", "3", "--senses", "shuffle,noise:2", "--json"], capsys
+    )
+    assert again["returns"] == result["returns"]
+
+
+def test_evaluate_in_another_world(capsys, trained):
+    assert document(["evaluate", str(trained), "--episodes", "3", "--world", "toy", "--json"], capsys)["world"] == "toy"
+
+
+@pytest.mark.parametrize("name", registry.table("TABLES"))
+def test_verify_measures_every_table(name, trained, capsys):
+    table = document(["verify", name, "--agent", str(trained), "--episodes", "20", "--json"], capsys)
+    assert table["name"] == name
+    measured = [row for row in table["rows"] if row["verdict"] != "not-run"]
+    assert measured
+    keys = {"cell", "aim", "paper_mean", "paper_sd", "paper_episodes", "mean", "sd", "ci95", "episodes", "verdict"}
+    assert all(set(row) == keys for row in table["rows"])
+    assert all(row["episodes"] == 20 for row in measured)
+
+
+def test_verdicts_follow_the_rule():
+    def verdict(aim, ours, sd=100.0, interval=10.0):
+        result = {"mean": ours, "sd": sd, "ci95": (ours - interval, ours + interval), "episodes": 400}
+        return Row("x", aim, 200.0, 100.0, 400).measured(result).verdict
+
+    assert verdict("at-least", 191) == "reproduced"
+    assert verdict("at-least", 189) == "short"
+    assert verdict("at-least", 900) == "reproduced"
+    # both standard errors are 5: 1.96 x 7.07 = 13.9, less than a tenth of 200
+    assert verdict("same", 219.9) == "reproduced"
+    assert verdict("same", 220.1) == "differs"
+    assert verdict("same", 227, sd=400.0) == "reproduced"
+    assert Row("x", "same", 200.0, 100.0, 400).verdict == "not-run"
+
+
+def test_plan_says_minutes_disk_and_memory(capsys):
+    planned = document(["plan", "cart-pole-clone", "--preset", "tiny", "--json"], capsys)
+    assert [stage["name"] for stage in planned["stages"]] == ["baseline", "clone", "evolve"]
+    assert planned["minutes"] >= 0
+    assert planned["disk_mb"] > 0
+    assert planned["memory_mb"] > 50
+
+
+def test_report_is_one_file_that_needs_no_other(trained, capsys, monkeypatch):
+    monkeypatch.setattr("sensorium.systems.attention_neuron.figures.EPISODES", 30)
+    assert cli.main(["report", str(trained)]) == 0
+    path = Path(capsys.readouterr().out.strip())
+    page = path.read_text()
+    assert path == trained / "report.html"
+    assert page.count("data:image/png;base64,") >= 4
+    assert "data:video/mp4;base64," in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_several_seeds_are_several_folders(tmp_path, capsys):
+    assert cli.main(["train", "cart-pole-mlp", "--preset", "tiny", "--out", str(tmp_path), "--seeds", "1..2", "--evolve.steps", "2"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["seed-1", "seed-2"]
+    capsys.readouterr()
+    assert cli.main(["evaluate", str(tmp_path)]) == 2
+    assert "choose one" in capsys.readouterr().err
+
+
+def test_processes_train_the_same_agent(tmp_path):
+    for place in ("here", "processes:2"):
+        command = [
+            "train",
+            "cart-pole-mlp",
+            "--preset",
+            "tiny",
+            "--evolve.steps",
+            "2",
+            "--evolve.block",
+            "2",
+            "--on",
+            place,
+            "--out",
+            str(tmp_path / place),
+        ]
+        assert cli.main(command) == 0
+    tensors = [(tmp_path / place / "1-evolve" / "step-00000002.safetensors").read_bytes() for place in ("here", "processes:2")]
+    assert tensors[0] == tensors[1]
+
+
+def test_doctor_tries_everything(capsys):
+    checks = {check["name"]: check for check in document(["doctor", "--json"], capsys)["checks"]}
+    assert checks["cart-pole"]["works"]
+    assert all(check["mend"] for check in checks.values())
+
+
+def test_imported_weights_evaluate(authors_cart_pole, tmp_path, capsys):
+    assert cli.main(["import", "attention-neuron/cart-pole", str(authors_cart_pole), "--out", str(tmp_path / "authors")]) == 0
+    result = document(["evaluate", str(tmp_path / "authors"), "--episodes", "1000", "--json"], capsys)
+    assert result["mean"] == pytest.approx(491, abs=50)
+
+
+def test_zoo_agents_play():
+    for folder in registry.zoo():
+        assert checkpoint.policy(folder).members == 1
+
+
+def test_interquartile_mean_and_interval_have_worked_values():
+    assert interquartile_mean([1, 2, 3, 100]) == 2.5
+    assert interquartile_mean([0, 1, 2]) == pytest.approx((0.25 * 0 + 1 + 0.25 * 2) / 1.5)
+    low, high = bootstrap_interval([float(i % 2) for i in range(400)])
+    assert (low, high) == (pytest.approx(0.451, abs=0.01), pytest.approx(0.549, abs=0.01))
