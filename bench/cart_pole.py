@@ -32,7 +32,7 @@ def good_weights() -> tuple[str, np.ndarray]:
         return "the authors' weights", np.load(path)["params"]
     found = checkpoint.load(checkpoint.agent(checkpoint.ZOO / "cart-pole-clone"))
     assert found is not None
-    return "the zoo's weights", found[1]["mean"].float().numpy()
+    return "the zoo's weights", found[1]["agent"].float().numpy()
 
 
 class Ours:

@@ -46,6 +46,7 @@ class Env(Protocol):
     def step(self, action: Tensor) -> Step: ...
 
 
+@runtime_checkable
 class World(Protocol):
     """The frozen description of a world, from which an Env is opened."""
 

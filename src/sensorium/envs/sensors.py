@@ -5,7 +5,7 @@ Sensed(world, "shuffle")               a world seen through them, in torch or no
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,7 @@ NOISE_SD = 0.1
 Index = Int[Tensor, "rows channels"]
 
 
+@runtime_checkable
 class Sense(Protocol):
     """One treatment. What a row's channels become depends on its seed and on t, the number of steps taken."""
 

@@ -37,6 +37,9 @@ class PGPE:
     decay: float = 1.0
     """factor on both learning rates after each generation"""
 
+    sigma_decay: float = 1.0
+    """factor on the standard deviations after each generation"""
+
     def init(self, mean: Float[Tensor, "n"]) -> State:
         zeros = torch.zeros_like(mean)
         return {
@@ -63,7 +66,7 @@ class PGPE:
         reward = (plus + minus) / 2
         spread = (reward - reward.mean()) @ ((noise**2 - sigma**2) / sigma) / len(noise)
         change = (self.sigma_learning_rate * rate * spread).clamp(-self.max_change * sigma, self.max_change * sigma)
-        state["sigma"] = sigma + change
+        state["sigma"] = self.sigma_decay * (sigma + change)
 
     def move(self, state: State, gradient: Float[Tensor, "n"], rate: float) -> None:
         """One ascent step of the mean."""

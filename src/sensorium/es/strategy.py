@@ -1,6 +1,6 @@
 """What every strategy is: ask for candidates, be told how they scored, maximise."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +9,7 @@ State = dict[str, Tensor]
 """plain tensors, `mean` among them, so that a resumed search is the same search"""
 
 
+@runtime_checkable
 class Strategy(Protocol):
     """A frozen dataclass of settings; `ask` changes nothing, `tell` changes the state in place."""
 

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -27,6 +27,7 @@ from sensorium.core.rollout import play
 _processes: ContextVar[int] = ContextVar("processes", default=0)
 
 
+@runtime_checkable
 class Agent(Protocol):
     """An architecture: what turns vectors of parameters into a policy."""
 

@@ -31,7 +31,7 @@ def product(weight: Float[Tensor, "out in #rows"], x: Float[Tensor, "in *middle 
     return (weight.view(*weight.shape[:2], *middle, -1) * x).sum(1)
 
 
-def lstm(gates: Float[Tensor, "4H *rest"], cell: Float[Tensor, "H *rest"]) -> tuple[Float[Tensor, "H *rest"], Float[Tensor, "H *rest"]]:
+def lstm(gates: Float[Tensor, "gates *rest"], cell: Float[Tensor, "H *rest"]) -> tuple[Float[Tensor, "H *rest"], Float[Tensor, "H *rest"]]:
     """Hidden and cell state after one step, from the summed inputs of the gates i, f, g, o (the recurrent f_k of section 3.1)."""
     i, f, g, o = gates.chunk(4)
     cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * tanh(g)

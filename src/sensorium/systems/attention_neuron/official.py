@@ -68,5 +68,5 @@ def cart_pole(files: list[Path], out: Path) -> list[str]:
     with checkpoint.writing(out):
         out.mkdir(parents=True, exist_ok=True)
         checkpoint.write_json(out / "card.json", card)
-    checkpoint.save(out, 0, {"mean": vector})
+    checkpoint.save(out, 0, {"agent": vector})
     return [f"imported {len(vector)} parameters into {out}"]

@@ -51,9 +51,9 @@ def cart_pole_clone(preset: Preset = "laptop") -> Stages:
             compile=False,
         )
         return {"baseline": baseline, "clone": clone, "evolve": replace(TINY, agent=SensoryAgent(), start=Folder("../2-clone"))}
-    search = PGPE(population=256, sigma=0.05, optimizer="clipup", learning_rate=0.5, max_speed=0.15)
-    evolve = Evolve(search=search, episodes=32, start=Folder("../2-clone"), steps=800)
-    return {"baseline": replace(baseline, steps=250), "clone": Clone(), "evolve": evolve}
+    search = PGPE(population=256, sigma=0.05, optimizer="clipup", learning_rate=0.5, max_speed=0.15, decay=0.997)
+    evolve = Evolve(search=search, episodes=32, average=0.98, start=Folder("../2-clone"), steps=800)
+    return {"baseline": replace(baseline, steps=250), "clone": Clone(steps=600), "evolve": evolve}
 
 
 def feed_forward(preset: Preset, agent: FeedForwardAgent, senses: str = "") -> Evolve:

@@ -43,7 +43,7 @@ def first_vector(agent: Agent, spread: float, remember: float, seed: int) -> Ten
 class Evolve:
     """Search an agent's parameters by playing (Tang & Ha 2021, section 4.1 and appendix A)."""
 
-    learned: ClassVar[tuple[str, ...]] = ("mean",)
+    learned: ClassVar[tuple[str, ...]] = ("agent",)
 
     world: CartPole | Toy = CartPole()
     agent: Agent = SensoryAgent()
@@ -54,6 +54,8 @@ class Evolve:
     """episodes that each candidate plays in a generation"""
     common_seeds: bool = True
     """whether all candidates of a generation face the same episodes (they did in the paper)"""
+    average: float = 0.0
+    """share of itself that the running average of the means keeps at a generation; the agent is this average, 0: the last mean"""
     start: Folder = Folder("")
     """an earlier agent whose parameters to start from; empty: begin anew"""
     spread: float = 0.0
@@ -75,12 +77,16 @@ class Evolve:
 
     def init(self, seeds: Seeds) -> State:
         if not self.start:
-            return self.search.init(first_vector(self.agent, self.spread, self.remember, seeds("parameters")))
+            return self.begin(first_vector(self.agent, self.spread, self.remember, seeds("parameters")))
         # the earlier stage keeps its agent as one vector, whatever it was trained by
         stage, loaded = checkpoint.stage(self.start), checkpoint.load(checkpoint.agent(self.start))
         if loaded is None or getattr(stage, "agent", None) != self.agent:
             raise Usage(f"{self.start} holds no agent of the kind that is to be evolved ({type(self.agent).__name__})")
-        return self.search.init(loaded[1]["mean"].float())
+        return self.begin(loaded[1]["agent"].float())
+
+    def begin(self, vector: Tensor) -> State:
+        """The state of a search that starts at a vector."""
+        return {**self.search.init(vector), "agent": vector.clone()}
 
     def open(self, state: State) -> Workers:
         return Workers(sensed(self.world, self.senses), self.agent, self.block, self.compile)
@@ -102,6 +108,8 @@ class Evolve:
             )
         # tell: move the mean, adapt the spread
         self.search.tell(state, candidates, fitness)
+        keep = min(self.average, seeds.step / (seeds.step + 10))
+        state["agent"] = keep * state["agent"] + (1 - keep) * state["mean"].float()
         metrics = {
             "score/mean": float(fitness.mean()),
             "score/best": float(fitness.max()),
@@ -116,7 +124,7 @@ class Evolve:
         return metrics
 
     def policy(self, state: State) -> Policy:
-        return self.agent.policy(state["mean"])
+        return self.agent.policy(state["agent"])
 
 
 @dataclass
@@ -136,7 +144,7 @@ class Clone:
     The agent is the running average of what gradient steps leave behind, which plays far better than any one of them.
     """
 
-    learned: ClassVar[tuple[str, ...]] = ("mean",)
+    learned: ClassVar[tuple[str, ...]] = ("agent",)
 
     world: CartPole | Toy = CartPole()
     agent: SensoryAgent = SensoryAgent()
@@ -173,31 +181,31 @@ class Clone:
 
     def init(self, seeds: Seeds) -> State:
         start = seeds.rows("worlds", self.rows)
-        mean = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
+        vector = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
         world = self.world.initial(start)
         obs = self.world.observe(world)
         # the first step shows how large the student's memory is
-        _, memory = self.agent.policy(mean).act(obs, self.agent.policy(mean).begin(start), 0)
+        _, memory = self.agent.policy(vector).act(obs, self.agent.policy(vector).begin(start), 0)
         blank = {f"memory/{i}": torch.zeros_like(part) for i, part in enumerate(memory)}
         # ages are spread over the horizon, so that every batch holds all phases of an episode
         ages = torch.arange(self.rows) * self.world.horizon // self.rows
-        zeros = torch.zeros_like(mean)
+        zeros = torch.zeros_like(vector)
         return {
-            "mean": mean, "weights": mean.clone(), "first": zeros, "second": zeros.clone(), "updates": torch.zeros((), dtype=torch.int64), "ages": ages,
+            "agent": vector, "weights": vector.clone(), "first": zeros, "second": zeros.clone(), "updates": torch.zeros((), dtype=torch.int64), "ages": ages,
             **{f"world/{i}": part.clone() for i, part in enumerate(world)}, **blank,
         }  # fmt: skip
 
     def open(self, state: State) -> Lesson:
-        teacher = checkpoint.policy(self.teacher, str(state["mean"].device))
+        teacher = checkpoint.policy(self.teacher, str(state["agent"].device))
         return Lesson(teacher, compiled(lesson_tick) if self.compile else lesson_tick)
 
     def step(self, state: State, live: Lesson, seeds: Seeds) -> Metrics:
         loss = 0.0
         for k in range(self.windows):
-            loss += self.update(state, live, seeds.rows(f"worlds {k}", self.rows, state["mean"].device)) / self.windows
+            loss += self.update(state, live, seeds.rows(f"worlds {k}", self.rows, state["agent"].device)) / self.windows
         metrics = {"loss": loss}
-        if seeds.step % self.evaluate_every == 0 or seeds.step == self.steps:
-            rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["mean"].device)
+        if seeds.step % self.evaluate_every == 0 or seeds.step in (1, self.steps):
+            rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["agent"].device)
             score = play(self.world.open(), self.policy(state), rows, compile=False).returns.mean()
             metrics = {"score/agent": float(score), **metrics}
         return metrics
@@ -242,10 +250,10 @@ class Clone:
         state["weights"] = state["weights"] - rate * state["first"] / (1 - 0.9**t) / (unbiased + 1e-8)
         # at first the average is young, and keeps less of itself
         keep = min(self.average, t / (t + 10))
-        state["mean"] = keep * state["mean"] + (1 - keep) * state["weights"]
+        state["agent"] = keep * state["agent"] + (1 - keep) * state["weights"]
 
     def policy(self, state: State) -> Policy:
-        return self.agent.policy(state["mean"].detach())
+        return self.agent.policy(state["agent"].detach())
 
 
 def _group(state: State, name: str) -> tuple[Tensor, ...]:
