@@ -123,7 +123,7 @@ def test_report_is_one_file_that_needs_no_other(trained, capsys, monkeypatch):
     path = Path(capsys.readouterr().out.strip())
     page = path.read_text()
     assert path == trained / "report.html"
-    assert page.count("data:image/png;base64,") >= 4
+    assert page.count("data:image/png;base64,") >= 3
     assert "data:video/mp4;base64," in page
     assert "http" not in page.replace("http-equiv", "")
 

@@ -10,7 +10,7 @@ from gymnasium.vector.utils import batch_space
 
 from sensorium.core.env import TorchWorld, select, take
 from sensorium.core.seeding import fold, row_seeds
-from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.cart_pole import CartPole, draw
 
 LARGE = float(np.finfo(np.float32).max)
 
@@ -24,11 +24,9 @@ def _spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.B
     )
 
 
-def _render(world: TorchWorld, state: Any) -> np.ndarray:
-    """A picture of the first row."""
-    from sensorium.viz.cart_pole import draw
-
-    return draw(*(float(part[0]) for part in state))
+def _render(state: Any) -> np.ndarray:
+    """A picture of the first row of a cart-pole's state."""
+    return draw(float(state[0][0]), float(state[2][0]))
 
 
 class TorchGym(gymnasium.Env):
@@ -53,7 +51,7 @@ class TorchGym(gymnasium.Env):
         return step.obs[0].numpy().copy(), float(step.reward[0]), bool(step.terminated[0]), bool(step.truncated[0]), {}
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        return _render(self.world, self.state) if self.render_mode == "rgb_array" else None
+        return _render(self.state) if self.render_mode == "rgb_array" else None
 
 
 class TorchVector(VectorEnv):
@@ -101,7 +99,7 @@ class TorchVector(VectorEnv):
         if self.render_mode != "rgb_array":
             return None
         rows = [take(self.state, torch.tensor([row])) for row in range(self.num_envs)]
-        return tuple(_render(self.world, row) for row in rows)
+        return tuple(_render(row) for row in rows)
 
 
 def cart_pole(hard: bool = True, render_mode: str | None = None) -> TorchGym:

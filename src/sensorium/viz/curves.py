@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import style
 
 INK = "#1c2833"
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"
@@ -20,14 +21,14 @@ STYLE: dict[str, Any] = {
 
 def canvas(width: float = 8.6, height: float = 3.4, columns: int = 1, **more: Any) -> tuple[Any, Any]:
     """A figure and its axes."""
-    with plt.rc_context(STYLE):
+    with style.context(STYLE):
         return plt.subplots(1, columns, figsize=(width, height), constrained_layout=True, **more)
 
 
 def picture(figure: Any, alt: str) -> str:
     """The figure as an <img> that needs no other file."""
     buffer = io.BytesIO()
-    with plt.rc_context(STYLE):
+    with style.context(STYLE):
         figure.savefig(buffer, format="png", dpi=130)
     plt.close(figure)
     return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'

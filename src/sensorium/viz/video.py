@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import imageio.v2 as imageio
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: int = 50) -> None:
     """Write uint8 frames [height, width, 3] of even size as H.264; browsers play it."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    writer: Any
     with imageio.get_writer(
         path,
         fps=fps,

@@ -13,11 +13,10 @@ from sensorium.core.log import rows as log_rows
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
-from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.cart_pole import CartPole, draw
 from sensorium.envs.sensors import through
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import recovery, under
-from sensorium.viz.cart_pole import draw
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, PINK, RED, canvas, picture, smooth
 from sensorium.viz.report import Page, Section, table, video
 from sensorium.viz.video import beside, write_mp4
@@ -143,11 +142,15 @@ def learning(folder: Path) -> Section:
 
 
 def inside(policy: SensoryPolicy, name: str) -> Section:
-    """Attention over an episode, and the code before and after a shuffle."""
+    """Attention over an episode, and the code before and after a shuffle; only words where no episode lasts that long."""
     world, player = through(CartPole(), policy, "shuffle:every=500")
     seeds = row_seeds(2, 64)
     rollout = play(world.open(), player, seeds, keep=("observations", "memory", "rewards"))
-    row = int(rollout.rewards[300:500].sum(0).argmax())
+    if int(rollout.lengths.max()) < 600:
+        return Section(
+            "What goes on inside", (f"In none of 64 episodes did {name} stay on the track for six seconds; there is nothing to see yet.",)
+        )
+    row = int(rollout.rewards[300:600].sum(0).argmax())
     seen, hidden = rollout.observations[:, row], rollout.memory[0][:, row]
     # the memory at step t holds what the neurons knew after having seen observation t; all steps of one row as one batch
     weights = policy.weights(hidden)
@@ -156,7 +159,7 @@ def inside(policy: SensoryPolicy, name: str) -> Section:
     figure, axes = canvas(columns=3, height=3.6, width=9.2)
     for axis, t in zip(axes, (5, 300, 560), strict=True):
         order = torch.argsort(layouts[int(t >= 500)])
-        image = axis.imshow(weights[t][order].T, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
+        image = axis.imshow(weights[t][order].T.numpy(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
         axis.set_xticks(range(5), [name.replace(" ", "\n") for name in SENSOR_NAMES], fontsize=8.5)
         axis.set_title(f"step {t}" + (", after the shuffle" if t > 500 else ""), fontsize=10.5)
         axis.grid(False)
@@ -164,7 +167,7 @@ def inside(policy: SensoryPolicy, name: str) -> Section:
     figure.colorbar(image, ax=axes, shrink=0.85, label="attention")
     strip, axis = canvas(height=2.9)
     span = slice(440, 600)
-    axis.imshow(code[span].T, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", extent=(440, 600, 15.5, -0.5), interpolation="nearest")
+    axis.imshow(code[span].T.numpy(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto", extent=(440, 600, 15.5, -0.5), interpolation="nearest")
     axis.axvline(500, color=INK, linewidth=2)
     axis.set(xlabel="step", ylabel="row of the code", yticks=range(0, 16, 5))
     axis.grid(False)
@@ -203,7 +206,8 @@ def recovering(agents: dict[str, Policy]) -> Section:
     axis.axvline(0, color=INK)
     axis.axhline(0.9, color=RED, linewidth=1, linestyle="--")
     axis.set(xlabel="steps since the reshuffle (100 are one second)", ylabel="share of its score rate", ylim=(0, 1.15), xlim=(-75, 500))
-    axis.legend(fontsize=9.5, loc="lower right")
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=9.5, loc="lower right")
     return Section(
         "How fast it recovers",
         (
@@ -262,7 +266,7 @@ def frames(world: CartPole, policy: Policy, seeds: Any, title: str) -> list[np.n
             obs, score = step.obs, score + float(step.reward[0])
             if t % 2 == 0:
                 state = env.state[0]  # type: ignore[attr-defined]
-                found.append(draw(*(float(part[0]) for part in state), action=float(action[0, 0]), title=f"{title}, shuffled: {score:.0f}"))
+                found.append(draw(float(state[0][0]), float(state[2][0]), float(action[0, 0]), f"{title}, shuffled: {score:.0f}"))
             if bool(step.terminated[0] | step.truncated[0]):
                 break
     return found

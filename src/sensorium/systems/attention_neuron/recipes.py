@@ -29,13 +29,15 @@ def cart_pole(preset: Preset = "laptop") -> Stages:
         return {"evolve": replace(TINY, agent=agent)}
     if preset == "paper":
         return {"evolve": Evolve(agent=agent, search=CMA(population=256, sigma=0.1), steps=14000, checkpoint_every=100)}
-    return {"evolve": Evolve(agent=agent, search=PGPE(sigma=0.1, learning_rate=0.05), spread=1.0, steps=6000)}
+    search = PGPE(population=128, sigma=0.1, optimizer="clipup", learning_rate=0.5, max_speed=0.4, decay=0.9995)
+    return {"evolve": Evolve(agent=agent, search=search, episodes=48, average=0.98, spread=1.0, steps=3000)}
 
 
 def cart_pole_clone(preset: Preset = "laptop") -> Stages:
-    """Baseline, its permutation-invariant clone, and evolution from there.
+    """Baseline, its permutation-invariant clone, and evolution from there: minutes on a laptop instead of days on a cluster.
 
     sensorium train cart-pole-clone
+    published for evolution alone: 472 +- 426 over 1,000 episodes, 471 +- 426 shuffled (table 1; 256 processors, 3 days)
     """
     baseline = feed_forward(preset, FeedForwardAgent(5))
     if preset == "tiny":
@@ -51,9 +53,9 @@ def cart_pole_clone(preset: Preset = "laptop") -> Stages:
             compile=False,
         )
         return {"baseline": baseline, "clone": clone, "evolve": replace(TINY, agent=SensoryAgent(), start=Folder("../2-clone"))}
-    search = PGPE(population=256, sigma=0.05, optimizer="clipup", learning_rate=0.5, max_speed=0.15, decay=0.997)
-    evolve = Evolve(search=search, episodes=32, average=0.98, start=Folder("../2-clone"), steps=800)
-    return {"baseline": replace(baseline, steps=250), "clone": Clone(steps=600), "evolve": evolve}
+    search = PGPE(population=256, sigma=0.05, optimizer="clipup", learning_rate=0.5, max_speed=0.15, decay=0.997, sigma_decay=0.999)
+    evolve = Evolve(search=search, episodes=32, average=0.98, start=Folder("../2-clone"), steps=600)
+    return {"baseline": replace(baseline, steps=250), "clone": Clone(), "evolve": evolve}
 
 
 def feed_forward(preset: Preset, agent: FeedForwardAgent, senses: str = "") -> Evolve:

@@ -100,7 +100,7 @@ class Evolve:
             rows = seeds.rows("episodes", self.episodes, device).expand(n, -1)
         else:
             rows = seeds.rows("episodes", n * self.episodes, device).view(n, -1)
-        fitness, lengths = live.scores(candidates, rows).unbind(1)
+        fitness, lengths = live.scores(candidates.float(), rows).unbind(1)
         if not bool(fitness.isfinite().all()):
             worst = int((~fitness.isfinite()).nonzero()[0])
             raise Failure(
@@ -150,6 +150,8 @@ class Clone:
     agent: SensoryAgent = SensoryAgent()
     teacher: Folder = Folder("../1-baseline")
     """the agent to learn from: a run, a stage or a zoo agent"""
+    soften: float = 1.0
+    """factor on the teacher's answers before their tanh; less than 1: less force"""
     rows: int = 512
     """episodes that are played at once"""
     guided: float = 0.3
@@ -221,7 +223,7 @@ class Clone:
         # act and ask
         for _ in range(self.window):
             world, obs, memory, ended, error, count = live.tick(
-                self.world, student, live.teacher, guided, world, obs, memory, ended, error, count
+                self.world, student, live.teacher, self.soften, guided, world, obs, memory, ended, error, count
             )
         loss = error / count
         (gradient,) = torch.autograd.grad(loss, weights)
@@ -261,13 +263,18 @@ def _group(state: State, name: str) -> tuple[Tensor, ...]:
     return tuple(state[f"{name}/{i}"] for i in range(sum(key.startswith(f"{name}/") for key in state)))
 
 
+CERTAIN = 1 - 1e-6
+"""largest answer that is told from a larger one when answers are softened"""
+
+
 def lesson_tick(
-    world: TorchWorld, student: Policy, teacher: Policy, guided: Tensor, state: Any, obs: Tensor, memory: Any, ended: Tensor, error: Tensor, count: Tensor
+    world: TorchWorld, student: Policy, teacher: Policy, soften: float, guided: Tensor, state: Any, obs: Tensor, memory: Any, ended: Tensor, error: Tensor, count: Tensor
 ) -> tuple[Any, Tensor, Any, Tensor, Tensor, Tensor]:  # fmt: skip
     """Both say what they would do, the student acts (in guided rows the teacher); squared errors add up over living rows."""
     answer, memory = student.act(obs, memory, 0)
     with torch.no_grad():
         advice, _ = teacher.act(obs, (), 0)
+        advice = torch.tanh(soften * torch.atanh(advice.clamp(-CERTAIN, CERTAIN)))
         action = torch.where(guided[:, None], advice, answer.detach())
         alive = ~ended
         state, step = world.transition(state, action, 0)
