@@ -41,10 +41,9 @@ def load(folder: str | Path, device: str = "cpu") -> Policy:
 def world(name: str, senses: str = "", **fields: Any) -> World:
     """A world by name ("cart-pole"), its fields as arguments, seen through altered senses (the grammar of `evaluate --senses`)."""
     from sensorium import registry
-    from sensorium.envs.sensors import Sensed
+    from sensorium.envs.sensors import sensed
 
-    kind = registry.world(name)
-    return Sensed(kind(**fields), senses) if senses else kind(**fields)
+    return sensed(registry.world(name)(**fields), senses)
 
 
 def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: Collection[str] = (), device: str = "cpu") -> Rollout:

@@ -55,6 +55,7 @@ def parser() -> Parser:
     one.add_argument("--seeds", metavar="A..B", help="several runs, in OUT/seed-A to OUT/seed-B")
     one.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
     one.add_argument("--on", default="here", metavar="PLACE", help="who evaluates: here (default) or processes:N")
+    one.set_defaults(usage=one.format_help)
     one = command("evaluate", "scores of a trained agent over many episodes", json=True)
     one.add_argument("dir", metavar="DIR", help="a run, a stage's folder or a zoo agent")
     one.add_argument("--episodes", type=int, default=100, metavar="N", help="default: 100")
@@ -80,6 +81,7 @@ def parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    options = argparse.Namespace(command="")
     try:
         options, rest = parser().parse_known_args(arguments)
         if rest and options.command != "train":
@@ -94,9 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
         return say(error, 130)
     except KeyboardInterrupt:
         return say("interrupted; whatever was saved is intact", 130)
-    except BrokenPipeError:  # the reader of our output has left
+    except BrokenPipeError:  # the reader of our output has left: all is well if there was nothing else to do
         sys.stderr.close()
-        return 0
+        return int(options.command == "train")
 
 
 def say(message: object, code: int) -> int:
@@ -158,25 +160,35 @@ def list_(options: argparse.Namespace, _: list[str]) -> None:
 def train(options: argparse.Namespace, rest: list[str]) -> None:
     if options.recipe is None:
         if options.help:
-            raise Usage("`sensorium train RECIPE --help` shows every setting; `sensorium list` shows the recipes")
+            print(options.usage())
+            return
         raise Usage("train which recipe? `sensorium list` shows them")
     prepare()
-    import torch
-
     import sensorium
     from sensorium import registry
     from sensorium.settings import parse_settings
 
     registry.fill()
-    if options.device == "cuda" and not torch.cuda.is_available():
-        raise Usage("no CUDA device here; allowed: --device cpu")
+    check_device(options.device)
+    if options.device == "cuda" and options.on != "here":
+        raise Usage("--device cuda evaluates --on here")
     if options.seed is not None and options.seeds:
         raise Usage("--seed for one run or --seeds for several, not both")
     base = Path(options.out) if options.out else Path("runs") / options.recipe
+    if options.help:
+        print(options.usage())
     for seed, folder in runs(options.seeds, options.seed or 0, base):
         stages = parse_settings(options.recipe, options.preset, ["--help"] if options.help else rest, folder)
         sensorium.train(options.recipe, options.preset, folder, seed, options.device, options.on, stages=stages)
         print(f"trained: {folder} (`sensorium evaluate {folder}`, `sensorium report {folder}`)", file=sys.stderr)
+
+
+def check_device(device: str) -> None:
+    """One line where the device is not there."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Usage("no CUDA device here; allowed: --device cpu")
 
 
 def runs(seeds: str | None, seed: int, base: Path) -> list[tuple[int, Path]]:
@@ -193,6 +205,7 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> None:
     prepare()
     import sensorium
 
+    check_device(options.device)
     result = sensorium.evaluate(options.dir, options.episodes, options.seed, options.senses, options.world, options.device)
     if options.json:
         return emit(result)
@@ -212,6 +225,8 @@ def verify(options: argparse.Namespace, _: list[str]) -> None:
     from sensorium.core.table import show
 
     registry.fill()
+    if options.episodes is not None and options.episodes < 1:
+        raise Usage(f"--episodes cannot be {options.episodes}; at least 1")
     table = registry.look_up("TABLES", options.name, "table")(options.agent, options.episodes)
     if options.json:
         return emit({"name": options.name, "rows": [row.plain() for row in table.rows]})

@@ -4,13 +4,14 @@ import contextlib
 import io
 import os
 import re
-from dataclasses import field, fields, is_dataclass, make_dataclass
+from dataclasses import field, fields, is_dataclass, make_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sensorium import registry
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.recipe import Recipe, Stages
+from sensorium.core.stage import Folder
 
 
 def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -> Stages:
@@ -20,7 +21,16 @@ def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -
     stages = recipe.stages(preset, **flags)
     for argument in (a for a in arguments if a.startswith("-") and a not in ("-h", "--help") and not _number(a)):
         check(argument, stages, recipe)
-    return parse_stages(every_stage(arguments, stages), stages, name)
+    chosen = parse_stages(every_stage(arguments, stages), stages, name)
+    return {key: seen_from(stage, stages[key], folder / f"{i}-{key}") for i, (key, stage) in enumerate(chosen.items(), 1)}
+
+
+def seen_from(stage: Any, default: Any, folder: Path) -> Any:
+    """The stage with the folders that the user named seen from its own folder: no card holds the path of one machine."""
+    given = {
+        f.name: getattr(stage, f.name) for f in fields(stage) if f.type is Folder and getattr(stage, f.name) != getattr(default, f.name)
+    }
+    return replace(stage, **{name: os.path.relpath(value, folder) for name, value in given.items() if os.path.isdir(value)})
 
 
 def _number(text: str) -> bool:

@@ -58,7 +58,10 @@ def build(data: Any) -> Any:
             raise Failure(f"{data['is']}: " + nearest(name, list(known), "field"))
         if not _fits(value, known[name]):
             raise Failure(f"{data['is']}: field '{name}' cannot be {value!r}")
-    return kind(**values)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise Failure(f"the card's {data['is']} is incomplete ({error})") from None
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -88,7 +91,7 @@ def read(folder: Path) -> dict[str, Any]:
         raise Failure(f"{folder} holds no agent (no card.json)") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Failure(f"{path} is damaged ({error})") from None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
+    if not isinstance(card, dict) or card.get("format") != FORMAT or not isinstance(card.get("stage"), dict):
         raise Failure(f"{path} is no card that this Sensorium reads (format {FORMAT})")
     return card
 

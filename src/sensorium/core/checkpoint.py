@@ -35,7 +35,7 @@ def writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = {errno.ENOSPC: "the disk is full", errno.EROFS: "it is read-only", errno.EACCES: "it is read-only for you"}
         why = reason.get(error.errno or 0, error.strerror)
-        raise Failure(f"cannot write to {folder}: {why}; the last checkpoint is intact, the same command goes on from there") from error
+        raise Failure(f"cannot write to {folder}: {why}; what was there before is intact") from error
 
 
 def write(path: Path, data: bytes) -> None:
@@ -71,15 +71,15 @@ def save(folder: Path, step: int, state: State) -> None:
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
-    """The checkpoints that latest.json names, oldest first; none where it is missing or damaged."""
+    """The checkpoints that latest.json names, oldest first; where it is missing or damaged, those that lie in the folder."""
     try:
         entries = json.loads((folder / "latest.json").read_text())["checkpoints"]
         return [{"step": int(e["step"]), "file": os.path.basename(e["file"]), "sha256": str(e["sha256"])} for e in entries]
-    except FileNotFoundError:
-        return []
     except (OSError, ValueError, KeyError, TypeError):
-        print(f"sensorium: {folder / 'latest.json'} is damaged and passed over", file=sys.stderr)
-        return []
+        found = sorted(folder.glob("step-*.safetensors"))
+        if found:
+            print(f"sensorium: {folder / 'latest.json'} is missing or damaged; looking for checkpoints beside it", file=sys.stderr)
+        return [{"step": int(p.stem[5:]), "file": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in found]
 
 
 def load(folder: Path, device: str = "cpu") -> tuple[int, State] | None:
@@ -91,7 +91,8 @@ def load(folder: Path, device: str = "cpu") -> tuple[int, State] | None:
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != entry["sha256"]:
                 raise ValueError("its checksum is wrong")
-            state = {name: tensor.to(device) for name, tensor in load_tensors(data).items()}
+            # copied: how a tensor lies in memory must not depend on whether it was just read
+            state = {name: tensor.to(device).clone() for name, tensor in load_tensors(data).items()}
             return entry["step"], state
         except (OSError, ValueError, SafetensorError) as error:
             why = "it is missing" if isinstance(error, FileNotFoundError) else str(error)

@@ -5,6 +5,7 @@ import os
 import resource
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -65,7 +66,8 @@ class Log:
 
     def close(self) -> None:
         for file in self.files:
-            file.close()
+            with suppress(OSError):  # a full disk has been reported already
+                file.close()
 
 
 def show(metrics: dict[str, float]) -> str:

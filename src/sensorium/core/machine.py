@@ -28,7 +28,7 @@ def keep_pages() -> bool:
 @functools.cache
 def can_compile() -> bool:
     """Whether Inductor finds a C++ compiler; says so once where it does not."""
-    if torch.cuda.is_available() or shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++"):
+    if shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++"):
         return True
     print("sensorium: no C++ compiler found (apt-get install g++): steps run uncompiled, several times slower", file=sys.stderr)
     return False
@@ -52,11 +52,24 @@ def facts(device: str = "cpu") -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "flags": _flags(),
+        "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "compiler": can_compile(),
     }
+
+
+def _flags() -> str:
+    """Those of the processor's abilities that decide which kernels run."""
+    wanted = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
+    try:
+        with open("/proc/cpuinfo") as lines:
+            found = next((line for line in lines if line.startswith("flags")), "").split()
+    except OSError:
+        found = []
+    return " ".join(flag for flag in wanted if flag in found)
 
 
 def _processor() -> str:

@@ -16,7 +16,7 @@ from sensorium.core.errors import Failure, Interrupted, Usage
 from sensorium.core.log import Bar, Log
 from sensorium.core.machine import facts
 from sensorium.core.seeding import Seeds
-from sensorium.core.stage import Stage, State, placed
+from sensorium.core.stage import Live, Stage, State, placed
 
 
 @contextmanager
@@ -53,8 +53,8 @@ def patient() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, before)
 
 
-def agree(folder: Path, card: dict[str, Any], last: bool) -> None:
-    """Refuse another run's folder; only the last stage's `steps` may grow. Another machine is one line of warning."""
+def agree(folder: Path, card: dict[str, Any], last: bool) -> dict[str, Any]:
+    """The folder's card, brought up to date. Another run's is refused; only the last stage's `steps` may grow; another machine is a warning."""
     old = cards.read(folder)
     for part in ("stage", "seed"):
         for field, there, here in cards.differences({part: old.get(part)}, {part: card[part]}):
@@ -62,12 +62,14 @@ def agree(folder: Path, card: dict[str, Any], last: bool) -> None:
             if not grows:
                 name = field.removeprefix("stage.")
                 raise Usage(
-                    f"{folder} holds a run with other settings ({name}: {there} there, {here} here); use another --out, or the same settings to resume"
+                    f"{folder} holds a run with other settings ({name}: {there} there, {here} here); "
+                    "use another --out, or the same settings to resume"
                 )
     changed = cards.differences(old.get("machine"), card["machine"])
     if changed:
         list_ = ", ".join(f"{field} {there} -> {here}" for field, there, here in changed)
         print(f"sensorium: {folder} was begun elsewhere ({list_}): the run goes on, but not to the bit", file=sys.stderr)
+    return {**old, "stage": card["stage"]}
 
 
 def run(stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about: dict[str, Any] | None = None, last: bool = True) -> State:
@@ -79,25 +81,30 @@ def run(stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about
     card = {"format": cards.FORMAT, "stage": cards.plain(stage), "seed": seed, **(about or {}), "machine": facts(device)}
     with locked(folder):
         if (folder / "card.json").exists():
-            agree(folder, card, last)
-        with checkpoint.writing(folder):
-            checkpoint.write_json(folder / "card.json", card)
-        restored = checkpoint.load(folder, device)
-        here = placed(stage, folder)
+            card = agree(folder, card, last)
+        here, restored = placed(stage, folder), checkpoint.load(folder, device)
         if restored is None:
-            step, state = 0, here.init(Seeds(seed, name, 0))
-            state = {key: tensor.to(device) for key, tensor in state.items()}
-            checkpoint.save(folder, 0, state)
+            step, state = 0, {key: tensor.to(device) for key, tensor in here.init(Seeds(seed, name, 0)).items()}
         else:
             step, state = restored
             print(f"resumed {name} at step {step}", file=sys.stderr)
-        if step < stage.steps:
-            _loop(here, name, folder, seed, step, state)
+        # what cannot be opened leaves no card behind that would refuse the mended settings
+        live = here.open(state) if step < stage.steps else None
+        try:
+            with checkpoint.writing(folder):
+                checkpoint.write_json(folder / "card.json", card)
+            if restored is None:
+                checkpoint.save(folder, 0, state)
+            if step < stage.steps:
+                _loop(here, live, name, folder, seed, step, state)
+        finally:
+            getattr(live, "close", lambda: None)()
     return state
 
 
-def _loop(stage: Stage, name: str, folder: Path, seed: int, step: int, state: State) -> None:
-    log, bar, live = Log(folder, step), Bar(name, step, stage.steps), stage.open(state)
+def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: int, state: State) -> None:
+    log = Log(folder, step)
+    bar = Bar(name, step, stage.steps)
     try:
         with patient() as asked:
             while step < stage.steps:
@@ -118,4 +125,3 @@ def _loop(stage: Stage, name: str, folder: Path, seed: int, step: int, state: St
     finally:
         bar.close()
         log.close()
-        getattr(live, "close", lambda: None)()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NewType, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
+from sensorium.core.errors import Usage
 from sensorium.core.policy import Policy
 from sensorium.core.seeding import Seeds
 
@@ -53,6 +54,13 @@ class Stage(Protocol):
     def policy(self, state: State) -> Policy:
         """What has been learned so far, ready to play."""
         ...
+
+
+def at_least(settings: object, **minimum: int) -> None:
+    """One line for a field that is too small; for the `__post_init__` of stages and strategies."""
+    for name, least in minimum.items():
+        if getattr(settings, name) < least:
+            raise Usage(f"{name} cannot be {getattr(settings, name)}; at least {least}")
 
 
 S = TypeVar("S")

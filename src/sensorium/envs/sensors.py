@@ -97,7 +97,10 @@ class Drop(_Reordering):
     share: float = 0.0
 
     def channels(self, n: int) -> int:
-        return n - round(n * self.share)
+        gone = round(n * self.share)
+        if not 0 < gone < n:
+            raise Usage(f"drop:{self.share:g} of {n} channels drops {gone}; it has to drop some and leave some")
+        return n - gone
 
     def layout(self, seeds: Tensor, t: int | Tensor, n: int) -> Tensor:
         return uniform(fold(seeds, "drop"), 0, n).argsort(1)[:, : self.channels(n)].sort(1).values
@@ -151,7 +154,8 @@ def _parse_one(text: str) -> Any:
     try:
         if name == "shuffle":
             values = {key: value for key, _, value in (option.partition("=") for option in options)}
-            if set(values) <= {"every", "forget"} and (every := int(values.get("every", 0))) >= 0:
+            every, forget = int(values.get("every", 0)), values.get("forget", "")
+            if set(values) <= {"every", "forget"} and every >= 0 and not forget and (every or "forget" not in values):
                 return Shuffle(every, "forget" in values)
         elif name in ("swap", "noise") and len(options) == 1 and (count := int(options[0])) >= 1:
             return Swap(count) if name == "swap" else Noise(count)
@@ -285,6 +289,13 @@ class Forgetful:
         blank = self.policy.begin(torch.zeros(len(obs), dtype=torch.int64, device=obs.device))
         clear = ((time % self.every == 0) & (time > 0)).expand(len(obs))
         return self.policy.act(obs, select(clear, blank, memory), t)
+
+
+def sensed(world: World, senses: str) -> World:
+    """The world as it is to be sensed. `forget` is about the agent and not about the world: only `through` can do it."""
+    if any(isinstance(sense, Shuffle) and sense.forget for sense in parse(senses)):
+        raise Usage("forget clears an agent's memory while it is evaluated; a world, or training, cannot")
+    return Sensed(world, senses) if senses else world
 
 
 def through(world: World, policy: Policy, spec: str) -> tuple[World, Policy]:

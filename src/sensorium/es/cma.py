@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.seeding import normal
 from sensorium.es.strategy import State
 
@@ -68,6 +69,10 @@ class CMA:
     """first step-size"""
     active: bool = True
     """whether bad candidates shrink C along their direction (pycma's default)"""
+
+    def __post_init__(self) -> None:
+        if self.population < 6:
+            raise Usage(f"population cannot be {self.population}; at least 6")
 
     def constants(self, n: int) -> Constants:
         return constants(n, self.population, self.active)
@@ -131,6 +136,6 @@ class CMA:
         """The eigen-system of C, made symmetric: axes [n, n] in columns, lengths the roots of the eigenvalues."""
         covariance = (state["C"] + state["C"].mT) / 2
         values, axes = torch.linalg.eigh(covariance)
-        if float(values[0]) <= 0:
-            raise ArithmeticError(f"the covariance matrix has lost positive definiteness (smallest eigenvalue {float(values[0]):.3g})")
+        if not float(values[0]) > 0:
+            raise Failure(f"the covariance matrix has lost positive definiteness (smallest eigenvalue {float(values[0]):.3g})")
         state.update(C=covariance, axes=axes.contiguous(), lengths=values.sqrt(), decomposed=state["generation"].clone())

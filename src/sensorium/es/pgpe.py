@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sensorium.core.errors import Usage
 from sensorium.core.seeding import normal
 from sensorium.es.ranking import centred_ranks
 from sensorium.es.strategy import State
@@ -39,6 +40,10 @@ class PGPE:
 
     sigma_decay: float = 1.0
     """factor on the standard deviations after each generation"""
+
+    def __post_init__(self) -> None:
+        if self.population < 2 or self.population % 2:
+            raise Usage(f"population cannot be {self.population}; PGPE samples pairs, so an even number")
 
     def init(self, mean: Float[Tensor, "n"]) -> State:
         zeros = torch.zeros_like(mean)

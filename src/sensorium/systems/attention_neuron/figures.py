@@ -237,7 +237,7 @@ def film(agents: dict[str, Policy]) -> Section:
     row = int((played[pair[0]].returns - sum(played[name].returns for name in pair[1:])).argmax())
     for name in pair:
         clips.append(frames(CartPole(), agents[name], seeds[row : row + 1], name))
-    length = min(max(len(clip) for clip in clips), 400)
+    length = max(len(clip) for clip in clips)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shuffled.mp4"
         write_mp4(path, (beside(*(clip[min(t, len(clip) - 1)] for clip in clips)) for t in range(length)))
@@ -276,11 +276,13 @@ def sections(folder: Path) -> Page:
     """The page of a run folder, a stage folder or a zoo agent."""
     agents, facts = cast(folder), card.read(checkpoint.agent(folder))
     sensory = next((name for name in ("this run's agent", "the zoo's agent") if isinstance(agents.get(name), SensoryPolicy)), None)
-    found = [film(agents), treatments(agents), learning(folder)]
+    shuffled = {name: policy for name, policy in agents.items() if fits(policy, "shuffle")}
+    found = [film(shuffled)] if shuffled else []
+    found += [treatments(agents), learning(folder)]
     if sensory:
         chosen = agents[sensory]
         assert isinstance(chosen, SensoryPolicy)
-        found += [inside(chosen, sensory), recovering(agents)]
+        found += [inside(chosen, sensory), recovering(shuffled)]
     machine = facts["machine"]
     return Page(
         "A pole that balances with its senses shuffled",

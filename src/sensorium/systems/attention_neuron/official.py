@@ -38,7 +38,7 @@ def read_vector(path: Path, layout: Layout) -> torch.Tensor:
             vector = file["params"]
     except FileNotFoundError:
         raise Usage(f"no file {path}") from None
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, TypeError, zipfile.BadZipFile, EOFError) as error:
         raise Failure(f"{path} cannot be read as .npz ({error})") from None
     if vector.ndim != 1 or len(vector) != layout.size:
         raise Usage(f"{path} holds {vector.size} parameters where {layout.size} are needed; {known()}")

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from sensorium.core import checkpoint
-from sensorium.core.env import TorchWorld, World, select
+from sensorium.core.env import TorchWorld, select
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import compiled
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, normal, row_seeds
-from sensorium.core.stage import Folder, Metrics, State
+from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.sensors import Sensed
+from sensorium.envs.sensors import sensed
 from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
@@ -23,11 +23,6 @@ from sensorium.es.workers import Workers
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
 
 Agent = SensoryAgent | FeedForwardAgent
-
-
-def sensed(world: World, senses: str) -> World:
-    """The world as the agent is to sense it."""
-    return Sensed(world, senses) if senses else world
 
 
 def first_vector(agent: Agent, spread: float, remember: float, seed: int) -> Tensor:
@@ -75,11 +70,15 @@ class Evolve:
     compile: bool = True
     """whether world and agent are compiled as one step"""
 
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=0)
+
     def init(self, seeds: Seeds) -> State:
         if not self.start:
             return self.begin(first_vector(self.agent, self.spread, self.remember, seeds("parameters")))
         # the earlier stage keeps its agent as one vector, whatever it was trained by
-        stage, loaded = checkpoint.stage(self.start), checkpoint.load(checkpoint.agent(self.start))
+        folder = checkpoint.agent(self.start)
+        stage, loaded = checkpoint.stage(folder), checkpoint.load(folder)
         if loaded is None or getattr(stage, "agent", None) != self.agent:
             raise Usage(f"{self.start} holds no agent of the kind that is to be evolved ({type(self.agent).__name__})")
         return self.begin(loaded[1]["agent"].float())
@@ -117,7 +116,7 @@ class Evolve:
             "length/mean": float(lengths.mean()),
             "sigma": float(state["sigma"].mean()),
         }
-        if seeds.step % self.evaluate_every == 0 or seeds.step == self.steps:
+        if seeds.step % self.evaluate_every == 0:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, device)
             world = sensed(self.world, self.senses).open()
             metrics = {"score/agent": float(play(world, self.policy(state), rows, compile=False).returns.mean()), **metrics}
@@ -181,6 +180,9 @@ class Clone:
     compile: bool = True
     """whether student, teacher and world are compiled as one step"""
 
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, rows=1, window=1, windows=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
+
     def init(self, seeds: Seeds) -> State:
         start = seeds.rows("worlds", self.rows)
         vector = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
@@ -188,7 +190,7 @@ class Clone:
         obs = self.world.observe(world)
         # the first step shows how large the student's memory is
         _, memory = self.agent.policy(vector).act(obs, self.agent.policy(vector).begin(start), 0)
-        blank = {f"memory/{i}": torch.zeros_like(part) for i, part in enumerate(memory)}
+        blank = {f"memory/{i}": torch.zeros(part.shape) for i, part in enumerate(memory)}
         # ages are spread over the horizon, so that every batch holds all phases of an episode
         ages = torch.arange(self.rows) * self.world.horizon // self.rows
         zeros = torch.zeros_like(vector)
@@ -199,6 +201,8 @@ class Clone:
 
     def open(self, state: State) -> Lesson:
         teacher = checkpoint.policy(self.teacher, str(state["agent"].device))
+        if teacher.begin(state["ages"]) != ():
+            raise Usage(f"the teacher in {self.teacher} has a memory; a feed-forward teacher is needed")
         return Lesson(teacher, compiled(lesson_tick) if self.compile else lesson_tick)
 
     def step(self, state: State, live: Lesson, seeds: Seeds) -> Metrics:
@@ -206,7 +210,7 @@ class Clone:
         for k in range(self.windows):
             loss += self.update(state, live, seeds.rows(f"worlds {k}", self.rows, state["agent"].device)) / self.windows
         metrics = {"loss": loss}
-        if seeds.step % self.evaluate_every == 0 or seeds.step in (1, self.steps):
+        if seeds.step % self.evaluate_every == 0 or seeds.step == 1:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["agent"].device)
             score = play(self.world.open(), self.policy(state), rows, compile=False).returns.mean()
             metrics = {"score/agent": float(score), **metrics}
@@ -238,7 +242,9 @@ class Clone:
             world = select(ended, self.world.initial(fresh), world)
             memory = select(ended, tuple(torch.zeros_like(part) for part in memory), memory)
             state["ages"] = torch.where(ended, 0, ages)
-            state.update({f"world/{i}": part for i, part in enumerate(world)}, **{f"memory/{i}": part for i, part in enumerate(memory)})
+            state.update(
+                {f"world/{i}": part for i, part in enumerate(world)}, **{f"memory/{i}": part.contiguous() for i, part in enumerate(memory)}
+            )
         return float(loss.detach())
 
     def adam(self, state: State, gradient: Tensor) -> None:
