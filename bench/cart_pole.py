@@ -12,6 +12,7 @@ import torch
 from bench.evojax_generation import KINDS
 from bench.interleave import interleaved, row
 from sensorium.core import checkpoint
+from sensorium.core.errors import Failure
 from sensorium.core.log import memory_megabytes
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds
@@ -89,9 +90,12 @@ class EvoJAX:
         np.save(path, start)
         python = os.environ["SENSORIUM_EVOJAX_PYTHON"]
         environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-        self.child = subprocess.Popen(
-            [python, str(script), kind, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        try:
+            self.child = subprocess.Popen(
+                [python, str(script), kind, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            )
+        except OSError as error:
+            raise Failure(f"SENSORIUM_EVOJAX_PYTHON names no interpreter ({error})") from None
         self()  # the first one compiles
         path.unlink()
 
@@ -103,7 +107,7 @@ class EvoJAX:
         for line in self.child.stdout:
             if line.startswith("took "):
                 return float(line.split()[1])
-        raise RuntimeError(f"EvoJAX ended with exit code {self.child.wait()}; see above")
+        raise Failure(f"EvoJAX ended with exit code {self.child.wait()}; see above")
 
     def close(self) -> None:
         assert self.child.stdin is not None
@@ -126,27 +130,16 @@ def generation() -> list[dict[str, Any]]:
         lived: list[float] = []
         works["ours"] = lambda ours=ours, lived=lived: (ours(), lived.append(ours.lived))[0]
         found = interleaved(works, ROUNDS)
-        rows.append(
-            row(
-                f"cart-pole/generation, around {where}",
-                NOMINAL / found["ours"],
-                "nominal steps/s",
-                "one at a time",
-                NOMINAL / found["plain"],
-            )
-        )
-        rows.append(row(f"cart-pole/generation, around {where}, living", float(np.median(lived)) / found["ours"], "living steps/s"))
-        rows.append(row(f"cart-pole/plain-loop, around {where}", NOMINAL / found["plain"], "living steps/s"))
+        living = float(np.median(lived)) / found["ours"]
+        more = "" if kind == "good" else "-around-zero"
+        rows.append(row(f"cart-pole/generation{more}", NOMINAL / found["ours"], f"nominal steps/s, around {where}"))
+        rows.append(row(f"cart-pole/plain-loop{more}", living, "living steps/s", "one at a time, uncompiled", NOMINAL / found["plain"]))
         if "evojax" in found:
             works["evojax"].close()
-            rows.append(row(f"cart-pole/evojax, around {where}", found["ours"], "s a generation", "EvoJAX", found["evojax"], faster=False))
+            rows.append(row(f"cart-pole/evojax{more}", found["ours"], "s a generation", "EvoJAX", found["evojax"], faster=False))
         else:
-            rows.append(
-                row(
-                    f"cart-pole/evojax, around {where}", found["ours"], "s a generation", "EvoJAX not measured: set SENSORIUM_EVOJAX_PYTHON"
-                )
-            )
-    rows.append(row("cart-pole/generation, peak memory", memory_megabytes(), "MB"))
+            rows.append(row(f"cart-pole/evojax{more}", found["ours"], "s a generation", "EvoJAX not measured: set SENSORIUM_EVOJAX_PYTHON"))
+    rows.append(row("cart-pole/generation-memory", memory_megabytes(), "MB, peak"))
     return rows
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from bench.interleave import row
+from sensorium.core.errors import Failure
 from sensorium.es.cma import CMA
 
 GENERATIONS, TURN = 300, 50
@@ -34,7 +35,10 @@ def ours(n: int, population: int) -> Iterator[float]:
 
 def theirs(n: int, population: int) -> Iterator[float]:
     """The same of pycma."""
-    import cma as pycma
+    try:
+        import cma as pycma
+    except ImportError:
+        raise Failure("this row needs pycma: pip install cma==4.5.0") from None
 
     search = pycma.CMAEvolutionStrategy(np.zeros(n), 0.1, {"popsize": population, "verbose": -9, "seed": 1})
     while True:

@@ -12,7 +12,7 @@ ROWS = {**cart_pole.ROWS, **cma.ROWS}
 
 def measure(name: str) -> dict[str, Any]:
     """Rows that begin with `name`; without one, all of them."""
-    chosen = list(dict.fromkeys(work for key, work in ROWS.items() if key.startswith(name)))
+    chosen = list(dict.fromkeys(work for key, work in ROWS.items() if key.startswith(name) or name.startswith(key)))
     if not chosen:
         raise Usage(f"no row begins with '{name}'; there are {', '.join(ROWS)}")
     rows = [row for work in chosen for row in work()]

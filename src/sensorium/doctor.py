@@ -4,6 +4,16 @@ import subprocess
 import sys
 from typing import Any
 
+EXTRAS = {
+    "envpool": "envpool",
+    "box2d": "Box2D",
+    "doom": "vizdoom",
+    "control": "dm_control",
+    "bullet": "pybullet_envs_gymnasium",
+    "atari": "ale_py",
+}
+"""extra -> the module that it brings; no world of this version needs one"""
+
 CHECKS = (
     ("cart-pole", "import sensorium; w = sensorium.world('cart-pole'); import torch; print(tuple(w.open().reset(torch.arange(3)).shape))", "pip install -e ."),
     (
@@ -24,8 +34,13 @@ CHECKS = (
     ("CUDA", "import torch; assert torch.cuda.is_available(); print(torch.cuda.get_device_name())", "no CUDA device, or a CPU build of torch (pytorch.org/get-started)"),
     (
         "video (H.264)",
-        "import imageio_ffmpeg; print(imageio_ffmpeg.get_ffmpeg_version())",
+        "import tempfile, pathlib, numpy as np; from sensorium.viz.video import write_mp4; "
+        "p = pathlib.Path(tempfile.mkdtemp()) / 'x.mp4'; write_mp4(p, [np.zeros((64, 64, 3), np.uint8)] * 5); print(p.stat().st_size, 'bytes written')",
         "pip install imageio-ffmpeg",
+    ),
+    *(
+        (f"extra {name}", f"import {module}; print(getattr({module}, '__version__', 'works'))", f"pip install 'sensorium[{name}]'")
+        for name, module in EXTRAS.items()
     ),
     (
         "Gymnasium",

@@ -32,7 +32,7 @@ def _render(state: Any) -> np.ndarray:
 class TorchGym(gymnasium.Env):
     """One row of a torch world. Starts and everything random are functions of the seed given to `reset`."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 50}  # noqa: RUF012  Gymnasium's own convention
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 100}  # noqa: RUF012  Gymnasium's own convention
 
     def __init__(self, world: TorchWorld, render_mode: str | None = None):
         self.world, self.render_mode = world, render_mode
@@ -57,7 +57,7 @@ class TorchGym(gymnasium.Env):
 class TorchVector(VectorEnv):
     """A batch of a torch world, with Gymnasium's next-step autoreset: a row that has ended begins anew at its next step."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 50, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 100, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
     def __init__(self, world: TorchWorld, num_envs: int = 1, render_mode: str | None = None):
         self.world, self.num_envs, self.render_mode = world, num_envs, render_mode
