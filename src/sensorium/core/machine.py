@@ -38,6 +38,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function` for static shapes, compiled where this machine can."""
     if not can_compile():
         return function
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(os.path.expanduser("~"), ".cache", "sensorium", "inductor"))
     import torch._dynamo
 
     # each rung of the ladder and each kind of policy is a version of its own
