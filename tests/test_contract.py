@@ -130,3 +130,17 @@ def test_a_published_agent_keeps_what_its_policy_reads(tiny: Tiny, tmp_path: Pat
     whole, half = (play(world.open(), checkpoint.policy(path), seeds, keep=("actions",)).actions[0] for path in (folder, tmp_path / "zoo"))
     torch.testing.assert_close(whole, half, atol=0.02, rtol=0.02)
     assert card.read(tmp_path / "zoo")["results"] == {"fixed": {"mean": 1.0}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["clone", "evolve"])
+def test_compiled_stages_resume_to_the_bit_too(name, tmp_path: Path):
+    """Compiled kernels depend on how tensors lie in memory: a restored state has to lie as an uninterrupted one does."""
+    for place in ("whole", "resumed"):
+        _, folder = with_predecessors(("cart-pole-clone", name), tmp_path / place)
+        stage = registry.recipe("cart-pole-clone").stages("tiny")[name]
+        stage = replace(stage, compile=True, steps=4)  # type: ignore[type-var]
+        if place == "resumed":
+            run(replace(stage, steps=2), folder, 3)
+        run(stage, folder, 3)
+    assert left(tmp_path / "whole" / folder.name) == left(tmp_path / "resumed" / folder.name)

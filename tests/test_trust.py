@@ -73,6 +73,28 @@ def test_when_no_checkpoint_is_whole_the_run_says_so(trained, capsys):
     assert "is whole; delete the folder" in said.splitlines()[-1]
 
 
+@pytest.mark.parametrize("harm", ["remove", "damage"])
+def test_without_latest_json_the_checkpoints_are_found_all_the_same(trained, harm, capsys):
+    whole = newest(trained)
+    if harm == "remove":
+        (trained / "latest.json").unlink()
+    else:
+        (trained / "latest.json").write_text("{")
+    loaded = checkpoint.load(trained)
+    assert loaded is not None
+    assert loaded[0] == 6
+    assert "latest.json" in capsys.readouterr().err
+    run(replace(STAGE, steps=7), trained, 0)
+    assert whole.exists()
+
+
+def test_settings_that_cannot_be_opened_leave_nothing_that_refuses_the_mended_ones(tmp_path, capsys):
+    wrong = ["train", "cart-pole-mlp", "--preset", "tiny", "--out", str(tmp_path), "--evolve.steps", "1"]
+    assert cli.main([*wrong, "--on", "processes:2"]) == 2
+    assert cli.main([*wrong, "--evolve.senses", "shufle"]) == 2
+    assert cli.main([*wrong, "--evolve.senses", "shuffle"]) == 0
+
+
 def test_exactly_two_checkpoints_are_kept_and_no_drafts(trained):
     assert len(list(trained.glob("*.safetensors"))) == 2
     assert not list(trained.glob("*.draft"))
@@ -133,6 +155,9 @@ WRONG = [
     (["verify", "attention-neuron/cart-pol"], "did you mean"),
     (["import", "attention-neuron/cartpole", "x.npz", "--out", "y"], "did you mean"),
     (["paint"], "invalid choice"),
+    (["verify", "attention-neuron/cart-pole", "--episodes", "0"], "at least 1"),
+    (["train", "cart-pole", "--preset", "tiny", "--evolve.checkpoint-every", "0"], "at least 1"),
+    (["train", "cart-pole", "--preset", "tiny", "--evolve.search.population", "7"], "even number"),
 ]
 
 
