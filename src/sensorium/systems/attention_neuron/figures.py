@@ -200,9 +200,9 @@ def recovering(agents: dict[str, Policy]) -> Section:
         x = np.arange(len(found.share)) + found.first
         axis.plot(x, found.share, color=COLOURS[name], label=f"{name} ({found.episodes} episodes)")
         axis.fill_between(x, found.low, found.high, color=COLOURS[name], alpha=0.25, linewidth=0)
-        words.append(
-            f"{name}: back at 90 %, and staying there, {said(found.steps)} (95 % interval: {said(found.interval[0])} to {said(found.interval[1])})."
-        )
+        times = (found.steps, *found.interval)
+        spread = "" if np.isinf(times).all() else f" (95 % interval: {said(times[1])} to {said(times[2])})"
+        words.append(f"{name}: back at 90 %, and staying there, {said(times[0])}{spread}.")
     axis.axvline(0, color=INK)
     axis.axhline(0.9, color=RED, linewidth=1, linestyle="--")
     axis.set(xlabel="steps since the reshuffle (100 are one second)", ylabel="share of its score rate", ylim=(0, 1.15), xlim=(-75, 500))
