@@ -1,6 +1,11 @@
 """What tests share: names for cards, the authors' weights where they are at hand, and every tiny stage of the registry."""
 
+import atexit
+import functools
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +14,10 @@ import torch
 from sensorium import registry
 from sensorium.core.run import run
 from sensorium.core.stage import Stage
+from sensorium.es.workers import on
 
-registry.fill()
-torch.set_num_threads(2)
+# processes that test side by side share the cores
+torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 REFERENCE = Path(os.environ.get("SENSORIUM_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 
@@ -26,8 +32,13 @@ def authors_cart_pole() -> Path:
 
 
 def tiny_stages() -> list[tuple[str, str]]:
-    """(recipe, stage) for every stage of every recipe."""
-    return [(name, stage) for name in registry.table("RECIPES") for stage in registry.recipe(name).stages("tiny")]
+    """(recipe, stage) for every stage of every recipe; once where recipes begin alike."""
+    found: dict[tuple[Stage, ...], tuple[str, str]] = {}
+    for name in registry.table("RECIPES"):
+        stages = registry.recipe(name).stages("tiny")
+        for number, stage in enumerate(stages, 1):
+            found.setdefault(tuple(stages.values())[:number], (name, stage))
+    return list(found.values())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -36,12 +47,30 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("tiny", found, ids=[f"{recipe}/{stage}" for recipe, stage in found])
 
 
+@pytest.fixture(autouse=True)
+def here() -> Iterator[None]:
+    """Jobs are done in this process, unless a test says otherwise: processes take seconds to start."""
+    with on("here"):
+        yield
+
+
+@functools.cache
+def trained(recipe: str) -> Path:
+    """All stages of a tiny recipe, trained once for all tests."""
+    folder = Path(tempfile.mkdtemp(prefix=f"sensorium-{recipe}-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stages = list(registry.recipe(recipe).stages("tiny").items())
+    for number, (name, stage) in enumerate(stages, 1):
+        run(stage, folder / f"{number}-{name}", 0, last=number == len(stages))
+    return folder
+
+
 def with_predecessors(tiny: tuple[str, str], folder: Path) -> tuple[Stage, Path]:
-    """A tiny stage and the folder that it is to run in, the stages before it trained."""
+    """A tiny stage and the folder that it is to run in, the stages before it beside that folder, trained."""
     recipe, wanted = tiny
-    for number, (name, stage) in enumerate(registry.recipe(recipe).stages("tiny").items(), 1):
-        place = folder / f"{number}-{name}"
-        if name == wanted:
-            return stage, place
-        run(stage, place, 0, last=False)
-    raise KeyError(wanted)
+    stages = registry.recipe(recipe).stages("tiny")
+    names = list(stages)
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names[: names.index(wanted)], 1):
+        (folder / f"{number}-{name}").symlink_to(trained(recipe) / f"{number}-{name}")
+    return stages[wanted], folder / f"{names.index(wanted) + 1}-{wanted}"

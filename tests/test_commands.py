@@ -11,6 +11,9 @@ from sensorium import cli, registry
 from sensorium.core import checkpoint
 from sensorium.core.stats import bootstrap_interval, interquartile_mean
 from sensorium.core.table import Row
+from sensorium.envs.take_cover import TakeCover
+from tests.conftest import REFERENCE
+from tests.conftest import trained as tiny
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +87,31 @@ def test_evaluate_in_another_world(capsys, trained):
 
 
 @pytest.mark.parametrize("name", registry.table("TABLES"))
-def test_verify_measures_every_table(name, trained, capsys):
-    table = document(["verify", name, "--agent", str(trained), "--episodes", "20", "--json"], capsys)
+def test_verify_measures_every_table(name, trained, capsys, monkeypatch):
+    agents = {"attention-neuron": trained, "world-models/car-racing": tiny("car-racing"), "world-models/temperature": tiny("take-cover")}
+    agent = agents.get(name) or agents.get(name.partition("/")[0])
+    episodes = 20 if agent == trained else 2
+    monkeypatch.setattr("sensorium.systems.world_models.tables.DOOM", TakeCover(horizon=20))
+    table = document(["verify", name, *(["--agent", str(agent)] if agent else []), "--episodes", str(episodes), "--json"], capsys)
     assert table["name"] == name
     measured = [row for row in table["rows"] if row["verdict"] != "not-run"]
-    assert measured
+    assert bool(measured) == bool(agent)
     keys = {"cell", "aim", "paper_mean", "paper_sd", "paper_episodes", "mean", "sd", "ci95", "episodes", "verdict"}
     assert all(set(row) == keys for row in table["rows"])
-    assert all(row["episodes"] == 20 for row in measured)
+    assert all(row["episodes"] == episodes for row in measured)
+
+
+def test_verify_reads_the_authors_model_where_it_is_at_hand(capsys, monkeypatch):
+    if not (REFERENCE / "world_models").is_dir():
+        pytest.skip(f"the authors' files are not at {REFERENCE} (SENSORIUM_REFERENCE names another folder)")
+    monkeypatch.setenv("SENSORIUM_REFERENCE", str(REFERENCE))
+    rows = document(["verify", "world-models/import", "--json"], capsys)["rows"]
+    assert [row["verdict"] for row in rows] == ["reproduced", "reproduced"]
+
+
+def test_an_agent_of_another_system_is_refused(trained, capsys):
+    for name, agent in (("world-models/car-racing", trained), ("attention-neuron/cart-pole", tiny("car-racing"))):
+        assert cli.main(["verify", name, "--agent", str(agent)]) == 2
 
 
 def test_verdicts_follow_the_rule():

@@ -28,7 +28,9 @@ def left(folder: Path) -> tuple[bytes, bytes]:
 
 
 def world_of(stage: Stage):
-    """The world that a stage's policy plays in, its senses as in training."""
+    """The world that a stage's policy plays in, its senses as in training; a stage that learns no policy has none."""
+    if not hasattr(stage, "world"):
+        pytest.skip("this stage learns what others act with")
     senses = getattr(stage, "senses", "")
     return Sensed(stage.world, senses) if senses else stage.world  # type: ignore[attr-defined]
 
@@ -105,8 +107,9 @@ def test_only_the_last_stage_may_grow(tiny: Tiny, tmp_path: Path):
 
 def test_the_policy_that_it_returns_plays(tiny: Tiny, tmp_path: Path):
     stage, folder = with_predecessors(tiny, tmp_path)
+    world = world_of(stage)
     run(stage, folder, 0)
-    rollout = play(world_of(stage).open(), checkpoint.policy(folder), row_seeds(0, 6), compile=False)
+    rollout = play(world.open(), checkpoint.policy(folder), row_seeds(0, 6), compile=False)
     assert rollout.returns.isfinite().all()
     assert (rollout.lengths >= 1).all()
 
@@ -114,22 +117,27 @@ def test_the_policy_that_it_returns_plays(tiny: Tiny, tmp_path: Path):
 def test_a_row_is_the_same_alone_and_in_a_batch(tiny: Tiny, tmp_path: Path):
     """Whoever its neighbours are; to the tolerance of matrix products in other shapes."""
     stage, folder = with_predecessors(tiny, tmp_path)
+    world = world_of(stage)
     run(stage, folder, 0)
-    policy, world, seeds = checkpoint.policy(folder), world_of(stage), row_seeds(1, 64)
+    policy, seeds = checkpoint.policy(folder), row_seeds(1, world.spec.rows // 4 or 64)
     together = play(world.open(), policy, seeds, compile=False)
-    alone = play(world.open(), policy, seeds[17:18], compile=False)
-    assert together.lengths[17] == alone.lengths[0]
-    torch.testing.assert_close(together.returns[17], alone.returns[0], rtol=1e-3, atol=1e-3)
+    alone = play(world.open(), policy, seeds[3:4], compile=False)
+    assert together.lengths[3] == alone.lengths[0]
+    torch.testing.assert_close(together.returns[3], alone.returns[0], rtol=1e-3, atol=1e-3)
 
 
 def test_a_published_agent_keeps_what_its_policy_reads(tiny: Tiny, tmp_path: Path):
     stage, folder = with_predecessors(tiny, tmp_path)
-    run(stage, folder, 0)
-    checkpoint.publish(folder, tmp_path / "zoo", {"fixed": {"mean": 1.0}})
     world, seeds = world_of(stage), row_seeds(0, 8)
-    whole, half = (play(world.open(), checkpoint.policy(path), seeds, keep=("actions",)).actions[0] for path in (folder, tmp_path / "zoo"))
+    run(stage, folder, 0)
+    for earlier in tmp_path.glob("[0-9]-*"):
+        (tmp_path / "zoo").mkdir(exist_ok=True)
+        (tmp_path / "zoo" / earlier.name).symlink_to(earlier)
+    published = tmp_path / "zoo" / f"{folder.name}-published"
+    checkpoint.publish(folder, published, {"fixed": {"mean": 1.0}})
+    whole, half = (play(world.open(), checkpoint.policy(path), seeds, keep=("actions",)).actions[0] for path in (folder, published))
     torch.testing.assert_close(whole, half, atol=0.02, rtol=0.02)
-    assert card.read(tmp_path / "zoo")["results"] == {"fixed": {"mean": 1.0}}
+    assert card.read(published)["results"] == {"fixed": {"mean": 1.0}}
 
 
 @pytest.mark.slow

@@ -57,6 +57,7 @@ def fourth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         (folder / name).write_text(textwrap.dedent(text))
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(registry.SYSTEMS, "guessing", "dummy_system")  # the one line
+    registry.fill()
     yield
     for name in [name for name in sys.modules if name.startswith("dummy_system")]:
         del sys.modules[name]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensorium.envs.register import register
+from sensorium.registry import fill
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = ["evaluate", "load", "play", "train", "world"]
 
 register()
+fill()
 
 
 def load(folder: str | Path, device: str = "cpu") -> Policy:
@@ -31,10 +33,8 @@ def load(folder: str | Path, device: str = "cpu") -> Policy:
 
     Errors: core.errors.Usage where the folder holds none, core.errors.Failure where its files are damaged.
     """
-    from sensorium import registry
     from sensorium.core import checkpoint
 
-    registry.fill()
     return checkpoint.policy(folder, device)
 
 
@@ -64,26 +64,39 @@ def evaluate(
 
     Without `senses` and `world` the agent meets those that it was trained with; `senses` replaces them ("" for none).
     """
-    from sensorium import registry
     from sensorium.core import card, checkpoint
     from sensorium.core.errors import Usage
     from sensorium.core.evaluate import evaluate as scores
     from sensorium.envs.sensors import through
 
-    registry.fill()
     if episodes < 1:
         raise Usage(f"--episodes cannot be {episodes}; at least 1")
     path = checkpoint.agent(folder)
     stage, facts = checkpoint.stage(path), card.read(path)
     senses = str(getattr(stage, "senses", "")) if senses is None else senses
-    place = registry.world(world)() if world else stage.world  # type: ignore[attr-defined]
-    seen, policy = through(place, checkpoint.policy(path, device), senses)
+    place, policy = _meeting(path, world, device)
+    seen, policy = through(place, policy, senses)
     result = scores(seen.open(), policy, episodes, seed, device)
     return {"recipe": facts.get("recipe", ""), **result, "seed": seed, "senses": senses, "world": place.spec.name}
 
 
+def _meeting(path: Path, world: str | None, device: str) -> tuple[World, Policy]:
+    """A world by name, or by default the one in which an agent's stage has it play, and the agent as it plays there."""
+    from sensorium import registry
+    from sensorium.core import checkpoint
+    from sensorium.core.errors import Usage
+
+    if world == "dream":
+        stage, state = checkpoint.restored(path, device)
+        if not hasattr(stage, "dreaming"):
+            raise Usage(f"{path} has no dream: it is no world model with a memory")
+        return stage.dreaming(state)  # type: ignore[attr-defined]
+    policy = checkpoint.policy(path, device)
+    return (registry.world(world)() if world else checkpoint.stage(path).world), policy  # type: ignore[attr-defined]
+
+
 def train(
-    recipe: str, preset: str = "laptop", out: str | Path | None = None, seed: int = 0, device: str = "cpu", on: str = "here",
+    recipe: str, preset: str = "laptop", out: str | Path | None = None, seed: int = 0, device: str = "cpu", on: str = "",
     stages: dict[str, Stage] | None = None, **flags: Any,
 ) -> Path:  # fmt: skip
     """Run every stage of a recipe into a folder, from wherever an earlier call left it; returns the run's folder.
@@ -94,12 +107,12 @@ def train(
     from sensorium.core.run import run
     from sensorium.es import workers
 
-    registry.fill()
     folder = Path(out) if out else Path("runs") / recipe
+    place = on or ("here" if device == "cuda" else "")
     named: Iterable[tuple[str, Stage]] = (stages or registry.recipe(recipe).stages(preset, **flags)).items()
     todo = list(enumerate(named, 1))
     about = {"recipe": recipe, "preset": preset, "sensorium": __version__}
-    with workers.on(on):
+    with workers.on(place):
         for number, (name, stage) in todo:
             run(stage, folder / f"{number}-{name}", seed, device=device, about=about, last=number == len(todo))
     return folder

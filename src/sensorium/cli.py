@@ -54,7 +54,12 @@ def parser() -> Parser:
     one.add_argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)")
     one.add_argument("--seeds", metavar="A..B", help="several runs, in OUT/seed-A to OUT/seed-B")
     one.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
-    one.add_argument("--on", default="here", metavar="PLACE", help="who evaluates: here (default) or processes:N")
+    one.add_argument(
+        "--on",
+        default="",
+        metavar="PLACE",
+        help="who evaluates: here or processes:N (default: a process a core for simulators, here for worlds in torch)",
+    )
     one.set_defaults(usage=one.format_help)
     one = command("evaluate", "scores of a trained agent over many episodes", json=True)
     one.add_argument("dir", metavar="DIR", help="a run, a stage's folder or a zoo agent")
@@ -122,7 +127,6 @@ def list_(options: argparse.Namespace, _: list[str]) -> None:
     from sensorium import registry
     from sensorium.core import card, checkpoint
 
-    registry.fill()
     recipes, agents = [], []
     for name in registry.table("RECIPES"):
         recipe = registry.recipe(name)
@@ -165,12 +169,10 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
         raise Usage("train which recipe? `sensorium list` shows them")
     prepare()
     import sensorium
-    from sensorium import registry
     from sensorium.settings import parse_settings
 
-    registry.fill()
     check_device(options.device)
-    if options.device == "cuda" and options.on != "here":
+    if options.device == "cuda" and options.on.startswith("processes"):
         raise Usage("--device cuda evaluates --on here")
     if options.seed is not None and options.seeds:
         raise Usage("--seed for one run or --seeds for several, not both")
@@ -224,7 +226,6 @@ def verify(options: argparse.Namespace, _: list[str]) -> None:
     from sensorium import registry
     from sensorium.core.table import show
 
-    registry.fill()
     if options.episodes is not None and options.episodes < 1:
         raise Usage(f"--episodes cannot be {options.episodes}; at least 1")
     table = registry.look_up("TABLES", options.name, "table")(options.agent, options.episodes)
@@ -236,7 +237,6 @@ def verify(options: argparse.Namespace, _: list[str]) -> None:
 def import_(options: argparse.Namespace, _: list[str]) -> None:
     from sensorium import registry
 
-    registry.fill()
     for line in registry.look_up("IMPORTS", options.kind, "kind of file")([Path(file) for file in options.files], Path(options.out)):
         print(line, file=sys.stderr)
 
@@ -247,7 +247,6 @@ def report(options: argparse.Namespace, _: list[str]) -> None:
     from sensorium.core import card, checkpoint
     from sensorium.viz.report import write
 
-    registry.fill()
     folder = Path(options.dir)
     facts = card.read(checkpoint.agent(folder))
     system = registry.system_of(facts.get("recipe", "")) or facts["stage"]["is"].partition("/")[0]
@@ -256,10 +255,8 @@ def report(options: argparse.Namespace, _: list[str]) -> None:
 
 def plan(options: argparse.Namespace, _: list[str]) -> None:
     prepare()
-    from sensorium import registry
     from sensorium.plan import estimate
 
-    registry.fill()
     result = estimate(options.recipe, options.preset)
     if options.json:
         return emit(result)
@@ -288,7 +285,6 @@ def bench(options: argparse.Namespace, _: list[str]) -> None:
     prepare()
     from sensorium import registry
 
-    registry.fill()
     if not (registry.ROOT / "bench" / "rows.py").exists():
         raise Failure("bench needs the source checkout (pip install -e .): its baselines are not part of the package")
     sys.path.insert(0, str(registry.ROOT))

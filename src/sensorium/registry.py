@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 SYSTEMS = {
     "attention-neuron": "sensorium.systems.attention_neuron",
+    "world-models": "sensorium.systems.world_models",
 }
 
 WORLDS = {
     "cart-pole": "sensorium.envs.cart_pole:CartPole",
     "toy": "sensorium.envs.toy:Toy",
+    "car-racing": "sensorium.envs.car_racing:CarRacing",
+    "take-cover": "sensorium.envs.take_cover:TakeCover",
 }
 
 STRATEGIES = {

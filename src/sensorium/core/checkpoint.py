@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from sensorium.core import card as cards
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
-from sensorium.core.stage import Stage, State
+from sensorium.core.stage import Stage, State, placed
 
 KEPT = 2
 """checkpoints that a folder keeps"""
@@ -138,14 +138,20 @@ def stage(folder: str | Path) -> Stage:
     return cards.build(cards.read(Path(folder))["stage"])
 
 
-def policy(folder: str | Path, device: str = "cpu") -> Policy:
-    """Open any agent: the policy of a run, of a stage or from the zoo."""
+def restored(folder: str | Path, device: str = "cpu") -> tuple[Stage, State]:
+    """The stage of any agent, with the folders that it names found, and its newest state."""
     path = agent(folder)
     loaded = load(path, device)
     if loaded is None:
         raise Failure(f"{path} holds no checkpoint yet")
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded[1].items()}
-    return stage(path).policy(state)
+    return placed(stage(path), path), state
+
+
+def policy(folder: str | Path, device: str = "cpu") -> Policy:
+    """Open any agent: the policy of a run, of a stage or from the zoo."""
+    stage, state = restored(folder, device)
+    return stage.policy(state)
 
 
 def publish(folder: Path, out: Path, results: dict[str, Any] | None = None, rows: int = 300) -> None:

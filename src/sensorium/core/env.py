@@ -28,11 +28,15 @@ class EnvSpec:
     observation: tuple[int, ...]
     """shape of one observation"""
     action: int
-    """number of continuous actions, each in [-1, 1]"""
+    """number of continuous actions, each in [-1, 1] unless `low` says otherwise"""
     horizon: int
     """steps after which an episode is truncated"""
     sensors: tuple[str, ...] = ()
-    """names of the channels of a vector observation"""
+    """names of the channels of a vector observation; without them an observation of three axes is a picture, uint8 [height, width, 3]"""
+    low: tuple[float, ...] = ()
+    """lowest value of each action, where that is not -1"""
+    rows: int = 0
+    """most rows that this machine should have open at once; 0: as many as one likes"""
 
 
 @runtime_checkable

@@ -1,7 +1,10 @@
 """Scores over many episodes, with their spread."""
 
+import sys
 import time
 from typing import Any
+
+import numpy as np
 
 from sensorium.core.env import Env
 from sensorium.core.policy import Policy
@@ -9,15 +12,26 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stats import summary
 
+PATIENCE = 2.0
+"""seconds between two lines of progress"""
+
 
 def evaluate(env: Env, policy: Policy, episodes: int = 100, seed: int = 0, device: str = "cpu", compile: bool = False) -> dict[str, Any]:
     """Play `episodes` episodes, all functions of `seed`, and sum them up."""
-    began = time.perf_counter()
-    rollout = play(env, policy, row_seeds(seed, episodes, device), compile=compile)
+    began = last = time.perf_counter()
+    returns, steps = [], 0
+    for rows in row_seeds(seed, episodes, device).split(env.spec.rows or episodes):
+        rollout = play(env, policy, rows, compile=compile)
+        returns += rollout.returns.tolist()
+        steps += int(rollout.lengths.sum())
+        if time.perf_counter() - last > PATIENCE and len(returns) < episodes:
+            last = time.perf_counter()
+            left = (last - began) / len(returns) * (episodes - len(returns))
+            print(f"{len(returns)}/{episodes} episodes  mean {sum(returns) / len(returns):.4g}  {left:.0f} s left", file=sys.stderr)
     seconds = time.perf_counter() - began
     return {
-        **summary(rollout.returns.cpu().numpy()),
-        "returns": [round(score, 4) for score in rollout.returns.tolist()],
+        **summary(np.array(returns)),
+        "returns": [round(score, 4) for score in returns],
         "seconds": round(seconds, 3),
-        "env_steps_per_second": round(int(rollout.lengths.sum()) / seconds),
+        "env_steps_per_second": round(steps / seconds),
     }

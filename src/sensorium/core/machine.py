@@ -46,6 +46,13 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=False)
 
 
+def product_type(device: torch.device | str = "cpu") -> torch.dtype:
+    """The type in which this machine multiplies matrices fastest without loss that matters: bfloat16 where it is built in, else float32."""
+    if torch.device(device).type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    return torch.bfloat16 if "bf16" in _flags() else torch.float32
+
+
 def facts(device: str = "cpu") -> dict[str, Any]:
     """What the bits of a result depend on, and what its speed does: for cards and `doctor`."""
     return {

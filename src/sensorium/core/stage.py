@@ -3,7 +3,7 @@
 import os
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, NewType, Protocol, TypeVar, runtime_checkable
+from typing import Any, NewType, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -28,8 +28,10 @@ Live = Any
 class Stage(Protocol):
     """`run` knows nothing else of a stage."""
 
-    learned: ClassVar[tuple[str, ...]]
-    """names in the state that `policy` reads: what a zoo agent keeps"""
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """names in the state that others read of a finished stage: what the zoo keeps"""
+        ...
 
     @property
     def steps(self) -> int: ...

@@ -15,12 +15,12 @@ from sensorium.envs.cart_pole import CartPole, draw
 LARGE = float(np.finfo(np.float32).max)
 
 
-def _spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
+def spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
     """Of observations and of actions."""
     spec = world.spec
     return (
         gymnasium.spaces.Box(-LARGE, LARGE, spec.observation, np.float32),
-        gymnasium.spaces.Box(-1.0, 1.0, (spec.action,), np.float32),
+        gymnasium.spaces.Box(np.array(spec.low or (-1.0,) * spec.action, dtype=np.float32), 1.0, (spec.action,), np.float32),
     )
 
 
@@ -36,7 +36,7 @@ class TorchGym(gymnasium.Env):
 
     def __init__(self, world: TorchWorld, render_mode: str | None = None):
         self.world, self.render_mode = world, render_mode
-        self.observation_space, self.action_space = _spaces(world)
+        self.observation_space, self.action_space = spaces(world)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
@@ -61,8 +61,8 @@ class TorchVector(VectorEnv):
 
     def __init__(self, world: TorchWorld, num_envs: int = 1, render_mode: str | None = None):
         self.world, self.num_envs, self.render_mode = world, num_envs, render_mode
-        self.single_observation_space, self.single_action_space = _spaces(world)
-        self.observation_space, self.action_space = (batch_space(space, num_envs) for space in _spaces(world))
+        self.single_observation_space, self.single_action_space = spaces(world)
+        self.observation_space, self.action_space = (batch_space(space, num_envs) for space in spaces(world))
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed if isinstance(seed, int) else None)

@@ -4,6 +4,7 @@ A job is a block of members x episodes. `block` 0 makes one job of the whole pop
 size is computed with one torch thread, here or in a process, and gives the same bits in both.
 """
 
+import functools
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -18,13 +19,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.core.env import World
+from sensorium.core.env import Env, TorchEnv, World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import keep_pages
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 
-_processes: ContextVar[int] = ContextVar("processes", default=0)
+_place: ContextVar[str] = ContextVar("place", default="")
 
 
 @runtime_checkable
@@ -36,19 +37,35 @@ class Agent(Protocol):
 
 @contextmanager
 def on(place: str) -> Iterator[None]:
-    """Within, generations are evaluated `here` or on `processes:N`."""
+    """Within, generations are evaluated `here` or on `processes:N`; "": here for worlds in torch, one process a core for simulators."""
     kind, _, count = place.partition(":")
-    if kind == "here" and not count:
-        n = 0
-    elif kind == "processes" and count.isdigit() and int(count) > 0:
-        n = int(count)
-    else:
+    if place not in ("", "here") and not (kind == "processes" and count.isdigit() and int(count) > 0):
         raise Usage(f"--on cannot be '{place}'; allowed: here, processes:N")
-    token = _processes.set(n)
+    token = _place.set(place)
     try:
         yield
     finally:
-        _processes.reset(token)
+        _place.reset(token)
+
+
+def processes(simulators: bool) -> int:
+    """How many processes work on jobs; 0: this one. `simulators`: whether the worlds are not torch."""
+    place = _place.get()
+    if not place:
+        return (os.cpu_count() or 1) if simulators else 0
+    return int(place.partition(":")[2] or 0)
+
+
+def open_pool(count: int) -> ProcessPoolExecutor:
+    """Processes with one thread each, which leave Ctrl-C to their parent."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start, (1,))
+
+
+@functools.lru_cache(1)
+def opened(world: World) -> Env:
+    """A world's Env, kept for the next job of this process: some simulators are slow to start."""
+    return world.open()
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,7 @@ class Job:
 
     def run(self) -> Float[Tensor, "members 2"]:
         """Mean return and mean length of each member."""
-        rollout = play(self.world.open(), self.agent.policy(self.vectors), self.seeds.flatten(), compile=self.compile)
+        rollout = play(opened(self.world), self.agent.policy(self.vectors), self.seeds.flatten(), compile=self.compile)
         parts = (rollout.returns, rollout.lengths.to(rollout.returns.dtype))
         return torch.stack([part.view(self.seeds.shape).mean(1) for part in parts], 1)
 
@@ -96,13 +113,11 @@ class Workers:
     def __init__(self, world: World, agent: Agent, block: int, compile: bool):
         self.world, self.agent, self.block, self.compile = world, agent, block, compile
         self.pool: ProcessPoolExecutor | None = None
-        processes = _processes.get()
-        if processes and not block:
+        count = processes(not isinstance(world.open(), TorchEnv))
+        if count and not block:
             raise Usage("--on processes:N distributes jobs, and this stage has only one; give --stage.block, e.g. 32 members a job")
-        if processes:
-            os.environ.setdefault("OMP_NUM_THREADS", "1")
-            spawn = multiprocessing.get_context("spawn")
-            self.pool = ProcessPoolExecutor(processes, spawn, _start, (1,))
+        if count:
+            self.pool = open_pool(count)
 
     def scores(self, vectors: Float[Tensor, "population n"], seeds: Int[Tensor, "population episodes"]) -> Float[Tensor, "population 2"]:
         """Mean return and mean length of every candidate."""

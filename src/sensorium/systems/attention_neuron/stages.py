@@ -1,7 +1,7 @@
 """What learns, in training order: `Evolve` searches an agent's parameters by playing, `Clone` teaches it what another agent does."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +38,9 @@ def first_vector(agent: Agent, spread: float, remember: float, seed: int) -> Ten
 class Evolve:
     """Search an agent's parameters by playing (Tang & Ha 2021, section 4.1 and appendix A)."""
 
-    learned: ClassVar[tuple[str, ...]] = ("agent",)
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("agent",)
 
     world: CartPole | Toy = CartPole()
     agent: Agent = SensoryAgent()
@@ -143,7 +145,9 @@ class Clone:
     The agent is the running average of what gradient steps leave behind, which plays far better than any one of them.
     """
 
-    learned: ClassVar[tuple[str, ...]] = ("agent",)
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("agent",)
 
     world: CartPole | Toy = CartPole()
     agent: SensoryAgent = SensoryAgent()

@@ -1,0 +1,180 @@
+"""Episodes on disk: lossless, compressed, checked, written as they come, read in any order.
+
+A shard is an `.npz` file, so `numpy.load` opens it as well: for episode i the arrays `frames-i` uint8 [steps, 64, 64, 3] (what was seen
+before each action), `actions-i` float32 [steps, n], `rewards-i` float32 [steps] (what each action earned) and `terminated-i` (whether
+the last action ended the episode), and `lengths`. Its name holds its number and the first sixteen digits of its SHA-256.
+"""
+
+import hashlib
+import io
+import os
+import sys
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Failure
+from sensorium.core.seeding import name_hash
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What was seen before each action, what was done, what it earned, and whether the last action ended it for good."""
+
+    frames: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    terminated: bool
+
+    def __len__(self) -> int:
+        return len(self.rewards)
+
+
+def pack(episodes: list[Episode]) -> bytes:
+    """The bytes of a shard, a function of the episodes alone."""
+    arrays = {"lengths": np.array([len(episode) for episode in episodes])}
+    for i, episode in enumerate(episodes):
+        arrays |= {
+            f"frames-{i:03d}": episode.frames, f"actions-{i:03d}": episode.actions.astype(np.float32),
+            f"rewards-{i:03d}": episode.rewards.astype(np.float32), f"terminated-{i:03d}": np.array(episode.terminated),
+        }  # fmt: skip
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+            # a fixed date: the same episodes are the same bytes
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            file.writestr(entry, buffer.getvalue(), compresslevel=1)
+    return out.getvalue()
+
+
+def write(folder: Path, number: int, episodes: list[Episode]) -> Path:
+    """Put a shard in place, whole or not at all, instead of any older one of that number."""
+    data = pack(episodes)
+    path = folder / f"shard-{number:05d}.{hashlib.sha256(data).hexdigest()[:16]}.npz"
+    with checkpoint.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint.write(path, data)
+        for old in folder.glob(f"shard-{number:05d}.*"):
+            if old != path:
+                old.unlink()
+    return path
+
+
+def broken(folder: Path, shards: int) -> list[tuple[int, str]]:
+    """Numbers of the shards 1 to `shards` that are missing or damaged, and what is wrong."""
+    paths = {int(path.name[6:11]): path for path in folder.glob("shard-*.npz")}
+    found = []
+    for number in range(1, shards + 1):
+        path = paths.get(number)
+        if path is None:
+            found.append((number, f"{folder}/shard-{number:05d}: missing"))
+            continue
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if not digest.startswith(path.name[12:28]):
+            found.append((number, f"{path}: its checksum is wrong"))
+    return found
+
+
+class Episodes:
+    """The episodes of a folder, by number in order of collection, decompressed when they are asked for."""
+
+    def __init__(self, paths: list[Path]):
+        self.places: list[tuple[Path, int]] = []
+        lengths: list[int] = []
+        for path in paths:
+            inside = read(path, "lengths")
+            self.places += [(path, i) for i in range(len(inside))]
+            lengths += inside.tolist()
+        self.lengths = np.array(lengths)
+
+    @classmethod
+    def within(cls, folder: Path) -> "Episodes":
+        """All episodes of a folder."""
+        paths = sorted(folder.glob("shard-*.npz"))
+        if not paths:
+            raise Failure(f"{folder} holds no episodes")
+        return cls(paths)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def frames(self, number: int) -> UInt8[np.ndarray, "steps 64 64 3"]:
+        path, i = self.places[number]
+        return read(path, f"frames-{i:03d}")
+
+    def __getitem__(self, number: int) -> Episode:
+        path, i = self.places[number]
+        parts = [read(path, f"{name}-{i:03d}") for name in ("frames", "actions", "rewards", "terminated")]
+        return Episode(parts[0], parts[1], parts[2], bool(parts[3]))
+
+
+def read(path: Path, name: str) -> np.ndarray:
+    """An array of a shard; the archive's own CRC-32 is checked on the way."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return file[name]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise Failure(
+            f"{path} is damaged ({error}); run the same command again: it is checked and its episodes are collected anew"
+        ) from None
+
+
+class Shuffled:
+    """Frames in random order, whole episodes of the set being drawn without replacement, a group of them in memory at a time.
+
+    Group n is a function of a seed and n. While one is used, a thread decompresses the next.
+    """
+
+    def __init__(self, episodes: Episodes, group: int, frames: int):
+        self.episodes, self.group, self.count = episodes, min(group, len(episodes)), frames
+        self.thread = ThreadPoolExecutor(1)
+        self.ahead: dict[int, Future[Tensor]] = {}
+
+    def members(self, number: int, seed: int) -> list[int]:
+        """Which episodes group `number` holds: pages of one permutation of the set after another."""
+        total = len(self.episodes)
+        places = [number * self.group + i for i in range(self.group)]
+        orders = {
+            epoch: np.random.Generator(np.random.Philox(name_hash(seed, "order", epoch))).permutation(total)
+            for epoch in {p // total for p in places}
+        }
+        return [int(orders[p // total][p % total]) for p in places]
+
+    def load(self, number: int, seed: int) -> UInt8[Tensor, "frames 64 64 3"]:
+        held = torch.from_numpy(np.concatenate([self.episodes.frames(i) for i in self.members(number, seed)]))
+        random = np.random.Generator(np.random.Philox(name_hash(seed, "frames", number)))
+        rounds = -(-self.count // len(held))
+        picked = np.concatenate([random.permutation(len(held)) for _ in range(rounds)])[: self.count]
+        return held[torch.from_numpy(picked)]
+
+    def take(self, number: int, seed: int) -> UInt8[Tensor, "frames 64 64 3"]:
+        """`frames` frames of group `number`, each at most once while the group holds that many."""
+        found = self.ahead.pop(number, None) or self.thread.submit(self.load, number, seed)
+        result = found.result()
+        self.ahead = {number + 1: self.thread.submit(self.load, number + 1, seed)}
+        return result
+
+    def close(self) -> None:
+        self.thread.shutdown(cancel_futures=True)
+
+
+def mend(folder: Path, shards: int, redo: Callable[[int], Any]) -> None:
+    """Name every shard that is missing or damaged and have it collected anew; nothing else is touched."""
+    for number, what in broken(folder, shards):
+        print(f"sensorium: {what}; collecting its episodes anew", file=sys.stderr)
+        for old in folder.glob(f"shard-{number:05d}.*"):
+            os.unlink(old)
+        redo(number)

@@ -1,0 +1,100 @@
+"""LSTM over sequences whose memory may be cleared on the way (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
+
+Gates stand in the order input, forget, candidate, output. The backward pass is written out: the products with the recurrent weights
+run step by step, all that concerns weights is one large product at the end, and the matrix products may run in bfloat16.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sensorium.core.machine import compiled
+
+FORGET_BIAS = 1.0
+"""added to the forget gates when they are computed, so that a young network remembers"""
+
+
+def gates(sums: Float[Tensor, "rows four_h"], cell: Float[Tensor, "rows h"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Hidden and cell state after the weighted sums of a step, and the four gates."""
+    i, f, g, o = sums.float().chunk(4, -1)
+    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f + FORGET_BIAS), torch.tanh(g), torch.sigmoid(o)
+    cell = f * cell + i * g
+    return o * torch.tanh(cell), cell, i, f, g, o
+
+
+def cell(
+    x: Float[Tensor, "rows n"], hidden: Float[Tensor, "rows h"], cell: Float[Tensor, "rows h"], kernel: Float[Tensor, "n_and_h four_h"],
+    bias: Float[Tensor, "four_h"],
+) -> tuple[Float[Tensor, "rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
+    """Hidden and cell state after one step; products in the type of the weights, those of the inputs above those of the memory."""
+    sums = torch.addmm(bias, torch.cat([x, hidden], 1).to(kernel.dtype), kernel)
+    hidden, cell, *_ = gates(sums, cell)
+    return hidden, cell
+
+
+def _forward(sums: Tensor, product: Tensor, cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden state, hidden and cell state as the next step finds them, and the gates."""
+    hidden, cell, *four = gates(sums.float() + product.float(), cell)
+    return hidden.to(sums.dtype), (hidden * keep).to(sums.dtype), cell * keep, torch.cat(four, 1).to(sums.dtype)
+
+
+def _backward(four: Tensor, before: Tensor, d_hidden: Tensor, d_next: Tensor, d_cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the sums and of the cell before the step, by the chain rule through `_forward`."""
+    i, f, g, o = four.float().chunk(4, 1)
+    squashed = torch.tanh(f * before + i * g)
+    d_hidden = d_hidden.float() + d_next.float() * keep
+    d_cell = d_cell * keep + d_hidden * o * (1 - squashed**2)
+    d_input, d_forget = d_cell * g * i * (1 - i), d_cell * before * f * (1 - f)
+    d_candidate, d_output = d_cell * i * (1 - g**2), d_hidden * squashed * o * (1 - o)
+    return torch.cat([d_input, d_forget, d_candidate, d_output], 1).to(four.dtype), d_cell * f
+
+
+_steps: dict[bool, tuple[Any, Any]] = {False: (_forward, _backward)}
+
+
+def _pointwise(compile: bool) -> tuple[Any, Any]:
+    if compile not in _steps:
+        _steps[compile] = compiled(_forward), compiled(_backward)
+    return _steps[compile]
+
+
+class _Sequence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, sums: Tensor, keep: Tensor, hidden: Tensor, cell: Tensor, w_h: Tensor, compile: bool) -> tuple[Tensor, Tensor]:
+        step, _ = _pointwise(compile)
+        # a memory that is cleared is cleared before the step; behind the last one nothing is
+        after = torch.cat([keep[1:], torch.ones_like(keep[:1])])
+        weights, hidden, cell = w_h.to(sums.dtype), (hidden * keep[0]).to(sums.dtype), cell * keep[0]
+        hiddens, befores, cells, fours = ([sums.new_empty(())] * len(sums) for _ in range(4))
+        for t in range(len(sums)):
+            befores[t], cells[t] = hidden, cell
+            hiddens[t], hidden, cell, fours[t] = step(sums[t], hidden @ weights, cell, after[t])
+        ctx.save_for_backward(torch.stack(fours), torch.stack(befores), torch.stack(cells), keep[0], after, weights)
+        ctx.compile, ctx.dtype = compile, w_h.dtype
+        return torch.stack(hiddens), cell
+
+    @staticmethod
+    def backward(ctx: Any, d_hiddens: Tensor, d_cell: Tensor) -> Any:  # type: ignore[override]
+        fours, befores, cells, first, after, weights = ctx.saved_tensors
+        _, step = _pointwise(ctx.compile)
+        d_sums, back, d_next = [fours] * len(fours), weights.T.contiguous(), torch.zeros_like(befores[0])
+        for t in reversed(range(len(fours))):
+            d_sums[t], d_cell = step(fours[t], cells[t], d_hiddens[t], d_next, d_cell, after[t])
+            d_next = d_sums[t] @ back
+        all_sums = torch.stack(d_sums)
+        d_weights = befores.flatten(0, 1).T @ all_sums.flatten(0, 1)
+        return all_sums, None, d_next.float() * first, d_cell * first, d_weights.to(ctx.dtype), None
+
+
+def sequence(
+    sums: Float[Tensor, "steps rows four_h"], keep: Float[Tensor, "steps rows 1"], hidden: Float[Tensor, "rows h"],
+    cell: Float[Tensor, "rows h"], w_h: Float[Tensor, "h four_h"], compile: bool = True,
+) -> tuple[Float[Tensor, "steps rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
+    """Hidden states after every step and the last cell state.
+
+    `sums` is what the inputs add to the gates, bias included; its type (float32 or bfloat16) is that of the products and of what is
+    kept for the backward pass. Where `keep` is 0 the memory is cleared before the step.
+    """
+    return _Sequence.apply(sums, keep, hidden, cell, w_h, compile)  # type: ignore[no-any-return]

@@ -1,0 +1,164 @@
+"""What V made of collected episodes, encoded once and kept beside M, and the batches that M learns from."""
+
+import functools
+import sys
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.machine import product_type
+from sensorium.core.seeding import name_hash
+from sensorium.data.episodes import Episodes
+from sensorium.systems.world_models.model import ConvVAE, pixels
+
+
+@functools.lru_cache(8)
+def _opened(folder: str, step: int, device: str, half: bool) -> Any:
+    place = Path(folder)
+    loaded = checkpoint.load(place, device)
+    assert loaded is not None
+    state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded[1].items()}
+    model: nn.Module = checkpoint.stage(place).model(state)  # type: ignore[attr-defined]
+    dtype = product_type(device) if half else torch.float32
+    return model.requires_grad_(False).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def opened(folder: str, device: str = "cpu", half: bool = True) -> Any:
+    """The model in a stage's folder, ready to be used and not to be trained; opened once a process."""
+    step = checkpoint.step_of(Path(folder)) if folder else None
+    if step is None:
+        raise Usage(f"{folder} holds no trained model; train the earlier stages first")
+    return _opened(folder, step, device, half)
+
+
+class Sample(NamedTuple):
+    """A batch of sequences, time first."""
+
+    mu: Float[Tensor, "steps rows z"]
+    log_variance: Float[Tensor, "steps rows z"]
+    action: Float[Tensor, "steps rows a"]
+    reward: Float[Tensor, "steps rows"]
+    restart: Float[Tensor, "steps rows"]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """All frames of all episodes one after another, as V sees them, in half precision."""
+
+    mu: Float[Tensor, "frames z"]
+    log_variance: Float[Tensor, "frames z"]
+    actions: Float[Tensor, "frames a"]
+    rewards: Float[Tensor, "frames"]
+    lengths: Int[Tensor, "episodes"]
+
+    @property
+    def starts(self) -> Int[Tensor, "episodes"]:
+        """Where each episode's first frame stands."""
+        return self.lengths.cumsum(0) - self.lengths
+
+    @functools.cached_property
+    def first(self) -> Bool[Tensor, "frames"]:
+        """Whether a frame is the first of its episode."""
+        marks = torch.zeros(len(self.mu), dtype=torch.bool)
+        marks[self.starts] = True
+        return marks
+
+    def gather(self, index: Int[Tensor, "steps rows"], device: torch.device) -> Sample:
+        """The frames of a batch."""
+        parts = (self.mu, self.log_variance, self.actions, self.rewards, self.first)
+        return Sample(*(part[index].float().to(device) for part in parts))
+
+    def order(self, seed: int, epoch: int) -> np.ndarray:
+        """The episodes of an epoch in random order."""
+        return np.random.Generator(np.random.Philox(name_hash(seed, epoch))).permutation(len(self.lengths))
+
+    def batch(
+        self, sequences: Literal["episodes", "streams"], number: int, rows: int, length: int, seed: int, across: bool
+    ) -> tuple[Int[Tensor, "more rows"], Float[Tensor, "steps rows"], bool]:
+        """Which frames update `number` sees, which of its predictions count, and whether it begins with an empty memory.
+
+        Predictions of the first frame of another episode count where `across` is set.
+        """
+        if sequences == "episodes":
+            return self.episodes(number, rows, length, seed)
+        order_of, span = functools.partial(self.order, seed), len(self.mu) // rows
+        windows = (span - 1) // length
+        if windows < 1:
+            raise Usage(f"{len(self.mu)} frames are too few for {rows} streams of {length} steps; give a smaller batch or length")
+        epoch, window = divmod(number, windows)
+        flat = self.concatenated(tuple(order_of(epoch).tolist()))
+        columns = torch.arange(rows) * span + window * length
+        index = flat[columns[None] + torch.arange(length + 1)[:, None]]
+        valid = torch.ones(length, rows) if across else 1 - self.first[index[1:]].float()
+        return index, valid, window == 0
+
+    @functools.lru_cache(1)  # noqa: B019  one epoch's order, of one set of latents a process
+    def concatenated(self, order: tuple[int, ...]) -> Int[Tensor, "frames"]:
+        """All frames, episode after episode in this order."""
+        starts, lengths = self.starts.numpy(), self.lengths.numpy()
+        return torch.from_numpy(np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order]))
+
+    def episodes(self, number: int, rows: int, length: int, seed: int) -> tuple[Tensor, Tensor, bool]:
+        """Whole episodes, cut at `length` steps; what lies behind an episode's end is repeated and does not count."""
+        total = len(self.lengths)
+        places = [number * rows + i for i in range(rows)]
+        orders = {epoch: self.order(seed, epoch) for epoch in {place // total for place in places}}
+        chosen = torch.tensor([int(orders[place // total][place % total]) for place in places])
+        time, last = torch.arange(length + 1)[:, None], self.lengths[chosen][None] - 1
+        index = self.starts[chosen][None] + torch.minimum(time, last)
+        return index, (time[1:] <= last).float(), True
+
+    __hash__ = object.__hash__
+
+
+def encoded(episodes: Path, vision: ConvVAE, folder: Path, block: int = 1000) -> Latents:
+    """Encode every shard that has not been encoded yet, with progress, and return all."""
+    paths = sorted(episodes.glob("shard-*.npz"))
+    if not paths:
+        raise Failure(f"{episodes} holds no episodes")
+    parts, began, last, fresh = [], time.perf_counter(), time.perf_counter(), 0
+    for done, path in enumerate(paths):
+        # the name of a shard holds its checksum: what was made of another shard is never taken for this one's
+        place = folder / f"latents-{path.name.removeprefix('shard-')}"
+        if not place.exists():
+            fresh += 1
+            encode(Episodes([path]), vision, place, block)
+            if time.perf_counter() - last > 10:
+                last = time.perf_counter()
+                left = (last - began) / fresh * (len(paths) - done - 1)
+                print(f"encoding episodes {done + 1}/{len(paths)}  {left:.0f} s left", file=sys.stderr, flush=True)
+        with np.load(place, allow_pickle=False) as file:
+            parts.append({field.name: file[field.name] for field in fields(Latents)})
+    return Latents(**{field.name: torch.from_numpy(np.concatenate([part[field.name] for part in parts])) for field in fields(Latents)})
+
+
+def encode(episodes: Episodes, vision: ConvVAE, place: Path, block: int) -> None:
+    """Write what V makes of some episodes."""
+    device = next(vision.parameters()).device
+    found: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(Latents)}
+    for number in range(len(episodes)):
+        episode = episodes[number]
+        for frames in torch.from_numpy(episode.frames).split(block):
+            # one shape only, so that a frame's numbers do not depend on the length of its episode
+            padded = torch.cat([frames, frames.new_zeros(block - len(frames), *frames.shape[1:])]) if len(frames) < block else frames
+            image = pixels(padded.to(device)).to(next(vision.parameters()).dtype)
+            for name, tensor in zip(("mu", "log_variance"), vision.encode(image), strict=True):
+                found[name].append(tensor[: len(frames)].cpu().half().numpy())
+        found["actions"].append(episode.actions.astype(np.float16))
+        found["rewards"].append(episode.rewards)
+        found["lengths"].append(np.array([len(episode)]))
+    import io
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: np.concatenate(arrays) for name, arrays in found.items()})  # type: ignore[arg-type]
+    with checkpoint.writing(place.parent):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write(place, buffer.getvalue())

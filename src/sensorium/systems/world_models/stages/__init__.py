@@ -1,0 +1,8 @@
+"""What learns, in training order: `Collect` gathers episodes, `Vision` trains V, `Memory` trains M, `Controller` evolves C."""
+
+from sensorium.systems.world_models.stages.collect import Collect
+from sensorium.systems.world_models.stages.controller import Controller
+from sensorium.systems.world_models.stages.memory import Memory
+from sensorium.systems.world_models.stages.vision import Vision
+
+__all__ = ["Collect", "Controller", "Memory", "Vision"]

@@ -1,0 +1,118 @@
+"""Collect: episodes of a random player, or of an earlier agent, on disk."""
+
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sensorium.core import checkpoint
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import play
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.data import episodes as disk
+from sensorium.data.episodes import Episode
+from sensorium.envs.car_racing import CarRacing
+from sensorium.envs.take_cover import TakeCover
+from sensorium.es.workers import open_pool, opened, processes
+from sensorium.systems.world_models.model import HeldActions, RandomNetworks
+
+World = CarRacing | TakeCover
+
+
+@dataclass
+class Ahead:
+    """Shards that processes are at work on before they are due."""
+
+    pool: ProcessPoolExecutor | None
+    count: int
+    due: dict[int, Future[tuple[Metrics, int]]] = field(default_factory=dict)
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown(cancel_futures=True)
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Play episodes and keep them (P section 4.2, step 1: 10,000 rollouts of a random policy). A step is a shard."""
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("shards",)
+
+    world: World = CarRacing()
+    player: RandomNetworks | HeldActions = RandomNetworks()
+    agent: Folder = Folder("")
+    """an earlier agent that plays instead of `player`"""
+    rows: int = 16
+    """episodes of a shard, played side by side"""
+    shortest: int = 0
+    """steps that an episode must have to be kept"""
+    folder: Folder = Folder(".")
+    """where the episodes are kept: the stage's own folder"""
+    steps: int = 64
+    """shards"""
+    checkpoint_every: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, rows=1, shortest=0, checkpoint_every=1)
+
+    def init(self, seeds: Seeds) -> State:
+        return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "episodes", "checksum")}
+
+    def open(self, state: State) -> Ahead:
+        disk.mend(Path(self.folder), int(state["shards"]), lambda number: None)
+        count = processes(simulators=True)
+        return Ahead(open_pool(count) if count else None, count)
+
+    def step(self, state: State, live: Ahead, seeds: Seeds) -> Metrics:
+        if live.pool is None:
+            metrics, checksum = shard(self, seeds)
+        else:
+            for step in range(seeds.step, min(seeds.step + live.count, self.steps) + 1):
+                if step not in live.due:
+                    live.due[step] = live.pool.submit(shard, self, Seeds(seeds.root, seeds.stage, step))
+            metrics, checksum = live.due.pop(seeds.step).result()
+        state["shards"] = state["shards"] + 1
+        state["episodes"] = state["episodes"] + int(metrics["episodes"])
+        state["checksum"] = torch.tensor(checksum)
+        return metrics
+
+    def policy(self, state: State) -> Policy:
+        return checkpoint.policy(self.agent) if self.agent else self.player
+
+
+def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
+    """Play and write the shard of one step, a function of the stage and the seeds wherever it runs; metrics and checksum."""
+    parts: dict[str, list[Any]] = {"observations": [], "actions": [], "rewards": []}
+
+    def keep(t: int, row: dict[str, Any]) -> None:
+        for name, kept in parts.items():
+            kept.append(row[name].cpu().clone())
+
+    env = opened(stage.world)
+    rollout = play(env, stage.policy({}), seeds.rows("episodes", stage.rows), keep=tuple(parts), sink=keep)
+    frames, actions, rewards = (torch.stack(part, 1).numpy() for part in parts.values())
+    lengths = rollout.lengths.tolist()
+    terminated = (rollout.lengths < stage.world.spec.horizon).tolist()
+    found = [Episode(frames[i, :n], actions[i, :n], rewards[i, :n], terminated[i]) for i, n in enumerate(lengths) if n > stage.shortest]
+    path = disk.write(Path(stage.folder), seeds.step, found)
+    metrics = {
+        "length/mean": float(rollout.lengths.float().mean()), "score/mean": float(rollout.returns.mean()), "episodes": float(len(found)),
+        "frames": float(sum(len(episode) for episode in found)),
+    }  # fmt: skip
+    return metrics, int(path.name.split(".")[1][:15], 16)
+
+
+def whole(folder: str) -> Path:
+    """The folder of a finished `Collect`, every shard of it checked, and collected anew where it is damaged."""
+    place = Path(folder)
+    card, stage = checkpoint.cards.read(place), checkpoint.placed(checkpoint.stage(place), place)
+    name = place.name.partition("-")[2] or place.name
+    if isinstance(stage, Collect):
+        steps = checkpoint.step_of(place) or 0
+        disk.mend(place, steps, lambda number: shard(stage, Seeds(card["seed"], name, number)))
+    return place

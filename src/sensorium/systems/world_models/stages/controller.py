@@ -1,0 +1,156 @@
+"""Controller: C is evolved, in the world or in M's dream of it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sensorium.core.env import World as AnyWorld
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.policy import Policy
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.es.cma import CMA
+from sensorium.es.pgpe import PGPE
+from sensorium.es.workers import Workers
+from sensorium.systems.world_models.dream import Dream
+from sensorium.systems.world_models.latents import opened
+from sensorium.systems.world_models.model import Dreamer, Driver, Linear
+from sensorium.systems.world_models.stages.collect import World
+
+
+@dataclass(frozen=True)
+class Waking:
+    """Vectors of C as drivers of the real world, with V and M from their stages' folders."""
+
+    controller: Linear
+    vision: str
+    memory: str
+    half: bool = True
+
+    def policy(self, vectors: Tensor) -> Driver:
+        device = str(vectors.device)
+        memory = opened(self.memory, device, self.half) if self.controller.remembers else None
+        return Driver(opened(self.vision, device, self.half), memory, self.controller, vectors.float())
+
+
+@dataclass(frozen=True)
+class Asleep:
+    """Vectors of C as dreamers."""
+
+    controller: Linear
+
+    def policy(self, vectors: Tensor) -> Dreamer:
+        return Dreamer(self.controller, vectors.float())
+
+
+@dataclass(frozen=True)
+class Controller:
+    """Evolve C with CMA-ES (P section 2.4); the agent is the best mean of the search, on episodes of its own (P appendix)."""
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("agent",)
+
+    world: World
+    """the real world"""
+    vision: Folder = Folder("../2-vision")
+    """V"""
+    memory: Folder = Folder("../3-memory")
+    """M; may be empty for a controller that reads z alone"""
+    controller: Linear = Linear()
+    dream: bool = False
+    """whether C evolves in the dream instead of the real world"""
+    temperature: float = 1.0
+    """of the dream"""
+    search: CMA | PGPE = CMA(population=64, sigma=0.1)
+    episodes: int = 16
+    """episodes that each candidate plays in a generation"""
+    common_seeds: bool = True
+    """whether all candidates of a generation face the same episodes; the authors' did not"""
+    steps: int = 200
+    """generations"""
+    checkpoint_every: int = 1
+    """generations between two checkpoints"""
+    evaluate_every: int = 25
+    """generations between two evaluations of the mean of the search, the best of which is the agent"""
+    evaluation_episodes: int = 128
+    """episodes of such an evaluation"""
+    block: int = 8
+    """members in one job"""
+    half: bool = True
+    """whether products run in bfloat16 where this machine has it built in"""
+    compile: bool = True
+    """whether dream and controller are compiled as one step"""
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=1)
+        if not self.memory and (self.dream or self.controller.remembers):
+            raise Usage("without a memory a controller can read only z, and cannot dream")
+
+    def init(self, seeds: Seeds) -> State:
+        mean = torch.zeros(self.controller.layout.size)
+        return {**self.search.init(mean), "agent": mean.clone(), "best": torch.tensor(-torch.inf)}
+
+    def inside(self, temperature: float | None = None) -> Dream:
+        """The dream of this stage's M."""
+        if not self.memory:
+            raise Usage("this agent has no memory, and so no dream")
+        spec = self.world.spec
+        return Dream(self.memory, self.temperature if temperature is None else temperature, spec.horizon, spec.low, self.half)
+
+    def place(self) -> tuple[AnyWorld, Any]:
+        """The world of the search and what a vector is there."""
+        if self.dream:
+            return self.inside(), Asleep(self.controller)
+        return self.world, Waking(self.controller, self.vision, self.memory, self.half)
+
+    def open(self, state: State) -> Workers:
+        world, agent = self.place()
+        if isinstance(world, Dream):
+            world = replace(world, device=str(state["agent"].device))
+            return Workers(world, agent, 0, self.compile)
+        return Workers(world, agent, self.block, self.compile)
+
+    def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
+        # ask: a generation of candidates around the mean
+        candidates = self.search.ask(state, seeds("ask"))
+        device, n = candidates.device, len(candidates)
+        # play
+        if self.common_seeds:
+            rows = seeds.rows("episodes", self.episodes, device).expand(n, -1)
+        else:
+            rows = seeds.rows("episodes", n * self.episodes, device).view(n, -1)
+        fitness, lengths = live.scores(candidates.float(), rows).to(device).unbind(1)
+        if not bool(fitness.isfinite().all()):
+            raise Failure(f"a candidate of generation {seeds.step} has no finite score; the search stops before it spoils the mean")
+        # tell: move the mean, adapt the spread
+        self.search.tell(state, candidates, fitness)
+        metrics = {
+            "score/mean": float(fitness.mean()), "score/best": float(fitness.max()), "length/mean": float(lengths.mean()),
+            "sigma": float(state["sigma"].mean()),
+        }  # fmt: skip
+        if seeds.step % self.evaluate_every == 0:
+            metrics = {"score/agent": self.judge(state, live, seeds), **metrics}
+        elif not bool(state["best"].isfinite()):
+            state["agent"] = state["mean"].float()
+        return metrics
+
+    def judge(self, state: State, live: Workers, seeds: Seeds) -> float:
+        """Score of the mean of the search on fresh episodes; the best mean so far is the agent."""
+        copies = min(self.evaluation_episodes, self.search.population)
+        each = -(-self.evaluation_episodes // copies)
+        rows = seeds.rows("evaluation", copies * each, state["mean"].device).view(copies, each)
+        mean = state["mean"].float()
+        score = live.scores(mean.expand(copies, -1), rows)[:, 0].mean()
+        if float(score) > float(state["best"]):
+            state["agent"], state["best"] = mean.clone(), score.to(state["best"].device)
+        return float(score)
+
+    def policy(self, state: State) -> Policy:
+        return Waking(self.controller, self.vision, self.memory, self.half).policy(state["agent"])
+
+    def dreaming(self, state: State) -> tuple[AnyWorld, Policy]:
+        """The dream, and the agent in it."""
+        return self.inside(), Asleep(self.controller).policy(state["agent"])

@@ -1,0 +1,172 @@
+"""Memory: M learns to predict what V will see next."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import torch
+from torch import Tensor
+
+from sensorium.core.errors import Usage
+from sensorium.core.machine import compiled, product_type
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.nets import descent
+from sensorium.systems.world_models import equations as eq
+from sensorium.systems.world_models.latents import Latents, encoded, opened
+from sensorium.systems.world_models.model import MDNRNN
+from sensorium.systems.world_models.stages.collect import whole
+
+STARTS = 1000
+"""first frames that M keeps for dreams to begin with"""
+
+
+def losses(
+    model: MDNRNN, hidden: Tensor, z: Tensor, action: Tensor, restart: Tensor, reward: Tensor, valid: Tensor, factor: float, dtype: torch.dtype
+) -> dict[str, Tensor]:  # fmt: skip
+    """Costs of a batch by name, means over the steps that count: `reward` is what the step earned, the others belong to the next."""
+    output = hidden.flatten(0, 1).to(dtype) @ model.head.to(dtype)
+    seen = model.split(output.float().view(*hidden.shape[:2], -1) + model.head_bias)
+    count = valid.sum().clamp(min=1)
+    likelihood = eq.mixture_log_likelihood(z, seen.log_weight, seen.mean, seen.log_sd).mean(-1)
+    costs = {"z": -(likelihood * valid).sum() / count}
+    if seen.restart is not None:
+        costs["restart"] = (eq.restart_cost(seen.restart, restart, factor) * valid).sum() / count
+    if seen.reward is not None:
+        costs["reward"] = ((seen.reward - reward) ** 2 * valid).sum() / count
+    if seen.action is not None:
+        costs["action"] = (((seen.action - action) ** 2).mean(-1) * valid).sum() / count
+    return costs
+
+
+@dataclass
+class Recall:
+    """What training M has open."""
+
+    model: MDNRNN
+    optimizer: torch.optim.Adam
+    latents: Latents
+    losses: Any
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Train the MDN-RNN on what V makes of the collected episodes (P section 4.2, step 3)."""
+
+    episodes: Folder = Folder("../1-collect")
+    """the collected episodes"""
+    vision: Folder = Folder("../2-vision")
+    """V"""
+    folder: Folder = Folder(".")
+    """where the encoded episodes are kept: the stage's own folder"""
+    hidden: int = 256
+    """units of the LSTM"""
+    mixtures: int = 5
+    """normals in the mixture of a latent dimension"""
+    restart: bool = False
+    """whether M predicts that the next frame begins another episode, and is told so"""
+    reward: bool = False
+    """whether M predicts the reward"""
+    action: bool = False
+    """whether M predicts the next action"""
+    restart_factor: float = 10.0
+    """weight of the restarts in their cross-entropy"""
+    sequences: Literal["episodes", "streams"] = "episodes"
+    """a batch is whole episodes from their beginning, or windows of concatenated episodes through which the memory is carried on"""
+    batch: int = 100
+    """sequences of an update"""
+    length: int = 999
+    """steps of a sequence"""
+    updates: int = 10
+    """updates of a step"""
+    learning_rate: float = 1e-3
+    """Adam's, at the beginning"""
+    decay: float = 1.0
+    """factor on what the learning rate has above its last value, after each update"""
+    last_rate: float = 1e-5
+    """what the learning rate decays to"""
+    clip: float = 1.0
+    """largest absolute value in a gradient"""
+    half: bool = True
+    """whether products run in bfloat16 where this machine has it built in"""
+    compile: bool = True
+    """whether the steps of the LSTM and the loss are compiled"""
+    steps: int = 400
+    checkpoint_every: int = 5
+
+    def __post_init__(self) -> None:
+        if self.restart and self.sequences == "episodes":
+            raise Usage("restart needs sequences streams: within an episode nothing begins anew")
+        at_least(self, steps=0, hidden=1, mixtures=1, batch=1, length=1, updates=1, checkpoint_every=1)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return (*descent.names(self.empty(1, 1)), "start/mu", "start/log_variance")
+
+    def empty(self, latents: int, actions: int) -> MDNRNN:
+        return MDNRNN(latents, actions, self.hidden, self.mixtures, self.restart, self.reward, self.action)
+
+    def init(self, seeds: Seeds) -> State:
+        data = self.latents("cpu")
+        model = self.empty(data.mu.shape[1], data.actions.shape[1])
+        descent.glorot(model, seeds("parameters"))
+        first = data.starts[:STARTS]
+        blank = torch.zeros(self.batch, self.hidden) if self.sequences == "streams" else torch.zeros(0, self.hidden)
+        return {
+            **descent.first(model), "start/mu": data.mu[first].float(), "start/log_variance": data.log_variance[first].float(),
+            "hidden": blank, "cell": blank.clone(),
+        }  # fmt: skip
+
+    def latents(self, device: str) -> Latents:
+        return encoded(whole(self.episodes), opened(self.vision, device, self.half), Path(self.folder))
+
+    def model(self, state: State) -> MDNRNN:
+        """M with the parameters of a state."""
+        latents = state["start/mu"].shape[1]
+        width = state["model/kernel"].shape[0] - self.hidden - latents - self.restart
+        return descent.loaded(self.empty(latents, width), state)
+
+    def open(self, state: State) -> Recall:
+        device = state["updates"].device
+        model = self.model(state)
+        dtype = product_type(device) if self.half else torch.float32
+        optimizer = descent.optimizer(model, state, self.learning_rate)
+        return Recall(model, optimizer, self.latents(str(device)), compiled(losses) if self.compile else losses, dtype)
+
+    def step(self, state: State, live: Recall, seeds: Seeds) -> Metrics:
+        sums: Metrics = {}
+        for k in range(self.updates):
+            for name, cost in self.update(state, live, seeds, k).items():
+                sums[name] = sums.get(name, 0.0) + cost / self.updates
+        return {"loss": sum(sums.values()), **sums}
+
+    def update(self, state: State, live: Recall, seeds: Seeds, k: int) -> Metrics:
+        """One step of Adam on one batch of sequences; the costs by name."""
+        model, number = live.model, int(state["updates"])
+        order = Seeds(seeds.root, seeds.stage)("order")
+        index, valid, fresh = live.latents.batch(self.sequences, number, self.batch, self.length, order, across=self.restart)
+        device = state["updates"].device
+        data = live.latents.gather(index, device)
+        # z is drawn anew from what V saw, every time
+        z = eq.latent(data.mu, data.log_variance, descent.noise(seeds(f"noise {k}"), *data.mu.shape, device=device))
+        inputs, keep = model.inputs(z[:-1], data.action[:-1], data.restart[:-1]), 1 - data.restart[:-1, :, None]
+        blank = torch.zeros(self.batch, self.hidden, device=device)
+        hidden, cell = (blank, blank) if fresh else (state["hidden"], state["cell"])
+        hiddens, last = model.sequence(inputs, keep, hidden, cell, live.dtype, self.compile)
+        costs = live.losses(
+            model, hiddens, z[1:], data.action[1:], data.restart[1:], data.reward[:-1], valid.to(device), self.restart_factor, live.dtype
+        )
+        for group in live.optimizer.param_groups:
+            group["lr"] = (self.learning_rate - self.last_rate) * self.decay**number + self.last_rate
+        live.optimizer.zero_grad()
+        torch.stack(list(costs.values())).sum().backward()
+        torch.nn.utils.clip_grad_value_(model.parameters(), self.clip)
+        live.optimizer.step()
+        state["updates"] = state["updates"] + 1
+        if self.sequences == "streams":
+            state["hidden"], state["cell"] = hiddens[-1].detach().float(), last.detach()
+        return {name: float(cost.detach()) for name, cost in costs.items()}
+
+    def policy(self, state: State) -> NoReturn:
+        raise Usage("this stage holds M, which predicts but does not act; give a run with a controller")

@@ -1,0 +1,108 @@
+"""Vision: V learns to draw the frames that it sees."""
+
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from sensorium.core.errors import Usage
+from sensorium.core.machine import compiled, product_type
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.data.episodes import Episodes, Shuffled
+from sensorium.nets import descent
+from sensorium.systems.world_models import equations as eq
+from sensorium.systems.world_models.model import ConvVAE, pixels
+from sensorium.systems.world_models.stages.collect import whole
+
+
+def losses(model: ConvVAE, frames: Tensor, noise: Tensor, tolerance: float, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    """What is minimised, and its two halves: squared error and divergence in nats, means over the batch."""
+    image = pixels(frames)
+    with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):
+        mu, log_variance = model.encode(image)
+        drawn = model.decode(eq.latent(mu, log_variance, noise))
+    error, divergence = eq.reconstruction(image, drawn).mean(), eq.divergence(mu, log_variance)
+    return error + eq.floored(divergence, tolerance, model.latents).mean(), error, divergence.mean()
+
+
+@dataclass
+class Sight:
+    """What training V has open."""
+
+    model: ConvVAE
+    optimizer: torch.optim.Adam
+    frames: Shuffled
+    losses: Any
+    dtype: torch.dtype
+
+    def close(self) -> None:
+        self.frames.close()
+
+
+@dataclass(frozen=True)
+class Vision:
+    """Train the VAE on collected frames (P section 4.2, step 2)."""
+
+    episodes: Folder = Folder("../1-collect")
+    """the collected episodes"""
+    latents: int = 32
+    """length of z"""
+    tolerance: float = 0.5
+    """nats a dimension below which the divergence of the whole vector costs nothing more"""
+    batch: int = 100
+    """frames of an update"""
+    updates: int = 100
+    """updates of a step"""
+    learning_rate: float = 1e-4
+    """Adam's"""
+    group: int = 32
+    """episodes that are decompressed at a time, from which a step draws its frames (12 MB each for 1,000 steps)"""
+    half: bool = True
+    """whether products run in bfloat16 where this machine has it built in"""
+    compile: bool = True
+    """whether the loss is compiled"""
+    steps: int = 1000
+    checkpoint_every: int = 10
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, latents=1, batch=1, updates=1, group=1, checkpoint_every=1)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return descent.names(ConvVAE(self.latents))
+
+    def init(self, seeds: Seeds) -> State:
+        model = ConvVAE(self.latents)
+        descent.glorot(model, seeds("parameters"))
+        return descent.first(model)
+
+    def model(self, state: State) -> ConvVAE:
+        """V with the parameters of a state."""
+        return descent.loaded(ConvVAE(self.latents), state)
+
+    def open(self, state: State) -> Sight:
+        model = self.model(state)
+        frames = Shuffled(Episodes.within(whole(self.episodes)), self.group, self.batch * self.updates)
+        device = state["updates"].device
+        dtype = product_type(device) if self.half else torch.float32
+        optimizer = descent.optimizer(model, state, self.learning_rate)
+        return Sight(model, optimizer, frames, compiled(losses) if self.compile else losses, dtype)
+
+    def step(self, state: State, live: Sight, seeds: Seeds) -> Metrics:
+        sums, device = torch.zeros(3), state["updates"].device
+        frames = live.frames.take(seeds.step - 1, Seeds(seeds.root, seeds.stage)("order"))
+        for k, batch in enumerate(frames.split(self.batch)):
+            noise = descent.noise(seeds(f"noise {k}"), self.batch, self.latents, device=device)
+            parts = live.losses(live.model, batch.to(device), noise, self.tolerance, live.dtype)
+            live.optimizer.zero_grad()
+            parts[0].backward()
+            live.optimizer.step()
+            sums += torch.stack(parts).detach().cpu()
+        state["updates"] = state["updates"] + self.updates
+        loss, error, divergence = (sums / self.updates).tolist()
+        return {"loss": loss, "reconstruction": error, "kl": divergence}
+
+    def policy(self, state: State) -> NoReturn:
+        raise Usage("this stage holds V, which sees but does not act; give a run with a controller")

@@ -1,0 +1,97 @@
+"""The parts that no paper owns, each against torch's own."""
+
+import pytest
+import torch
+from torch.nn.functional import conv_transpose2d
+
+from sensorium.nets import descent, lstm
+from sensorium.nets.conv import doubled
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(("size", "side"), [(5, 1), (5, 5), (6, 13), (4, 3), (3, 2)])
+def test_doubled_is_a_transposed_convolution(size, side):
+    x, weight, bias = random(2, 3, side, side), random(3, 4, size, size, seed=1), random(4, seed=2)
+    torch.testing.assert_close(doubled(x, weight, bias), conv_transpose2d(x, weight, bias, stride=2), rtol=1e-4, atol=1e-4)
+
+
+def test_cell_is_torchs_lstm_with_a_forget_bias():
+    n, h = 4, 5
+    ours, theirs = {"kernel": random(n + h, 4 * h) * 0.4, "bias": random(4 * h, seed=1)}, torch.nn.LSTMCell(n, h)
+    with torch.no_grad():
+        theirs.weight_ih.copy_(ours["kernel"][:n].T)
+        theirs.weight_hh.copy_(ours["kernel"][n:].T)
+        theirs.bias_ih.copy_(ours["bias"])
+        theirs.bias_hh.zero_()
+        theirs.bias_hh[h : 2 * h] = lstm.FORGET_BIAS
+    x, hidden, cell = random(3, n, seed=2), random(3, h, seed=3), random(3, h, seed=4)
+    for mine, other in zip(lstm.cell(x, hidden, cell, **ours), theirs(x, (hidden, cell)), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_sequence_and_its_gradient_are_those_of_the_cell_step_by_step():
+    steps, rows, n, h = 7, 3, 4, 5
+    x, keep = random(steps, rows, n), (torch.rand(steps, rows, 1, generator=torch.Generator().manual_seed(1)) > 0.3).float()
+    parts = [random(n, 4 * h, seed=2), random(h, 4 * h, seed=3), random(4 * h, seed=4), random(rows, h, seed=5), random(rows, h, seed=6)]
+    parts = [(0.4 * part).requires_grad_() for part in parts]
+    w_x, w_h, bias, hidden, cell = parts
+    hiddens, last = lstm.sequence(x @ w_x + bias, keep, hidden, cell, w_h, compile=False)
+    expected, kernel = [], torch.cat([w_x, w_h])
+    for t in range(steps):
+        hidden, cell = lstm.cell(x[t], hidden * keep[t], cell * keep[t], kernel, bias)
+        expected.append(hidden)
+    torch.testing.assert_close(hiddens, torch.stack(expected))
+    torch.testing.assert_close(last, cell)
+    weight = random(steps, rows, h, seed=7)
+    ours = torch.autograd.grad((hiddens * weight).sum() + (last**2).sum(), parts)
+    theirs = torch.autograd.grad((torch.stack(expected) * weight).sum() + (cell**2).sum(), parts)
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_sequence_compiled_and_in_bfloat16_is_near_the_exact_one():
+    steps, rows, h = 12, 8, 16
+    sums, w_h, blank = random(steps, rows, 4 * h), 0.2 * random(h, 4 * h, seed=1), torch.zeros(rows, h)
+    keep = torch.ones(steps, rows, 1)
+    exact, _ = lstm.sequence(sums, keep, blank, blank, w_h, compile=False)
+    fast, _ = lstm.sequence(sums, keep, blank, blank, w_h, compile=True)
+    half, _ = lstm.sequence(sums.bfloat16(), keep, blank, blank, w_h, compile=False)
+    torch.testing.assert_close(exact, fast)
+    torch.testing.assert_close(exact, half.float(), atol=0.03, rtol=0.03)
+
+
+def test_descent_is_torchs_adam_and_goes_on_from_its_state():
+    def loss(model: torch.nn.Module) -> torch.Tensor:
+        return (model(random(5, 3, seed=3)) ** 2).sum()
+
+    plain = torch.nn.Linear(3, 2)
+    state = descent.first(plain)
+    adam = torch.optim.Adam(plain.parameters(), 0.1)
+    for _ in range(6):
+        adam.zero_grad()
+        loss(plain).backward()
+        adam.step()
+    for part in (4, 2):  # stopped after four updates, and opened anew
+        model = descent.loaded(torch.nn.Linear(3, 2), state)
+        ours = descent.optimizer(model, state, 0.1)
+        for _ in range(part):
+            ours.zero_grad()
+            loss(model).backward()
+            ours.step()
+        state["updates"] = state["updates"] + part
+        state = {name: tensor.detach().clone() for name, tensor in state.items()}
+    torch.testing.assert_close(state["model/weight"], plain.weight.detach())
+    torch.testing.assert_close(state["model/bias"], plain.bias.detach())
+
+
+def test_first_weights_are_glorots():
+    model = torch.nn.Linear(300, 200)
+    descent.glorot(model, 1)
+    bound = (6 / 500) ** 0.5
+    assert float(model.weight.detach().abs().max()) <= bound
+    assert float(model.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.02)
+    assert not model.bias.any()

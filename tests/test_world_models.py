@@ -1,0 +1,578 @@
+"""The mathematics of World Models against brute force, and the machine's parts against what the paper says they do."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium import registry
+from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
+from sensorium.core.rollout import play
+from sensorium.core.run import run
+from sensorium.core.seeding import Seeds, row_seeds
+from sensorium.data import episodes as disk
+from sensorium.data.episodes import Episode
+from sensorium.nets import descent
+from sensorium.systems.world_models import equations as eq
+from sensorium.systems.world_models import official
+from sensorium.systems.world_models.dream import Dream, DreamWorld
+from sensorium.systems.world_models.latents import Latents, opened
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, Driver, HeldActions, Linear, RandomNetworks, pixels
+from sensorium.systems.world_models.stages import Memory, Vision
+from sensorium.systems.world_models.stages.memory import losses
+from sensorium.systems.world_models.tables import foreseen
+from tests.conftest import REFERENCE, trained
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# equations
+
+
+def test_divergence_is_torchs():
+    mu, log_variance = random(5, 3), random(5, 3, seed=1)
+    ours = eq.divergence(mu, log_variance)
+    normal = torch.distributions.Normal(mu, torch.exp(log_variance / 2))
+    torch.testing.assert_close(ours, torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1))
+
+
+def test_the_floor_is_on_the_whole_vector():
+    assert eq.floored(torch.tensor([3.0, 16.0, 20.0]), 0.5, 32).tolist() == [16, 16, 20]
+
+
+def test_reconstruction_sums_over_pixels():
+    assert eq.reconstruction(torch.ones(2, 3, 64, 64), torch.full((2, 3, 64, 64), 0.5)).tolist() == [3072, 3072]
+
+
+def test_latents_have_their_mean_and_deviation():
+    z = eq.latent(torch.full((20000, 1), 2.0), torch.full((20000, 1), math.log(9.0)), random(20000, 1))
+    assert float(z.mean()) == pytest.approx(2, abs=0.1)
+    assert float(z.std()) == pytest.approx(3, rel=0.03)
+
+
+def test_outputs_of_a_dimension_stand_together():
+    """Number 15 d + 5 p + k: dimension d, then logits, means, log deviations, then the mixture."""
+    output = torch.arange(2 * 15, dtype=torch.float32)
+    log_weight, mean, log_sd = eq.mixture_parameters(output, 5)
+    assert mean.tolist() == [[5, 6, 7, 8, 9], [20, 21, 22, 23, 24]]
+    assert log_sd.tolist() == [[10, 11, 12, 13, 14], [25, 26, 27, 28, 29]]
+    torch.testing.assert_close(log_weight[1], torch.log_softmax(torch.arange(15.0, 20.0), 0))
+
+
+def test_the_mixtures_density_integrates_to_one():
+    log_weight, mean, log_sd = torch.log_softmax(random(1, 5), -1), random(1, 5, seed=1), 0.3 * random(1, 5, seed=2)
+    z = torch.linspace(-15, 15, 60001, dtype=torch.float64)[:, None]
+    parts = [part.double().expand(60001, 1, 5) for part in (log_weight, mean, log_sd)]
+    density = eq.mixture_log_likelihood(z, *parts).exp()
+    assert float(torch.trapezoid(density[:, 0], z[:, 0])) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_mixtures_likelihood_by_brute_force():
+    z, output = random(4, 3), random(4, 3 * 15, seed=1)
+    ours = eq.mixture_log_likelihood(z, *eq.mixture_parameters(output, 5))
+    for row in range(4):
+        for d in range(3):
+            part = output[row, 15 * d : 15 * d + 15].double().numpy()
+            weight = np.exp(part[:5]) / np.exp(part[:5]).sum()
+            density = sum(
+                weight[k] / (math.sqrt(2 * math.pi) * math.exp(part[10 + k])) * math.exp(-0.5 * ((float(z[row, d]) - part[5 + k]) / math.exp(part[10 + k])) ** 2)
+                for k in range(5)
+            )  # fmt: skip
+            assert float(ours[row, d]) == pytest.approx(math.log(density), abs=1e-4)
+
+
+def test_temperature_acts_on_logits_and_on_the_variance():
+    log_weight = torch.log(torch.tensor([[0.2, 0.8]]))
+    hot = eq.cooled(log_weight, 2.0)
+    expected = np.sqrt([0.2, 0.8]) / np.sqrt([0.2, 0.8]).sum()
+    np.testing.assert_allclose(hot[0].numpy(), expected, rtol=1e-5)
+    assert float(eq.cooled(log_weight, 0.01)[0, 1]) == pytest.approx(1)
+    n, temperature = 40000, 1.69
+    mean, log_sd = torch.tensor([[-3.0, 3.0]]).expand(n, 1, 2), torch.log(torch.tensor([[0.5, 0.25]])).expand(n, 1, 2)
+    choice = torch.rand(n, 1, generator=torch.Generator().manual_seed(3))
+    z = eq.mixture_sample(log_weight.expand(n, 1, 2), mean, log_sd, temperature, choice, random(n, 1, seed=4))[:, 0]
+    share = 0.8 ** (1 / temperature) / (0.8 ** (1 / temperature) + 0.2 ** (1 / temperature))
+    assert float((z > 0).float().mean()) == pytest.approx(share, abs=0.01)
+    assert float(z[z > 0].std()) == pytest.approx(0.25 * 1.3, rel=0.03)
+    assert float(z[z < 0].std()) == pytest.approx(0.5 * 1.3, rel=0.03)
+
+
+def test_every_component_can_be_chosen_and_the_ends_belong_to_one():
+    log_weight = torch.log(torch.full((1, 5), 0.2))
+    mean, log_sd = torch.arange(5.0)[None], torch.zeros(1, 5)
+    for u, component in ((0.0, 0), (0.19, 0), (0.21, 1), (0.5, 2), (0.7, 3), (0.999999, 4)):
+        assert float(eq.mixture_sample(log_weight, mean, log_sd, 1.0, torch.tensor([u]), torch.zeros(1))) == component
+
+
+def test_restarts_weigh_ten_times_as_much():
+    logit = torch.tensor([0.0, 0.0])
+    assert eq.restart_cost(logit, torch.tensor([0.0, 1.0]), 10.0).tolist() == pytest.approx([math.log(2), 10 * math.log(2)])
+
+
+def test_the_dream_ends_beyond_one_half():
+    assert eq.ends(torch.tensor([-0.1, 0.0, 0.1])).tolist() == [False, False, True]
+
+
+def test_gas_and_brake():
+    assert eq.car_action(torch.tensor([[-0.5, -1.0, -0.7], [0.5, 0.5, 0.7]])).tolist() == [[-0.5, 0, 0], [0.5, 0.75, pytest.approx(0.7)]]
+
+
+# model
+
+
+def test_parameters_are_as_many_as_the_papers():
+    def size(model: torch.nn.Module) -> int:
+        return sum(parameter.numel() for parameter in model.parameters())
+
+    assert (size(ConvVAE(32)), size(ConvVAE(64))) == (4_348_547, 4_446_915)
+    assert (size(MDNRNN(32, 3, 256)), size(MDNRNN(64, 1, 512, restart=True))) == (422_368, 1_678_785)
+    assert [Linear(features).layout.size for features in ("z", "z-hidden", "zh")] == [99, 1443, 867]  # type: ignore[arg-type]
+    assert Linear("zch", 64, 512, 1, bias=False, car=False).layout.size == 1088
+
+
+def test_v_is_the_papers_layers():
+    """The same parameters through torch's own layers."""
+    model = ConvVAE(32)
+    descent.glorot(model, 3)
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    x = image
+    for layer in model.encoder:
+        x = torch.relu(layer(x))
+    assert x.shape == (2, 256, 2, 2)
+    mu, log_variance = model.encode(image)
+    torch.testing.assert_close(mu, model.mu(x.flatten(1)))
+    torch.testing.assert_close(log_variance, model.log_variance(x.flatten(1)))
+    z = random(2, 32)
+    y = model.expand(z)[:, :, None, None]
+    for number, layer in enumerate(model.decoder):
+        y = torch.relu(layer(y)) if number < 3 else torch.sigmoid(layer(y))
+    torch.testing.assert_close(model.decode(z), y, atol=1e-5, rtol=1e-4)
+
+
+def test_c_by_explicit_loops():
+    z, hidden, cell = random(3, 4), random(3, 5, seed=1), random(3, 5, seed=2)
+    known = {"z": [z], "zh": [z, hidden], "zch": [z, cell, hidden]}
+    for features, parts in known.items():
+        c = Linear(features, 4, 5, 2, car=False)  # type: ignore[arg-type]
+        tensors = c.layout.split(random(c.layout.size, seed=3))
+        ours, x = c.act(tensors, z, hidden, cell), torch.cat(parts, 1)
+        for row in range(3):
+            for a in range(2):
+                total = sum(float(tensors["weight"][a, i] * x[row, i]) for i in range(x.shape[1])) + float(tensors["bias"][a])
+                assert float(ours[row, a]) == pytest.approx(math.tanh(total), abs=1e-5)
+
+
+def a_memory(restart: bool = True, **heads: bool) -> MDNRNN:
+    memory = MDNRNN(4, 1, 6, mixtures=3, restart=restart, **heads)
+    with torch.no_grad():
+        for number, parameter in enumerate(memory.parameters()):
+            parameter.copy_(0.5 * random(*parameter.shape, seed=number))
+    return memory.requires_grad_(False)
+
+
+def test_m_forgets_where_an_episode_begins_anew():
+    memory, z, action = a_memory(), random(2, 4), random(2, 1, seed=1)
+    hidden, cell = random(2, 6, seed=2), random(2, 6, seed=3)
+    restart = torch.tensor([0.0, 1.0])
+    after, _ = memory.step(z, action, restart, hidden, cell)
+    fresh, _ = memory.step(z, action, restart, torch.zeros(2, 6), torch.zeros(2, 6))
+    assert not torch.allclose(after[0], fresh[0])
+    torch.testing.assert_close(after[1], fresh[1])
+
+
+def test_the_first_output_is_the_restart():
+    memory = a_memory(reward=True, action=True)
+    output = random(2, 3 + 3 * 3 * 4)
+    seen = memory.split(output)
+    assert seen.restart is not None
+    assert seen.reward is not None
+    assert seen.action is not None
+    torch.testing.assert_close(torch.stack([seen.restart, seen.reward, seen.action[:, 0]], 1), output[:, :3])
+    torch.testing.assert_close(seen.mean[:, 0], output[:, 6:9])
+
+
+def test_c_sees_the_hidden_state_from_before_the_frame():
+    vision, memory = ConvVAE(4), a_memory(restart=False)
+    descent.glorot(vision, 1)
+    vision.requires_grad_(False)
+    c = Linear("zh", 4, 6, 1, car=False)
+    vector, frames = random(c.layout.size), torch.randint(0, 256, (3, 2, 64, 64, 3), dtype=torch.uint8)
+    driver = Driver(vision, memory, c, vector)
+    known = driver.begin(row_seeds(0, 2))
+    hidden, cell = torch.zeros(2, 6), torch.zeros(2, 6)
+    for t in range(3):
+        seeds = known[0]
+        action, known = driver.act(frames[t], known, t)
+        mu, log_variance = vision.encode(pixels(frames[t]))
+        from sensorium.core.seeding import normal
+
+        z = eq.latent(mu, log_variance, normal(seeds, t, 4))
+        torch.testing.assert_close(action, c.act(c.layout.split(vector), z, hidden, cell))
+        hidden, cell = memory.step(z, action, torch.zeros(2), hidden, cell)
+        torch.testing.assert_close(known[1], hidden)
+
+
+def test_a_population_is_its_members():
+    c = Linear("zch", 4, 6, 1, car=False)
+    vectors, obs = random(3, c.layout.size), random(6, 16, seed=1)
+    together, _ = Dreamer(c, vectors).take(torch.arange(3).repeat_interleave(2)).act(obs, (), 0)
+    for member in range(3):
+        alone, _ = Dreamer(c, vectors[member]).act(obs[2 * member : 2 * member + 2], (), 0)
+        torch.testing.assert_close(together[2 * member : 2 * member + 2], alone)
+
+
+def test_held_actions_change_where_the_tic_is_a_multiple():
+    seeds, player = row_seeds(4, 200), HeldActions()
+    known, actions, repeats = player.begin(seeds), [], []
+    for t in range(60):
+        action, known = player.act(torch.zeros(200), known, t)
+        actions.append(action[:, 0])
+        repeats.append(known[2])
+    actions, repeats = torch.stack(actions), torch.stack(repeats)
+    for t in range(1, 60):
+        due = t % repeats[t - 1] == 0
+        assert torch.equal(actions[t] != actions[t - 1], due)
+        assert torch.equal(repeats[t][~due], repeats[t - 1][~due])
+    assert set(repeats.flatten().tolist()) == set(range(1, 11))
+    assert float(actions.mean()) == pytest.approx(0, abs=0.05)
+
+
+def test_random_networks_are_a_bias_of_their_own_and_noise():
+    seeds, player = row_seeds(4, 400), RandomNetworks()
+    known, actions = player.begin(seeds), []
+    for t in range(40):
+        action, known = player.act(torch.zeros(400), known, t)
+        actions.append(action)
+    actions = torch.stack(actions)
+    steer, gas, brake = actions.unbind(-1)
+    assert float(gas.median()) == pytest.approx(0.5, abs=0.02)
+    assert 0.4 < float((brake > 0).float().mean()) < 0.6
+    assert float(steer.mean(0).std()) > 3 * float(steer.std(0).median() / 40**0.5)  # rows differ by more than their noise
+
+
+# the dream
+
+
+def a_dream(temperature: float = 1.0, horizon: int = 12, **heads: bool) -> DreamWorld:
+    return DreamWorld(a_memory(**heads), random(3, 4, seed=8), random(3, 4, seed=9) - 1, temperature, horizon, ())
+
+
+def test_the_dream_step_by_step():
+    """Reward 1 or M's, the end where the restart logit passes 0, the memory as M leaves it."""
+    for heads in ({}, {"reward": True}):
+        world = a_dream(**heads)
+        state = world.initial(row_seeds(3, 64))
+        z, hidden, cell, _ = state
+        assert not hidden.any()
+        torch.testing.assert_close(world.observe(state), torch.cat([z, cell, hidden], 1))
+        action, first = random(64, 1), torch.ones(64)
+        for t in range(3):
+            hidden, cell = world.memory.step(z, action, first if t == 0 else 0 * first, hidden, cell)
+            seen = world.memory.predict(hidden)
+            state, step = world.transition(state, action, t)
+            z = state[0]
+            torch.testing.assert_close(state[1], hidden)
+            assert seen.restart is not None
+            assert torch.equal(step.terminated, seen.restart > 0)
+            torch.testing.assert_close(step.reward, torch.ones(64) if seen.reward is None else seen.reward)
+            torch.testing.assert_close(step.obs, torch.cat([z, cell, hidden], 1))
+
+
+def test_a_dream_is_a_function_of_its_seed_and_not_of_its_neighbours():
+    world, c = a_dream(), Linear("zch", 4, 6, 1, bias=False, car=False)
+    policy, seeds = Dreamer(c, random(c.layout.size)), row_seeds(0, 32)
+    together = play(world.open(), policy, seeds, keep=("observations",))
+    alone = play(world.open(), policy, seeds[5:6], keep=("observations",))
+    length = int(alone.lengths[0])
+    torch.testing.assert_close(together.observations[:length, 5], alone.observations[:length, 0])
+    other = play(world.open(), policy, row_seeds(1, 32), keep=("observations",))
+    assert not torch.allclose(together.observations[0], other.observations[0])
+
+
+def test_a_cold_dream_takes_the_likeliest_way():
+    """At a temperature near 0 z is the mean of the likeliest component."""
+    world = a_dream(temperature=1e-6)
+    state = world.initial(row_seeds(0, 16))
+    following, _ = world.transition(state, torch.zeros(16, 1), 1)
+    seen = world.memory.predict(following[1])
+    best = seen.log_weight.argmax(-1, keepdim=True)
+    torch.testing.assert_close(following[0], seen.mean.gather(-1, best)[..., 0], atol=0.02, rtol=0.02)
+
+
+def test_a_temperature_of_nothing_is_refused():
+    with pytest.raises(Usage, match="more than 0"):
+        Dream("x", temperature=0.0)
+
+
+@pytest.mark.slow
+def test_the_dream_compiled_and_in_bfloat16_is_the_dream():
+    world, c = a_dream(horizon=40), Linear("zch", 4, 6, 1, bias=False, car=False)
+    policy, seeds = Dreamer(c, random(c.layout.size)), row_seeds(0, 512)
+    eager = play(world.open(), policy, seeds, compile=False)
+    fast = play(world.open(), policy, seeds, compile=True)
+    assert float((eager.lengths == fast.lengths).float().mean()) > 0.98
+    world.memory.to(torch.bfloat16)
+    half = play(world.open(), policy, seeds, compile=False)
+    assert float(half.returns.mean()) == pytest.approx(float(eager.returns.mean()), rel=0.05)
+
+
+# what M learns from
+
+
+def some_latents() -> Latents:
+    lengths = torch.tensor([5, 3, 6, 4])
+    frames = torch.arange(18, dtype=torch.float32)
+    return Latents(frames[:, None].half(), torch.full((18, 1), -20.0).half(), frames[:, None].half(), frames, lengths)
+
+
+def test_whole_episodes_start_at_their_beginning_and_count_to_their_end():
+    data = some_latents()
+    for number in range(4):
+        index, valid, fresh = data.batch("episodes", number, 2, 4, seed=1, across=False)
+        assert fresh
+        for row in range(2):
+            start = int(index[0, row])
+            episode = data.starts.tolist().index(start)
+            length = int(data.lengths[episode])
+            assert index[:, row].tolist() == [start + min(t, length - 1) for t in range(5)]
+            assert valid[:, row].tolist() == [float(t + 1 < length) for t in range(4)]
+
+
+def test_streams_go_on_from_window_to_window_and_show_an_epoch_once():
+    data, seen = some_latents(), []
+    for number in range(2):  # 2 streams of 9 frames, windows of 4 steps
+        index, valid, fresh = data.batch("streams", number, 2, 4, seed=1, across=False)
+        assert fresh == (number == 0)
+        assert valid.tolist() == (1 - data.first[index[1:]].float()).tolist()
+        seen.append(index)
+    assert torch.equal(seen[0][-1], seen[1][0])
+    flat = torch.cat([seen[0], seen[1][1:]]).T.flatten().tolist()
+    assert sorted(flat) == list(range(18))
+    assert data.batch("streams", 2, 2, 4, seed=1, across=True)[2]
+    with pytest.raises(Usage, match="too few"):
+        data.batch("streams", 0, 9, 4, seed=1, across=True)
+
+
+def test_costs_of_m_by_brute_force():
+    memory, steps, rows = a_memory(reward=True, action=True), 3, 2
+    hidden, z, action = random(steps, rows, 6), random(steps, rows, 4, seed=1), random(steps, rows, 1, seed=2)
+    restart, reward = (random(steps, rows, seed=3) > 0).float(), random(steps, rows, seed=4)
+    valid = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
+    costs = losses(memory, hidden, z, action, restart, reward, valid, 10.0, torch.float32)
+    expected = dict.fromkeys(costs, 0.0)
+    for t, row in valid.nonzero().tolist():
+        seen = memory.predict(hidden[t, row][None])
+        assert seen.restart is not None
+        assert seen.reward is not None
+        assert seen.action is not None
+        likelihood = eq.mixture_log_likelihood(z[t, row][None], seen.log_weight, seen.mean, seen.log_sd)
+        p, r = 1 / (1 + math.exp(-float(seen.restart))), float(restart[t, row])
+        expected["z"] -= float(likelihood.mean()) / 4
+        expected["restart"] -= (10 * math.log(p) if r else math.log(1 - p)) / 4
+        expected["reward"] += float((seen.reward - reward[t, row]) ** 2) / 4
+        expected["action"] += float((seen.action - action[t, row]) ** 2) / 4
+    for name, cost in costs.items():
+        assert float(cost) == pytest.approx(expected[name], rel=1e-4)
+
+
+def moving_square(length: int, seed: int) -> Episode:
+    """A light square that moves by its action: what V can draw and M can foresee."""
+    random = np.random.default_rng(seed)
+    actions = random.choice([-1.0, 1.0], (length, 1))
+    place, frames = random.integers(0, 13), np.full((length, 64, 64, 3), 90, dtype=np.uint8)
+    for t in range(length):
+        frames[t, 20:44, 4 * place : 4 * place + 16] = 230
+        place = int(np.clip(place + actions[t, 0], 0, 12))
+    return Episode(frames, actions, np.zeros(length), True)
+
+
+@pytest.mark.slow
+def test_v_learns_to_draw_and_m_to_foresee(tmp_path: Path):
+    collect = registry.recipe("take-cover").stages("tiny")["collect"]
+    run(replace(collect, steps=0), tmp_path / "1-collect", 0)  # type: ignore[type-var]
+    for number in range(1, 5):
+        disk.write(tmp_path / "1-collect", number, [moving_square(100, 10 * number + i) for i in range(4)])
+    vision = Vision(latents=8, batch=24, updates=10, group=16, learning_rate=5e-4, half=False, compile=False, steps=24)
+    run(vision, tmp_path / "2-vision", 0)
+    rows = [json.loads(line) for line in (tmp_path / "2-vision" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["reconstruction"] < 0.35 * rows[0]["reconstruction"]
+    memory = Memory(hidden=32, batch=8, length=99, updates=20, learning_rate=1e-2, half=False, compile=False, steps=12)
+    run(memory, tmp_path / "3-memory", 0)
+    rows = [json.loads(line) for line in (tmp_path / "3-memory" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["z"] < rows[0]["z"] - 0.3
+    # told the wrong actions, it foresees less
+    model, data = opened(str(tmp_path / "3-memory"), half=False), memory.__class__.latents
+    placed = checkpoint.placed(memory, tmp_path / "3-memory")
+    latents = data(placed, "cpu")
+    sample = latents.gather(torch.arange(100)[:, None], torch.device("cpu"))
+
+    def cost(action: torch.Tensor) -> float:
+        inputs = model.inputs(sample.mu[:-1], action[:-1], sample.restart[:-1])
+        blank = torch.zeros(1, 32)
+        hiddens, _ = model.sequence(inputs, torch.ones(99, 1, 1), blank, blank, compile=False)
+        seen = model.predict(hiddens)
+        return -float(eq.mixture_log_likelihood(sample.mu[1:], seen.log_weight, seen.mean, seen.log_sd).mean())
+
+    assert cost(sample.action) < cost(-sample.action) - 0.05
+
+
+# the authors' files
+
+
+@pytest.fixture
+def authors() -> Path:
+    folder = REFERENCE / "world_models"
+    if not folder.is_dir():
+        pytest.skip(f"the authors' files are not at {folder} (SENSORIUM_REFERENCE names another folder)")
+    return folder
+
+
+def test_the_authors_m_foresees_the_authors_latents(authors: Path, tmp_path: Path):
+    said = official.car_racing([authors / "car_racing_rnn.json", authors / "car_racing_controller.json"], tmp_path / "out")
+    assert said[0] == "missing: vision (vae.json)"
+    with np.load(authors / "car_racing_official_latents.npz") as file:
+        z = torch.from_numpy(file["mu"])
+    likelihood, error = foreseen(opened(str(tmp_path / "out" / "3-memory"), half=False), z)
+    assert float(likelihood.mean()) == pytest.approx(0.54, abs=0.02)
+    assert float(error.mean()) == pytest.approx(0.013, abs=0.002)
+
+
+def integers(*shapes: tuple[int, ...]) -> list:
+    random = np.random.default_rng(0)
+    return [random.integers(-400, 400, shape).tolist() for shape in shapes]
+
+
+VAE = [
+    (4, 4, 3, 32), (32,), (4, 4, 32, 64), (64,), (4, 4, 64, 128), (128,), (4, 4, 128, 256), (256,), (1024, 32), (32,), (1024, 32), (32,),
+    (32, 1024), (1024,), (5, 5, 128, 1024), (128,), (5, 5, 64, 128), (64,), (6, 6, 32, 64), (32,), (6, 6, 3, 32), (3,),
+]  # fmt: skip
+
+
+def test_v_is_read_as_tensorflow_meant_it():
+    """A fully connected layer after the last convolution, its features in the order height, width, colours."""
+    tensors = [torch.tensor(part, dtype=torch.float32) for part in integers(*VAE)]
+    model = descent.loaded(ConvVAE(32), official.vision_state(tensors, 32)).requires_grad_(False)
+    features = random(1, 256, 2, 2)
+    flat = features.permute(0, 2, 3, 1).flatten(1)  # as TensorFlow flattens
+    torch.testing.assert_close(model.mu(features.flatten(1)), flat @ (tensors[8] / 1e4) + tensors[9] / 1e4, rtol=1e-3, atol=1e-3)
+    kernel = tensors[0] / 1e4
+    image = random(1, 3, 4, 4, seed=1)
+    by_hand = sum(image[0, c, y, x] * kernel[y, x, c, 5] for c in range(3) for y in range(4) for x in range(4)) + tensors[1][5] / 1e4
+    assert float(model.encoder[0](image)[0, 5, 0, 0]) == pytest.approx(float(by_hand), rel=1e-3)
+    up = tensors[20] / 1e4
+    one = torch.zeros(1, 32, 1, 1)
+    one[0, 7] = 1
+    assert float(model.decoder[3](one)[0, 2, 4, 3]) == pytest.approx(float(up[4, 3, 2, 7] + tensors[21][2] / 1e4), rel=1e-4)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 3, 0, 1)])
+def test_either_order_of_m_is_read(tmp_path: Path, order):
+    parts = integers((256, 480), (480,), (291, 1024), (1024,))
+    (tmp_path / "rnn.json").write_text(json.dumps([parts[i] for i in order]))
+    official.car_racing([tmp_path / "rnn.json"], tmp_path / "out")
+    model = opened(str(tmp_path / "out" / "3-memory"), half=False)
+    kernel = np.array(parts[2]) / 1e4
+    assert model.kernel[3, 300].item() == pytest.approx(kernel[3, 2 * 256 + 300 - 256], abs=1e-4)  # forget: third there, second here
+    assert model.head_bias.tolist() == pytest.approx((np.array(parts[1]) / 1e4).tolist(), abs=1e-4)
+
+
+def test_a_controller_is_read_as_it_acts():
+    values, c = random(867), Linear("zh")
+    z, hidden = random(2, 32, seed=1), random(2, 256, seed=2)
+    ours = c.act(c.layout.split(official.controller_vector(values, c)), z, hidden, hidden)
+    theirs = torch.tanh(torch.cat([z, hidden], 1) @ values[3:].view(288, 3) + values[:3])
+    torch.testing.assert_close(ours, eq.car_action(theirs), rtol=1e-4, atol=1e-5)
+
+
+def test_a_whole_set_of_files_plays(tmp_path: Path):
+    pytest.importorskip("envpool")
+    random = np.random.default_rng(1)
+    files = {
+        "vae.json": integers(*VAE), "rnn.json": integers((256, 480), (480,), (291, 1024), (1024,)),
+        "x.best.json": [random.normal(size=867).tolist(), 900.0], "initial_z.json": integers((4, 32), (4, 32)),
+    }  # fmt: skip
+    for name, value in files.items():
+        (tmp_path / name).write_text(json.dumps(value))
+    said = official.car_racing([tmp_path / name for name in files], tmp_path / "out")
+    assert not [line for line in said if "missing" in line]
+    stage = checkpoint.stage(tmp_path / "out" / "4-controller")
+    env = replace(stage.world, horizon=3).open()  # type: ignore[attr-defined]
+    assert play(env, checkpoint.policy(tmp_path / "out"), row_seeds(0, 2)).lengths.tolist() == [3, 3]
+
+
+def test_what_is_none_of_their_files_is_one_line(tmp_path: Path):
+    (tmp_path / "x.json").write_text("[[1, 2], [3]]")
+    with pytest.raises(Usage, match="none of their files"):
+        official.car_racing([tmp_path / "x.json"], tmp_path / "out")
+    (tmp_path / "y.json").write_text("[[1, 2, 3], 5]")
+    with pytest.raises(Usage, match="867 are needed"):
+        official.car_racing([tmp_path / "y.json"], tmp_path / "out")
+
+
+# the machine
+
+
+def test_an_agent_of_the_world_dreams_and_one_of_the_dream_drives():
+    import sensorium
+
+    for recipe in ("car-racing", "take-cover"):
+        folder = trained(recipe)
+        dream = sensorium.evaluate(folder, 4, world="dream")
+        assert dream["world"] == "dream"
+        assert sensorium.evaluate(folder, 2)["world"] == recipe
+
+
+def test_without_a_memory_there_is_no_dream():
+    import sensorium
+
+    with pytest.raises(Usage, match="dream"):
+        sensorium.evaluate(trained("car-racing-z"), 2, world="dream")
+
+
+def test_stages_that_do_not_act_say_so():
+    for part in ("2-vision", "3-memory"):
+        with pytest.raises(Usage, match="does not act"):
+            checkpoint.policy(trained("take-cover") / part)
+
+
+def test_processes_collect_and_evolve_the_same(tmp_path: Path):
+    from sensorium.es.workers import on
+
+    stages = registry.recipe("car-racing-z").stages("tiny")
+    for number, name in ((1, "collect"), (3, "controller")):
+        found = {}
+        for place in ("here", "processes:2"):
+            folder = tmp_path / place.partition(":")[0]
+            folder.mkdir(exist_ok=True)
+            for earlier in list(trained("car-racing-z").glob("[12]-*")):
+                if number == 3 and not (folder / earlier.name).exists():
+                    (folder / earlier.name).symlink_to(earlier)
+            target = folder / f"{number}-{name}"
+            with on(place):
+                found[place] = run(stages[name], target if number == 3 else folder / "0-collect", 4)
+        here, there = found.values()
+        assert all(torch.equal(here[key], there[key]) for key in here)
+
+
+def test_the_best_mean_is_kept(tmp_path: Path):
+    """The agent is the mean that scored best on fresh episodes, not the last one."""
+    stage = checkpoint.placed(registry.recipe("take-cover").stages("tiny")["controller"], trained("take-cover") / "4-controller")
+    state = stage.init(Seeds(0, "x", 0))
+    live = stage.open(state)
+    state["mean"] = random(len(state["mean"])).to(state["mean"].dtype)
+    state["best"] = torch.tensor(1e9)
+    before = state["agent"].clone()
+    stage.judge(state, live, Seeds(0, "x", 1))  # type: ignore[attr-defined]
+    assert torch.equal(state["agent"], before)
+    state["best"] = torch.tensor(-1e9)
+    score = stage.judge(state, live, Seeds(0, "x", 1))  # type: ignore[attr-defined]
+    torch.testing.assert_close(state["agent"], state["mean"].float())
+    assert float(state["best"]) == pytest.approx(score)
+    live.close()
