@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read(folder: Path):
-    found = Episodes.within(folder)
+    found = Episodes(sorted(folder.glob("shard-*")))
     assert found.lengths.tolist() == [5, 3, 4]
     for number, seed, terminated in ((0, 1, False), (1, 2, True), (2, 3, False)):
         mine, other = found[number], made(len(found[number]), seed, terminated)
@@ -48,7 +48,7 @@ def test_the_same_episodes_are_the_same_bytes():
 
 def test_a_second_writing_replaces_the_first(folder: Path):
     disk.write(folder, 2, [made(6, 9)])
-    assert Episodes.within(folder).lengths.tolist() == [5, 3, 6]
+    assert Episodes(sorted(folder.glob("shard-*"))).lengths.tolist() == [5, 3, 6]
 
 
 def test_damage_is_named_and_mended_and_nothing_else_touched(folder: Path, capsys):
@@ -74,7 +74,7 @@ def test_a_damaged_shard_that_is_read_is_one_line(folder: Path):
     data[200:260] = bytes(60)
     bad.write_bytes(data)
     with pytest.raises(Failure, match="shard-00001"):
-        Episodes.within(folder)[0]
+        Episodes(sorted(folder.glob("shard-*")))[0]
 
 
 def names(frames) -> list[tuple[int, int]]:
@@ -82,7 +82,7 @@ def names(frames) -> list[tuple[int, int]]:
 
 
 def test_an_epoch_shows_every_episode_once(folder: Path):
-    reader = Shuffled(Episodes.within(folder), 1, 2)
+    reader = Shuffled(Episodes(sorted(folder.glob("shard-*"))), 1, 2)
     seen = {names(reader.take(number, 7))[0][0] for number in range(3)}
     again = {names(reader.take(number, 7))[0][0] for number in range(3, 6)}
     assert seen == again == {1, 2, 3}
@@ -90,7 +90,7 @@ def test_an_epoch_shows_every_episode_once(folder: Path):
 
 
 def test_a_group_shows_no_frame_twice_and_is_a_function_of_the_seed(folder: Path):
-    reader, other = (Shuffled(Episodes.within(folder), 3, 12) for _ in range(2))
+    reader, other = (Shuffled(Episodes(sorted(folder.glob("shard-*"))), 3, 12) for _ in range(2))
     frames = reader.take(0, 7)
     assert sorted(names(frames)) == [(1, t) for t in range(5)] + [(2, t) for t in range(3)] + [(3, t) for t in range(4)]
     reader.take(1, 7)
@@ -103,7 +103,7 @@ def test_a_group_shows_no_frame_twice_and_is_a_function_of_the_seed(folder: Path
 
 
 def test_more_frames_than_there_are_begin_again(folder: Path):
-    reader = Shuffled(Episodes.within(folder), 3, 30)
+    reader = Shuffled(Episodes(sorted(folder.glob("shard-*"))), 3, 30)
     counts = {name: names(reader.take(0, 1)).count(name) for name in set(names(reader.take(0, 1)))}
     assert set(counts.values()) <= {2, 3}
     assert len(counts) == 12

@@ -205,9 +205,14 @@ def test_importing_the_wrong_file_says_which_layouts_are_known(tmp_path, capsys)
     assert not (tmp_path / "a").exists()
 
 
-def train_command(out: Path) -> list[str]:
-    small = ["--stage.compile", "False", "--stage.steps", "12", "--stage.checkpoint-every", "2", "--clone.steps", "8"]
-    return [sys.executable, "-m", "sensorium.cli", "train", "cart-pole-clone", "--preset", "tiny", "--out", str(out), "--seed", "4", *small]
+SMALL = {
+    "cart-pole-clone": ["--stage.compile", "False", "--stage.steps", "12", "--stage.checkpoint-every", "2", "--clone.steps", "8"],
+    "take-cover": ["--on", "processes:1", "--stage.steps", "4", "--vision.steps", "2"],
+}
+
+
+def train_command(out: Path, recipe: str = "cart-pole-clone") -> list[str]:
+    return [sys.executable, "-m", "sensorium.cli", "train", recipe, "--preset", "tiny", "--out", str(out), "--seed", "4", *SMALL[recipe]]
 
 
 def left(out: Path) -> dict[str, bytes]:
@@ -219,15 +224,16 @@ def left(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-def test_five_kills_change_nothing(tmp_path):
-    assert subprocess.run(train_command(tmp_path / "whole"), capture_output=True).returncode == 0
+@pytest.mark.parametrize(("recipe", "shortest", "longest"), [("cart-pole-clone", 1.6, 3.2), ("take-cover", 2.5, 6.0)])
+def test_five_kills_change_nothing(recipe, shortest, longest, tmp_path):
+    assert subprocess.run(train_command(tmp_path / "whole", recipe), capture_output=True).returncode == 0
     draw, resumed = random.Random(0), 0
     for _ in range(5):
-        process = subprocess.Popen(train_command(tmp_path / "killed"), stderr=subprocess.PIPE)
-        time.sleep(draw.uniform(1.6, 3.2))
+        process = subprocess.Popen(train_command(tmp_path / "killed", recipe), stderr=subprocess.PIPE)
+        time.sleep(draw.uniform(shortest, longest))
         process.send_signal(signal.SIGKILL)
         resumed += b"resumed" in process.communicate()[1]
-    last = subprocess.run(train_command(tmp_path / "killed"), capture_output=True)
+    last = subprocess.run(train_command(tmp_path / "killed", recipe), capture_output=True)
     assert last.returncode == 0
     assert resumed or b"resumed" in last.stderr
     assert left(tmp_path / "whole") == left(tmp_path / "killed")

@@ -19,6 +19,7 @@ WORLDS = {
     "toy": "sensorium.envs.toy:Toy",
     "car-racing": "sensorium.envs.car_racing:CarRacing",
     "take-cover": "sensorium.envs.take_cover:TakeCover",
+    "pixel-cart-pole": "sensorium.envs.pixel_cart_pole:PixelCartPole",
 }
 
 STRATEGIES = {

@@ -100,14 +100,6 @@ class Episodes:
             lengths += inside.tolist()
         self.lengths = np.array(lengths)
 
-    @classmethod
-    def within(cls, folder: Path) -> "Episodes":
-        """All episodes of a folder."""
-        paths = sorted(folder.glob("shard-*.npz"))
-        if not paths:
-            raise Failure(f"{folder} holds no episodes")
-        return cls(paths)
-
     def __len__(self) -> int:
         return len(self.places)
 

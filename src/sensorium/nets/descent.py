@@ -1,9 +1,13 @@
 """Adam whose parameters and moments are a stage's state (Kingma & Ba 2015)."""
 
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
 
 State = dict[str, Tensor]
 
@@ -15,6 +19,16 @@ def first(module: nn.Module) -> State:
     state = {f"model/{name}": tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in module.named_parameters()}
     moments = {f"{moment}/{name}": torch.zeros_like(tensor) for moment in ("first", "second") for name, tensor in module.named_parameters()}
     return {**state, **moments, "updates": torch.zeros((), dtype=torch.int64)}
+
+
+def earlier(folder: str) -> State:
+    """The model of an earlier stage, for one that goes on from it with fresh moments; nothing where no folder is named."""
+    if not folder:
+        return {}
+    loaded = checkpoint.load(Path(folder))
+    if loaded is None:
+        raise Usage(f"{folder} holds no trained model; train the earlier stages first")
+    return {name: tensor.float() for name, tensor in loaded[1].items() if name.startswith("model/")}
 
 
 def names(module: nn.Module) -> tuple[str, ...]:

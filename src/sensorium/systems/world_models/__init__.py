@@ -17,6 +17,7 @@ RECIPES = {
     "car-racing-z-hidden": f"{_HERE}.recipes:CAR_RACING_Z_HIDDEN",
     "car-racing-dream": f"{_HERE}.recipes:CAR_RACING_DREAM",
     "take-cover": f"{_HERE}.recipes:TAKE_COVER",
+    "iterate": f"{_HERE}.recipes:ITERATE",
 }
 TABLES = {
     "car-racing": f"{_HERE}.tables:car_racing",

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sensorium.core import checkpoint
-from sensorium.core.errors import Failure, Usage
+from sensorium.core.errors import Usage
 from sensorium.core.machine import product_type
 from sensorium.core.seeding import name_hash
 from sensorium.data.episodes import Episodes
@@ -119,15 +119,12 @@ class Latents:
     __hash__ = object.__hash__
 
 
-def encoded(episodes: Path, vision: ConvVAE, folder: Path, block: int = 1000) -> Latents:
+def encoded(paths: list[Path], vision: ConvVAE, folder: Path, block: int = 250) -> Latents:
     """Encode every shard that has not been encoded yet, with progress, and return all."""
-    paths = sorted(episodes.glob("shard-*.npz"))
-    if not paths:
-        raise Failure(f"{episodes} holds no episodes")
     parts, began, last, fresh = [], time.perf_counter(), time.perf_counter(), 0
     for done, path in enumerate(paths):
         # the name of a shard holds its checksum: what was made of another shard is never taken for this one's
-        place = folder / f"latents-{path.name.removeprefix('shard-')}"
+        place = folder / f"latents-{path.name.split('.')[1]}.npz"
         if not place.exists():
             fresh += 1
             encode(Episodes([path]), vision, place, block)

@@ -209,7 +209,7 @@ class Driver:
             z = eq.latent(mu, log_variance, normal(seeds, t, self.vision.latents))
             action = self.controller.act(self.tensors, z, hidden, cell)
             if self.memory is not None:
-                restart = torch.full_like(action[:, 0], float(t == 0))
+                restart = (torch.as_tensor(t, device=action.device) == 0).to(action.dtype).expand(len(action))
                 hidden, cell = self.memory.step(z, action, restart, hidden, cell)
         return action, (seeds, hidden, cell)
 

@@ -6,20 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from sensorium.core import checkpoint
+from sensorium.core.env import TorchEnv
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
-from sensorium.core.seeding import Seeds
+from sensorium.core.seeding import Seeds, fold, normal
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode
 from sensorium.envs.car_racing import CarRacing
+from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.envs.take_cover import TakeCover
 from sensorium.es.workers import open_pool, opened, processes
 from sensorium.systems.world_models.model import HeldActions, RandomNetworks
 
-World = CarRacing | TakeCover
+World = CarRacing | TakeCover | PixelCartPole
 
 
 @dataclass
@@ -47,6 +51,10 @@ class Collect:
     player: RandomNetworks | HeldActions = RandomNetworks()
     agent: Folder = Folder("")
     """an earlier agent that plays instead of `player`"""
+    noise: float = 0.0
+    """standard deviation of what is added to each of its actions"""
+    earlier: Folder = Folder("")
+    """an earlier collection, which this one adds to"""
     rows: int = 16
     """episodes of a shard, played side by side"""
     shortest: int = 0
@@ -65,7 +73,7 @@ class Collect:
 
     def open(self, state: State) -> Ahead:
         disk.mend(Path(self.folder), int(state["shards"]), lambda number: None)
-        count = processes(simulators=True)
+        count = processes(simulators=not isinstance(self.world.open(), TorchEnv))
         return Ahead(open_pool(count) if count else None, count)
 
     def step(self, state: State, live: Ahead, seeds: Seeds) -> Metrics:
@@ -82,7 +90,27 @@ class Collect:
         return metrics
 
     def policy(self, state: State) -> Policy:
-        return checkpoint.policy(self.agent) if self.agent else self.player
+        if not self.agent:
+            return self.player
+        return Unsteady(checkpoint.policy(self.agent), self.noise) if self.noise else checkpoint.policy(self.agent)
+
+
+class Unsteady:
+    """A policy whose actions are disturbed, so that it sees more than it means to."""
+
+    def __init__(self, policy: Policy, noise: float):
+        self.policy, self.noise, self.members = policy, noise, policy.members
+
+    def take(self, members: Tensor) -> "Unsteady":
+        return Unsteady(self.policy.take(members), self.noise)
+
+    def begin(self, seeds: Tensor) -> Any:
+        return fold(seeds, "unsteady"), self.policy.begin(seeds)
+
+    def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
+        seeds, known = memory
+        action, known = self.policy.act(obs, known, t)
+        return action + self.noise * normal(seeds, t, action.shape[1]), (seeds, known)
 
 
 def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
@@ -107,12 +135,15 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
     return metrics, int(path.name.split(".")[1][:15], 16)
 
 
-def whole(folder: str) -> Path:
-    """The folder of a finished `Collect`, every shard of it checked, and collected anew where it is damaged."""
+def whole(folder: str) -> list[Path]:
+    """The shards of a finished `Collect` and of those that it adds to, all checked, and collected anew where they are damaged."""
     place = Path(folder)
     card, stage = checkpoint.cards.read(place), checkpoint.placed(checkpoint.stage(place), place)
     name = place.name.partition("-")[2] or place.name
-    if isinstance(stage, Collect):
-        steps = checkpoint.step_of(place) or 0
-        disk.mend(place, steps, lambda number: shard(stage, Seeds(card["seed"], name, number)))
-    return place
+    if not isinstance(stage, Collect):
+        raise Usage(f"{place} holds no collected episodes")
+    disk.mend(place, checkpoint.step_of(place) or 0, lambda number: shard(stage, Seeds(card["seed"], name, number)))
+    found = [*(whole(stage.earlier) if stage.earlier else []), *sorted(place.glob("shard-*.npz"))]
+    if not found:
+        raise Failure(f"{place} holds no episodes")
+    return found

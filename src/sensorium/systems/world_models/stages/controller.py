@@ -13,7 +13,7 @@ from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
-from sensorium.es.workers import Workers
+from sensorium.es.workers import Workers, processes
 from sensorium.systems.world_models.dream import Dream
 from sensorium.systems.world_models.latents import opened
 from sensorium.systems.world_models.model import Dreamer, Driver, Linear
@@ -110,7 +110,8 @@ class Controller:
         world, agent = self.place()
         if isinstance(world, Dream):
             world = replace(world, device=str(state["agent"].device))
-            return Workers(world, agent, 0, self.compile)
+            # a dream is one job on all threads, unless the user wants processes
+            return Workers(world, agent, self.block if processes(simulators=False) else 0, self.compile)
         return Workers(world, agent, self.block, self.compile)
 
     def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
@@ -134,7 +135,7 @@ class Controller:
         if seeds.step % self.evaluate_every == 0:
             metrics = {"score/agent": self.judge(state, live, seeds), **metrics}
         elif not bool(state["best"].isfinite()):
-            state["agent"] = state["mean"].float()
+            state["agent"] = state["mean"].float().clone()
         return metrics
 
     def judge(self, state: State, live: Workers, seeds: Seeds) -> float:
@@ -142,7 +143,7 @@ class Controller:
         copies = min(self.evaluation_episodes, self.search.population)
         each = -(-self.evaluation_episodes // copies)
         rows = seeds.rows("evaluation", copies * each, state["mean"].device).view(copies, each)
-        mean = state["mean"].float()
+        mean = state["mean"].float().clone()
         score = live.scores(mean.expand(copies, -1), rows)[:, 0].mean()
         if float(score) > float(state["best"]):
             state["agent"], state["best"] = mean.clone(), score.to(state["best"].device)

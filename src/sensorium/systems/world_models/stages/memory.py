@@ -58,6 +58,8 @@ class Memory:
     """the collected episodes"""
     vision: Folder = Folder("../2-vision")
     """V"""
+    start: Folder = Folder("")
+    """an earlier M from which to go on"""
     folder: Folder = Folder(".")
     """where the encoded episodes are kept: the stage's own folder"""
     hidden: int = 256
@@ -114,7 +116,7 @@ class Memory:
         first = data.starts[:STARTS]
         blank = torch.zeros(self.batch, self.hidden) if self.sequences == "streams" else torch.zeros(0, self.hidden)
         return {
-            **descent.first(model), "start/mu": data.mu[first].float(), "start/log_variance": data.log_variance[first].float(),
+            **descent.first(model), **descent.earlier(self.start), "start/mu": data.mu[first].float(), "start/log_variance": data.log_variance[first].float(),
             "hidden": blank, "cell": blank.clone(),
         }  # fmt: skip
 

@@ -47,6 +47,8 @@ class Vision:
 
     episodes: Folder = Folder("../1-collect")
     """the collected episodes"""
+    start: Folder = Folder("")
+    """an earlier V from which to go on"""
     latents: int = 32
     """length of z"""
     tolerance: float = 0.5
@@ -76,7 +78,7 @@ class Vision:
     def init(self, seeds: Seeds) -> State:
         model = ConvVAE(self.latents)
         descent.glorot(model, seeds("parameters"))
-        return descent.first(model)
+        return {**descent.first(model), **descent.earlier(self.start)}
 
     def model(self, state: State) -> ConvVAE:
         """V with the parameters of a state."""
@@ -84,7 +86,7 @@ class Vision:
 
     def open(self, state: State) -> Sight:
         model = self.model(state)
-        frames = Shuffled(Episodes.within(whole(self.episodes)), self.group, self.batch * self.updates)
+        frames = Shuffled(Episodes(whole(self.episodes)), self.group, self.batch * self.updates)
         device = state["updates"].device
         dtype = product_type(device) if self.half else torch.float32
         optimizer = descent.optimizer(model, state, self.learning_rate)

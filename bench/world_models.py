@@ -1,0 +1,321 @@
+"""World Models: training V and M, the dream, the closed loop and collection, each beside a plain formulation of the same.
+
+Plain means: torch's own layers, float32, eager, pictures with colours first; for worlds one Gymnasium environment or one game at a time,
+a network for one picture at a time, in two processes, as public re-implementations run them.
+"""
+
+import itertools
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.interleave import interleaved, row
+from sensorium.core import card, checkpoint
+from sensorium.core.env import World
+from sensorium.core.machine import compiled, product_type
+from sensorium.core.rollout import play
+from sensorium.core.run import run
+from sensorium.core.seeding import Seeds, row_seeds
+from sensorium.envs.car_racing import CarRacing
+from sensorium.envs.take_cover import TakeCover
+from sensorium.es.workers import Workers, on
+from sensorium.nets import descent
+from sensorium.systems.world_models.dream import DreamWorld
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, HeldActions, Linear, RandomNetworks
+from sensorium.systems.world_models.stages import Collect, Memory, Vision
+from sensorium.systems.world_models.stages.controller import Waking
+from sensorium.systems.world_models.stages.memory import losses as memory_losses
+from sensorium.systems.world_models.stages.vision import losses as vision_losses
+
+ROUNDS = 5
+BATCH = 100
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+class PlainVAE(nn.Module):
+    """The same network of torch's own layers."""
+
+    def __init__(self, latents: int):
+        super().__init__()
+        sizes, widths, kernels = (3, 32, 64, 128, 256), (1024, 128, 64, 32, 3), (5, 5, 6, 6)
+        self.encoder = nn.Sequential(*(part for a, b in itertools.pairwise(sizes) for part in (nn.Conv2d(a, b, 4, 2), nn.ReLU())))
+        self.mu, self.log_variance, self.expand = nn.Linear(1024, latents), nn.Linear(1024, latents), nn.Linear(latents, 1024)
+        ups = [nn.ConvTranspose2d(a, b, k, 2) for a, b, k in zip(widths, widths[1:], kernels, strict=False)]
+        self.decoder = nn.Sequential(*(part for up in ups[:-1] for part in (up, nn.ReLU())), ups[-1], nn.Sigmoid())
+
+    def encode(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.encoder(image).flatten(1)
+        return self.mu(features), self.log_variance(features)
+
+    def loss(self, image: Tensor) -> Tensor:
+        mu, log_variance = self.encode(image)
+        z = mu + torch.exp(log_variance / 2) * torch.randn_like(mu)
+        drawn = self.decoder(self.expand(z)[:, :, None, None])
+        divergence = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1)
+        return ((image - drawn) ** 2).sum((1, 2, 3)).mean() + divergence.clamp(min=16).mean()
+
+
+def plain_image(frames: Tensor) -> Tensor:
+    return frames.permute(0, 3, 1, 2).contiguous().float() / 255
+
+
+def vae() -> list[dict[str, Any]]:
+    """Images a second, training in batches of 100 and encoding 1,000 at a time, with 32 latents."""
+    frames = torch.randint(0, 256, (1000, 64, 64, 3), dtype=torch.uint8)
+    ours, plain, dtype = ConvVAE(32), PlainVAE(32), product_type()
+    descent.glorot(ours, 0)
+    state = descent.first(ours)
+    descent.loaded(ours, state)
+    step, adam, plain_adam = compiled(vision_losses), descent.optimizer(ours, state, 1e-4), torch.optim.Adam(plain.parameters(), 1e-4)
+    noise = torch.randn(BATCH, 32)
+
+    def train() -> None:
+        for batch in frames.split(BATCH):
+            adam.zero_grad()
+            step(ours, batch, noise, 0.5, dtype)[0].backward()
+            adam.step()
+
+    def train_plainly() -> None:
+        for batch in frames.split(BATCH):
+            plain_adam.zero_grad()
+            plain.loss(plain_image(batch)).backward()
+            plain_adam.step()
+
+    seeing = ConvVAE(32).requires_grad_(False).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def encode() -> None:
+        seeing.encode(frames.permute(0, 3, 1, 2).to(dtype) / 255)
+
+    def encode_plainly() -> None:
+        with torch.no_grad():
+            plain.encode(plain_image(frames))
+
+    works = {"train": train, "train plainly": train_plainly, "encode": encode, "encode plainly": encode_plainly}
+    for work in works.values():
+        work()
+    found = {name: len(frames) / took for name, took in interleaved({n: lambda w=w: seconds(w) for n, w in works.items()}, ROUNDS).items()}
+    plainly = "torch's layers, float32, eager"
+    return [
+        row("vae/train", found["train"], "images/s", plainly, found["train plainly"]),
+        row("vae/encode", found["encode"], "images/s", plainly, found["encode plainly"]),
+    ]
+
+
+def memory(hidden: int) -> Callable[[], list[dict[str, Any]]]:
+    """Steps of sequences a second, training M in batches of 100 sequences of 200 steps, with its mixtures."""
+
+    def work() -> list[dict[str, Any]]:
+        latents, actions, restart = (64, 1, True) if hidden == 512 else (32, 3, False)
+        steps, dtype = 200, product_type()
+        model = MDNRNN(latents, actions, hidden, restart=restart)
+        descent.glorot(model, 0)
+        state = descent.first(model)
+        descent.loaded(model, state)
+        adam, cost = descent.optimizer(model, state, 1e-3), compiled(memory_losses)
+        z, action, zeros = torch.randn(steps + 1, BATCH, latents), torch.rand(steps + 1, BATCH, actions), torch.zeros(steps + 1, BATCH)
+        keep, blank = torch.ones(steps, BATCH, 1), torch.zeros(BATCH, hidden)
+
+        def ours() -> None:
+            inputs = model.inputs(z[:-1], action[:-1], zeros[:-1])
+            hiddens, _ = model.sequence(inputs, keep, blank, blank, dtype)
+            costs = cost(model, hiddens, z[1:], action[1:], zeros[1:], zeros[:-1], torch.ones(steps, BATCH), 10.0, dtype)
+            adam.zero_grad()
+            torch.stack(list(costs.values())).sum().backward()
+            adam.step()
+
+        plain, head = nn.LSTM(latents + actions + restart, hidden), nn.Linear(hidden, model.head.shape[1])
+        parameters = [*plain.parameters(), *head.parameters()]
+        plain_adam = torch.optim.Adam(parameters, 1e-3)
+
+        def plainly() -> None:
+            out = head(plain(model.inputs(z[:-1], action[:-1], zeros[:-1]))[0])
+            logit, mean, log_sd = out[..., int(restart) :].reshape(steps, BATCH, latents, 3, 5).unbind(3)
+            normal = torch.distributions.Normal(mean, log_sd.exp())
+            loss = -torch.logsumexp(torch.log_softmax(logit, -1) + normal.log_prob(z[1:, ..., None]), -1).mean()
+            if restart:
+                loss = loss + nn.functional.binary_cross_entropy_with_logits(out[..., 0], zeros[1:])
+            plain_adam.zero_grad()
+            loss.backward()
+            plain_adam.step()
+
+        ours()
+        plainly()
+        found = interleaved({"ours": lambda: seconds(ours), "plain": lambda: seconds(plainly)}, ROUNDS)
+        total = steps * BATCH
+        return [row(f"memory/train-{hidden}", total / found["ours"], "steps/s", "torch's LSTM, float32, eager", total / found["plain"])]
+
+    return work
+
+
+def dream(hidden: int) -> Callable[[], list[dict[str, Any]]]:
+    """Steps a second of 1,024 complete dreams at once, 64 controllers in them, none of which ends."""
+
+    def work() -> list[dict[str, Any]]:
+        latents, actions, restart = (64, 1, True) if hidden == 512 else (32, 3, False)
+        rows, horizon = 1024, 61
+        model = MDNRNN(latents, actions, hidden, restart=restart).requires_grad_(False)
+        descent.glorot(model, 0)
+        if restart:
+            model.head_bias[0] = -30.0
+        controller = Linear("zch", latents, hidden, actions, bias=False, car=hidden == 256)
+        vectors, start = 0.1 * torch.randn(64, controller.layout.size), torch.zeros(8, latents)
+        fast = MDNRNN(latents, actions, hidden, restart=restart).requires_grad_(False)
+        fast.load_state_dict(model.state_dict())
+        world = DreamWorld(fast.to(product_type()), start, start, 1.15, horizon, ())
+
+        def ours() -> None:
+            play(world.open(), Dreamer(controller, vectors), row_seeds(0, rows))
+
+        lstm, head = nn.LSTMCell(latents + actions + restart, hidden), nn.Linear(hidden, model.head.shape[1])
+        weight = vectors.view(64, actions, -1)
+
+        @torch.no_grad()
+        def plainly() -> None:
+            z, h, c = torch.randn(rows, latents), torch.zeros(rows, hidden), torch.zeros(rows, hidden)
+            for _ in range(horizon):
+                features = torch.cat([z, c, h], 1).view(64, rows // 64, -1)
+                action = torch.tanh(features @ weight.mT).view(rows, actions)
+                h, c = lstm(torch.cat([z, action, torch.zeros(rows, int(restart))], 1), (h, c))
+                logit, mean, log_sd = head(h)[:, int(restart) :].view(rows, latents, 3, 5).unbind(2)
+                chosen = torch.distributions.Categorical(logits=logit / 1.15).sample()[..., None]
+                mean, sd = mean.gather(-1, chosen)[..., 0], log_sd.exp().gather(-1, chosen)[..., 0]
+                z = mean + sd * 1.15**0.5 * torch.randn(rows, latents)
+
+        ours()
+        plainly()
+        found = interleaved({"ours": lambda: seconds(ours), "plain": lambda: seconds(plainly)}, ROUNDS)
+        total = rows * horizon
+        return [row(f"dream/{hidden}", total / found["ours"], "steps/s", "torch's cell, float32, eager", total / found["plain"])]
+
+    return work
+
+
+STEPS = 300
+"""steps of every episode in closed loops and collections"""
+
+
+def untrained(folder: Path, latents: int, hidden: int, actions: int, restart: bool) -> Waking:
+    """V and M with their first weights, as stages that have been trained."""
+    run(Vision(latents=latents, steps=0), folder / "2-vision")
+    stage = Memory(hidden=hidden, restart=restart, sequences="streams" if restart else "episodes", steps=0)
+    model = stage.empty(latents, actions)
+    descent.glorot(model, 0)
+    (folder / "3-memory").mkdir()
+    checkpoint.write_json(folder / "3-memory" / "card.json", {"format": card.FORMAT, "stage": card.plain(stage), "seed": 0})
+    start = torch.zeros(1, latents)
+    checkpoint.save(folder / "3-memory", 0, {**descent.first(model), "start/mu": start, "start/log_variance": start.clone()})
+    controller = Linear("zch" if restart else "zh", latents, hidden, actions, bias=not restart, car=not restart)
+    return Waking(controller, str(folder / "2-vision"), str(folder / "3-memory"))
+
+
+def plain_loop(name: str, control: bool) -> float:
+    """Steps a second of two processes with one environment each, played one step at a time."""
+    command = [sys.executable, "-m", "bench.world_models", name, "control" if control else "random"]
+    root = Path(__file__).resolve().parents[1]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)]
+    return sum(float(process.communicate()[0].split()[-1]) for process in both)
+
+
+def closed_loop(name: str, world: World) -> Callable[[], list[dict[str, Any]]]:
+    """Steps a second of a population of controllers in the real world, on a process a core."""
+
+    def work() -> list[dict[str, Any]]:
+        car = name == "car"
+        with tempfile.TemporaryDirectory() as place, on(""):
+            agent = untrained(Path(place), *((32, 256, 3, False) if car else (64, 512, 1, True)))
+            workers = Workers(world, agent, 16, False)
+            vectors, seeds = 0.01 * torch.randn(64, agent.controller.layout.size), row_seeds(0, 64)[:, None]
+
+            def ours() -> float:
+                began = time.perf_counter()
+                lengths = workers.scores(vectors, seeds)[:, 1]
+                return float(lengths.sum()) / (time.perf_counter() - began)
+
+            ours()
+            found = interleaved({"ours": ours, "plain": lambda: plain_loop(name, True)}, 3)
+            workers.close()
+        plainly = "two processes, one environment and one picture at a time, float32"
+        return [row(f"{name}/closed-loop", found["ours"], "steps/s", plainly, found["plain"])]
+
+    return work
+
+
+def collect(name: str, world: Any, player: Any) -> Callable[[], list[dict[str, Any]]]:
+    """Frames a second, played, compressed and written, on a process a core."""
+
+    def work() -> list[dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as place, on(""):
+            stage = Collect(world=world, player=player, folder=place, steps=8)  # type: ignore[arg-type]
+            state = stage.init(Seeds(0))
+            live = stage.open(state)
+            for step in (1, 2):  # the processes start, and their worlds
+                stage.step(state, live, Seeds(0, "collect", step))
+            began, frames = time.perf_counter(), 0.0
+            for step in range(3, 9):
+                frames += stage.step(state, live, Seeds(0, "collect", step))["frames"]
+            took = time.perf_counter() - began
+            live.close()
+        return [
+            row(
+                f"collect/{name}",
+                frames / took,
+                "frames/s",
+                "two processes, one environment at a time, nothing kept",
+                plain_loop(name, False),
+            )
+        ]
+
+    return work
+
+
+def one_at_a_time(name: str, control: bool) -> float:
+    """The plain loop of one process: steps a second."""
+    torch.set_num_threads(1)
+    if name == "car":
+        world, plain, lstm, head = CarRacing("gymnasium", horizon=STEPS), PlainVAE(32), nn.LSTMCell(35, 256), nn.Linear(288, 3)
+    else:
+        world, plain, lstm, head = TakeCover("vizdoom", horizon=STEPS), PlainVAE(64), nn.LSTMCell(65, 512), nn.Linear(576, 1)
+    env = world.open()
+    obs, h, c = env.reset(row_seeds(0, 1)), torch.zeros(1, lstm.hidden_size), torch.zeros(1, lstm.hidden_size)
+    began, steps = time.perf_counter(), 0
+    with torch.no_grad():
+        for _ in range(STEPS):
+            if control:
+                mu, log_variance = plain.encode(plain_image(obs))
+                z = mu + torch.exp(log_variance / 2) * torch.randn_like(mu)
+                action = torch.tanh(head(torch.cat([z, h], 1)))
+                h, c = lstm(torch.cat([z, action], 1), (h, c))
+            else:
+                action = 2 * torch.rand(1, world.spec.action) - 1
+            step = env.step(action)
+            obs, steps = step.obs, steps + 1
+            if bool(step.terminated | step.truncated):
+                obs = env.reset(row_seeds(steps, 1))
+    took = time.perf_counter() - began
+    env.close()
+    return steps / took
+
+
+CAR, DOOM = CarRacing(horizon=STEPS), TakeCover(horizon=STEPS)
+ROWS = {
+    "vae/train": vae, "vae/encode": vae,
+    "memory/train-256": memory(256), "memory/train-512": memory(512),
+    "dream/256": dream(256), "dream/512": dream(512),
+    "car/closed-loop": closed_loop("car", CAR), "take-cover/closed-loop": closed_loop("take-cover", DOOM),
+    "collect/car": collect("car", CAR, RandomNetworks()), "collect/take-cover": collect("take-cover", DOOM, HeldActions()),
+}  # fmt: skip
+
+if __name__ == "__main__":
+    print(one_at_a_time(sys.argv[1], sys.argv[2] == "control"))
