@@ -542,6 +542,38 @@ def test_stages_that_do_not_act_say_so():
             checkpoint.policy(trained("take-cover") / part)
 
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_stage_learns_on_every_device(device, tmp_path: Path):
+    for number, (name, stage) in enumerate(registry.recipe("take-cover").stages("tiny").items(), 1):
+        state = run(stage, tmp_path / f"{number}-{name}", 0, device=device, last=name == "controller")
+        assert {tensor.device.type for tensor in state.values()} == {device}
+    world, policy = checkpoint.restored(tmp_path, device)[0].dreaming(state)  # type: ignore[attr-defined]
+    assert play(world.open(), policy, row_seeds(0, 4, device)).returns.device.type == device
+
+
+def test_the_report_shows_what_there_is():
+    from sensorium.systems.world_models.figures import sections
+
+    titles = {
+        "car-racing": [
+            "How well it does",
+            "What it sees, and what it expects to see",
+            "What the numbers mean",
+            "The dream beside the world",
+        ],
+        "car-racing-z": ["How well it does", "What it sees, and what it expects to see", "What the numbers mean"],
+    }
+    for recipe, expected in titles.items():
+        page = sections(trained(recipe))
+        assert [section.title for section in page.sections] == [*expected, "How V and M learned", "How C learned"]
+        assert all(section.shown for section in page.sections)
+    with pytest.raises(Usage, match="nothing to show"):
+        sections(trained("car-racing") / "2-vision")
+
+
 def test_processes_collect_and_evolve_the_same(tmp_path: Path):
     from sensorium.es.workers import on
 

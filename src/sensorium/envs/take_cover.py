@@ -3,7 +3,7 @@
 Imps throw fireballs from the far wall; the player can only step left and right. There are more imps every minute.
 """
 
-import tempfile
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -80,7 +80,6 @@ class Games:
     def __init__(self, faithful: bool, legacy: bool):
         self.faithful, self.prepare = faithful, legacy_pixels if legacy else small
         self.games: list[Any] = []
-        self.folder = tempfile.TemporaryDirectory()  # each game writes its settings when it ends
 
     def open(self) -> Any:
         vizdoom = extra("vizdoom", "doom")
@@ -97,7 +96,7 @@ class Games:
         game.set_screen_resolution(resolution.RES_640X480 if self.faithful else resolution.RES_320X240)
         game.set_render_hud(self.faithful)
         game.set_episode_start_time(14 if self.faithful else 1)
-        game.set_doom_config_path(f"{self.folder.name}/{len(self.games)}.ini")
+        game.set_doom_config_path(os.devnull)  # it would write its settings when it ends
         game.init()
         return game
 
@@ -141,4 +140,3 @@ class Games:
         for game in self.games:
             game.close()
         self.games = []
-        self.folder.cleanup()

@@ -76,7 +76,7 @@ def gathered(folder: Path) -> Run:
 def strip(rows: list[tuple[str, list[np.ndarray]]], width: float = 8.6) -> Any:
     """Rows of pictures with a name before each."""
     columns = max(len(pictures) for _, pictures in rows)
-    figure, axes = canvas(width, width / columns * len(rows) * 1.02 + 0.1, 1)
+    figure, axes = canvas(width, width * 64 * len(rows) / (64 * columns + 110), 1)
     axes.axis("off")
     size = 64
     for r, (name, pictures) in enumerate(rows):
@@ -217,7 +217,7 @@ def losses(run: Run) -> Section | None:
         figure, axes = canvas(8.6, 3.0, len(names), squeeze=False)
         for axis, name in zip(axes[0], names, strict=True):
             axis.plot([row["step"] * stage.updates for row in rows], [row[name] for row in rows], color=BLUE)
-            axis.set(xlabel="updates of M", ylabel={"z": "negative log-likelihood, nats a dimension"}.get(name, f"cost of the {name}"))
+            axis.set(xlabel="updates of M", ylabel={"z": "surprise, nats a dimension"}.get(name, f"cost of the {name}"))
             if name == "z":
                 axis.axhline(1.419, color=RED, ls="--", lw=1)
                 axis.text(0, 1.419, " pure noise 1.419", color=RED, va="bottom", fontsize=9)

@@ -154,4 +154,5 @@ class Controller:
 
     def dreaming(self, state: State) -> tuple[AnyWorld, Policy]:
         """The dream, and the agent in it."""
-        return self.inside(), Asleep(self.controller).policy(state["agent"])
+        world = replace(self.inside(), device=str(state["agent"].device))
+        return world, Asleep(self.controller).policy(state["agent"])
