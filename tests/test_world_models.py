@@ -14,12 +14,14 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.run import run
-from sensorium.core.seeding import Seeds, row_seeds
+from sensorium.core.seeding import Seeds, fold, normal, row_seeds
 from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode
+from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models import official
+from sensorium.systems.world_models.curiosity import CuriousEnv
 from sensorium.systems.world_models.dream import Dream, DreamWorld
 from sensorium.systems.world_models.latents import Latents, opened
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, Driver, HeldActions, Linear, RandomNetworks, pixels
@@ -211,8 +213,6 @@ def test_c_sees_the_hidden_state_from_before_the_frame():
         seeds = known[0]
         action, known = driver.act(frames[t], known, t)
         mu, log_variance = vision.encode(pixels(frames[t]))
-        from sensorium.core.seeding import normal
-
         z = eq.latent(mu, log_variance, normal(seeds, t, 4))
         torch.testing.assert_close(action, c.act(c.layout.split(vector), z, hidden, cell))
         hidden, cell = memory.step(z, action, torch.zeros(2), hidden, cell)
@@ -608,3 +608,47 @@ def test_the_best_mean_is_kept(tmp_path: Path):
     torch.testing.assert_close(state["agent"], state["mean"].float())
     assert float(state["best"]) == pytest.approx(score)
     live.close()
+
+
+def test_surprise_pays_in_the_real_world():
+    vision, memory, world, seeds = ConvVAE(4), a_memory(), PixelCartPole(horizon=4), row_seeds(0, 3)
+    descent.glorot(vision, 1)
+    vision.requires_grad_(False)
+    env, plain = CuriousEnv(world.open(), vision, memory, 0.5), world.open()
+    frames = [env.reset(seeds)]
+    plain.reset(seeds)
+    hidden, cell = torch.zeros(3, 6), torch.zeros(3, 6)
+
+    def seen(t: int) -> torch.Tensor:
+        mu, log_variance = vision.encode(pixels(frames[t]))
+        return eq.latent(mu, log_variance, normal(fold(seeds, "curiosity"), t, 4))
+
+    for t in range(4):
+        action = random(3, 1, seed=t)
+        step, other = env.step(action), plain.step(action)
+        frames.append(step.obs)
+        hidden, cell = memory.step(seen(t), action, torch.full((3,), float(t == 0)), hidden, cell)
+        expected = memory.predict(hidden)
+        surprise = -eq.mixture_log_likelihood(seen(t + 1), expected.log_weight, expected.mean, expected.log_sd).mean(1)
+        torch.testing.assert_close(step.reward, other.reward + 0.5 * surprise)
+
+
+def test_the_loop_names_its_own_folders(tmp_path: Path):
+    """Every folder that a stage of a later round names is one of the stages before it."""
+    for curiosity in (0.0, 0.5):
+        stages = registry.recipe("iterate").stages("laptop", rounds=3, curiosity=curiosity)
+        folders = [tmp_path / f"{number}-{name}" for number, name in enumerate(stages, 1)]
+        for number, stage in enumerate(stages.values()):
+            placed = checkpoint.placed(stage, folders[number])
+            for name in ("episodes", "vision", "memory", "agent", "earlier", "start"):
+                named = getattr(placed, name, "")
+                assert not isinstance(named, str) or not named or Path(named) in folders[:number]
+        assert ("explorer" in stages) == bool(curiosity)
+        assert list(stages)[-1] == "controller-3"
+
+
+@pytest.mark.slow
+def test_the_loop_goes_round_with_curiosity(tmp_path: Path):
+    for number, (name, stage) in enumerate(registry.recipe("iterate").stages("tiny", rounds=2, curiosity=0.5).items(), 1):
+        run(stage, tmp_path / f"{number}-{name}", 0, last=name == "controller-2")
+    assert play(PixelCartPole(horizon=5).open(), checkpoint.policy(tmp_path), row_seeds(0, 2)).lengths.tolist() == [5, 5]

@@ -12,7 +12,7 @@ EXTRAS = {
     "bullet": "pybullet_envs_gymnasium",
     "atari": "ale_py",
 }
-"""extra -> the module that it brings; no world of this version needs one"""
+"""extra -> the module that it brings"""
 
 CHECKS = (
     ("cart-pole", "import sensorium; w = sensorium.world('cart-pole'); import torch; print(tuple(w.open().reset(torch.arange(3)).shape))", "pip install -e ."),
@@ -37,6 +37,17 @@ CHECKS = (
         "import tempfile, pathlib, numpy as np; from sensorium.viz.video import write_mp4; "
         "p = pathlib.Path(tempfile.mkdtemp()) / 'x.mp4'; write_mp4(p, [np.zeros((64, 64, 3), np.uint8)] * 5); print(p.stat().st_size, 'bytes written')",
         "pip install imageio-ffmpeg",
+    ),
+    *(
+        (
+            f"world {name}, engine {engine}",
+            f"import torch, sensorium; e = sensorium.world('{name}', engine='{engine}', horizon=3).open(); e.reset(torch.arange(2)); "
+            f"s = e.step(torch.zeros(2, e.spec.action)); e.close(); print(tuple(s.obs.shape), s.obs.dtype)",
+            f"pip install 'sensorium[{extra}]'",
+        )
+        for name, engine, extra in (
+            ("car-racing", "envpool", "envpool"), ("car-racing", "gymnasium", "box2d"), ("take-cover", "envpool", "envpool"), ("take-cover", "vizdoom", "doom"),
+        )
     ),
     *(
         (f"extra {name}", f"import {module}; print(getattr({module}, '__version__', 'works'))", f"pip install 'sensorium[{name}]'")

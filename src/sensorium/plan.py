@@ -20,7 +20,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         for number, (stage_name, stage) in enumerate(recipe.stages(preset).items(), 1):
             folder = Path(place) / f"{number}-{stage_name}"
-            timed = min(TIMED, stage.steps)
+            timed = min(getattr(stage, "rehearsal", TIMED), stage.steps)
             run(replace(stage, steps=timed), folder, last=False)  # type: ignore[type-var]
             seconds = [row["seconds"] for row in rows(folder / "times.jsonl")]
             each = (seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else 0.0

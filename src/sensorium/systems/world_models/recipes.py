@@ -5,7 +5,7 @@ from typing import Any
 
 from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
-from sensorium.core.stage import Folder
+from sensorium.core.stage import Folder, Stage
 from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.envs.take_cover import TakeCover
@@ -122,50 +122,41 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
     return tiny(stages, TakeCover(horizon=30)) if preset == "tiny" else stages
 
 
-def iterate(preset: Preset = "laptop", rounds: int = 4) -> Stages:
+def iterate(preset: Preset = "laptop", rounds: int = 4, curiosity: float = 0.0) -> Stages:
     """The paper's loop: C gathers what M learns from, M dreams what C learns from, again and again (section 5), from pictures alone.
+
+    With curiosity, another C gathers: one that is paid in the real world for what M did not foresee as well.
 
     sensorium train iterate --rounds 4
     published: videos of a pendulum after 1 and after 20 rounds; no numbers
     """
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1")
-    world = PixelCartPole()
-    controller = Linear("zh", latents=16, hidden=128, actions=1, car=False)
-    stages: Stages = {}
+    world, controller = PixelCartPole(), Linear("zh", latents=16, hidden=128, actions=1, car=False)
+    collect = Collect(world=world, player=HeldActions(), rows=64, steps=4)
+    sight, memory, stages = Folder(""), Folder(""), dict[str, Stage]()
+
+    def add(part: str, number: int, stage: Stage) -> Folder:
+        """Where the next stage will lie, seen from its neighbours."""
+        name = f"{part}-{number}" if number > 1 else part
+        stages[name] = stage
+        return Folder(f"../{len(stages)}-{name}")
+
     for number in range(1, rounds + 1):
-        suffix = f"-{number}" if number > 1 else ""
-        last = f"-{number - 1}" if number > 2 else ""
-        # folders are numbered through all rounds, four a round
-        here, before = 4 * (number - 1), 4 * (number - 2)
-        collect = Collect(world=world, player=HeldActions(), rows=64, steps=4)
-        vision = Vision(Folder(f"../{here + 1}-collect{suffix}"), latents=16, group=64, learning_rate=3e-4, steps=20)
-        memory = Memory(
-            Folder(f"../{here + 1}-collect{suffix}"), Folder(f"../{here + 2}-vision{suffix}"), hidden=128, restart=True, reward=True, action=True,
-            sequences="streams", batch=64, length=125, updates=50, steps=20,
+        episodes = add("collect", number, collect)
+        see = Vision(episodes, sight, latents=16, group=64, learning_rate=3e-4, steps=20)
+        sight = add("vision", number, see)
+        remember = Memory(
+            episodes, sight, memory, hidden=128, restart=True, reward=True, action=True, sequences="streams",
+            batch=64, length=125, updates=50, steps=20,
         )  # fmt: skip
-        evolve = Controller(
-            world,
-            Folder(f"../{here + 2}-vision{suffix}"),
-            Folder(f"../{here + 3}-memory{suffix}"),
-            controller,
-            dream=True,
-            steps=80,
-            evaluate_every=20,
-        )
-        if number > 1:
-            collect = replace(
-                collect, agent=Folder(f"../{before + 4}-controller{last}"), noise=0.3, earlier=Folder(f"../{before + 1}-collect{last}")
-            )
-            vision = replace(vision, start=Folder(f"../{before + 2}-vision{last}"))
-            memory = replace(memory, start=Folder(f"../{before + 3}-memory{last}"))
-        stages.update(
-            zip(
-                (f"{part}{suffix}" for part in ("collect", "vision", "memory", "controller")),
-                (collect, vision, memory, evolve),
-                strict=True,
-            )
-        )
+        memory = add("memory", number, remember)
+        evolve = Controller(world, sight, memory, controller, dream=True, steps=80, evaluate_every=20)
+        agent = add("controller", number, evolve)
+        if curiosity and number < rounds:
+            explore = replace(evolve, dream=False, curiosity=curiosity, episodes=2, steps=20)
+            agent = add("explorer", number, explore)
+        collect = replace(collect, agent=agent, noise=0.3, earlier=episodes)
     return tiny(stages, PixelCartPole(horizon=30)) if preset == "tiny" else stages
 
 

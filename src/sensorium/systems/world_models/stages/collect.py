@@ -68,6 +68,11 @@ class Collect:
     def __post_init__(self) -> None:
         at_least(self, steps=0, rows=1, shortest=0, checkpoint_every=1)
 
+    @property
+    def rehearsal(self) -> int:
+        """Steps after which later stages have enough to be timed with: 60,000 frames of episodes of 300."""
+        return -(-60_000 // (300 * self.rows))
+
     def init(self, seeds: Seeds) -> State:
         return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "episodes", "checksum")}
 

@@ -14,6 +14,7 @@ from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.es.workers import Workers, processes
+from sensorium.systems.world_models.curiosity import Curious
 from sensorium.systems.world_models.dream import Dream
 from sensorium.systems.world_models.latents import opened
 from sensorium.systems.world_models.model import Dreamer, Driver, Linear
@@ -64,6 +65,8 @@ class Controller:
     """whether C evolves in the dream instead of the real world"""
     temperature: float = 1.0
     """of the dream"""
+    curiosity: float = 0.0
+    """what a nat of M's surprise, a dimension and step, adds to the reward of the real world"""
     search: CMA | PGPE = CMA(population=64, sigma=0.1)
     episodes: int = 16
     """episodes that each candidate plays in a generation"""
@@ -88,6 +91,8 @@ class Controller:
         at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=1)
         if not self.memory and (self.dream or self.controller.remembers):
             raise Usage("without a memory a controller can read only z, and cannot dream")
+        if self.curiosity and (self.dream or not self.memory):
+            raise Usage("curiosity is about the real world, and about what a memory did not foresee")
 
     def init(self, seeds: Seeds) -> State:
         mean = torch.zeros(self.controller.layout.size)
@@ -104,7 +109,10 @@ class Controller:
         """The world of the search and what a vector is there."""
         if self.dream:
             return self.inside(), Asleep(self.controller)
-        return self.world, Waking(self.controller, self.vision, self.memory, self.half)
+        agent = Waking(self.controller, self.vision, self.memory, self.half)
+        if self.curiosity:
+            return Curious(self.world, self.vision, self.memory, self.curiosity, self.half), agent
+        return self.world, agent
 
     def open(self, state: State) -> Workers:
         world, agent = self.place()

@@ -1,0 +1,66 @@
+"""Curiosity: the real world pays for what M did not foresee (P section 5: M's loss with its sign turned, in the actual environment)."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from sensorium.core.env import Env, EnvSpec, Step, World
+from sensorium.core.seeding import fold, normal
+from sensorium.systems.world_models import equations as eq
+from sensorium.systems.world_models.latents import opened
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, pixels
+
+
+class CuriousEnv:
+    """An Env whose reward is that of another plus `weight` times M's surprise at what V sees next, in nats a dimension."""
+
+    def __init__(self, env: Env, vision: ConvVAE, memory: MDNRNN, weight: float):
+        self.env, self.vision, self.memory, self.weight, self.spec = env, vision, memory, weight, env.spec
+
+    def reset(self, seeds: Int[Tensor, "rows"]) -> Tensor:
+        obs, self.seeds, self.t = self.env.reset(seeds), fold(seeds, "curiosity"), 0
+        self.hidden = self.cell = torch.zeros(len(seeds), self.memory.hidden, device=seeds.device)
+        self.ended = torch.zeros_like(seeds, dtype=torch.bool)
+        self.z = self.seen(obs)
+        return obs
+
+    @torch.no_grad()
+    def seen(self, obs: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows z"]:
+        """What V makes of a frame, drawn anew."""
+        mu, log_variance = self.vision.encode(pixels(obs).to(next(self.vision.parameters()).dtype))
+        return eq.latent(mu, log_variance, normal(self.seeds, self.t, self.memory.latents))
+
+    @torch.no_grad()
+    def step(self, action: Float[Tensor, "rows a"]) -> Step:
+        first = torch.full_like(action[:, 0], float(self.t == 0))
+        self.hidden, self.cell = self.memory.step(self.z, action, first, self.hidden, self.cell)
+        expected, step = self.memory.predict(self.hidden), self.env.step(action)
+        self.t += 1
+        self.z = self.seen(step.obs)
+        surprise = -eq.mixture_log_likelihood(self.z, expected.log_weight, expected.mean, expected.log_sd).mean(1)
+        reward = step.reward + torch.where(self.ended, 0.0, self.weight * surprise)
+        self.ended = self.ended | step.terminated | step.truncated
+        return step._replace(reward=reward)
+
+    def close(self) -> None:
+        getattr(self.env, "close", lambda: None)()
+
+
+@dataclass(frozen=True)
+class Curious:
+    """A world that also pays for surprise."""
+
+    world: World
+    vision: str
+    memory: str
+    weight: float
+    half: bool = True
+
+    @property
+    def spec(self) -> EnvSpec:
+        return self.world.spec
+
+    def open(self) -> CuriousEnv:
+        return CuriousEnv(self.world.open(), opened(self.vision, half=self.half), opened(self.memory, half=self.half), self.weight)
