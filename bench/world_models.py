@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bench.interleave import interleaved, row
 from sensorium.core import card, checkpoint
 from sensorium.core.env import World
-from sensorium.core.machine import compiled, product_type
+from sensorium.core.machine import compiled, keep_pages, product_type
 from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
@@ -318,4 +318,5 @@ ROWS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
+    keep_pages()
     print(one_at_a_time(sys.argv[1], sys.argv[2] == "control"))

@@ -22,12 +22,21 @@ def test_a_dream_passes_gymnasiums_own_check():
 
 
 def test_dreams_side_by_side_are_the_dreams_alone():
-    run = str(trained("car-racing"))
-    many = gymnasium.make_vec("sensorium/Dream-v0", 3, run=run)
-    obs, _ = many.reset(seed=[1, 2, 3])
-    one, _ = gymnasium.make("sensorium/Dream-v0", run=run).reset(seed=2)
-    np.testing.assert_allclose(obs[1], one, rtol=1e-5)
+    run = str(trained("car-racing-dream"))
+    many, one = gymnasium.make_vec("sensorium/Dream-v0", 3, run=run), gymnasium.make("sensorium/Dream-v0", run=run)
     assert many.single_action_space.low.tolist() == [-1, 0, 0]
+    together, _ = many.reset(seed=[1, 2, 3])
+    alone, _ = one.reset(seed=2)
+    for t in range(29):
+        np.testing.assert_allclose(together[1], alone, rtol=1e-3, atol=1e-4)
+        action = np.array([0.1 * t - 1, 0.5, 0.2], dtype=np.float32)
+        together, rewards, _, _, _ = many.step(np.stack([action, action, -action]))
+        alone, reward, _, _, _ = one.step(action)
+        assert abs(rewards[1] - reward) < 1e-3
+    # the next episode of a row starts with an empty memory, and its own clock
+    many.step(np.zeros((3, 3), dtype=np.float32))
+    begun, _, _, _, _ = many.step(np.zeros((3, 3), dtype=np.float32))
+    assert not begun[:, 32:].any()
 
 
 @pytest.mark.slow

@@ -207,7 +207,7 @@ def test_importing_the_wrong_file_says_which_layouts_are_known(tmp_path, capsys)
 
 SMALL = {
     "cart-pole-clone": ["--stage.compile", "False", "--stage.steps", "12", "--stage.checkpoint-every", "2", "--clone.steps", "8"],
-    "take-cover": ["--on", "processes:1", "--stage.steps", "4", "--vision.steps", "2"],
+    "take-cover": ["--on", "processes:1", "--stage.steps", "4", "--vision.steps", "2", "--controller.block", "2"],
 }
 
 

@@ -329,33 +329,38 @@ def test_the_dream_compiled_and_in_bfloat16_is_the_dream():
 def some_latents() -> Latents:
     lengths = torch.tensor([5, 3, 6, 4])
     frames = torch.arange(18, dtype=torch.float32)
-    return Latents(frames[:, None].half(), torch.full((18, 1), -20.0).half(), frames[:, None].half(), frames, lengths)
+    terminated = torch.tensor([True, True, False, True])
+    return Latents(frames[:, None].half(), torch.full((18, 1), -20.0).half(), frames[:, None].half(), frames, lengths, terminated)
 
 
 def test_whole_episodes_start_at_their_beginning_and_count_to_their_end():
     data = some_latents()
     for number in range(4):
-        index, valid, fresh = data.batch("episodes", number, 2, 4, seed=1, across=False)
+        index, follows, earns, fresh = data.batch("episodes", number, 2, 4, seed=1, across=False)
         assert fresh
         for row in range(2):
             start = int(index[0, row])
             episode = data.starts.tolist().index(start)
             length = int(data.lengths[episode])
             assert index[:, row].tolist() == [start + min(t, length - 1) for t in range(5)]
-            assert valid[:, row].tolist() == [float(t + 1 < length) for t in range(4)]
+            assert follows[:, row].tolist() == [float(t + 1 < length) for t in range(4)]
+            assert earns[:, row].tolist() == [float(t < length) for t in range(4)]  # the last action earns something as well
 
 
 def test_streams_go_on_from_window_to_window_and_show_an_epoch_once():
     data, seen = some_latents(), []
     for number in range(2):  # 2 streams of 9 frames, windows of 4 steps
-        index, valid, fresh = data.batch("streams", number, 2, 4, seed=1, across=False)
+        index, follows, earns, fresh = data.batch("streams", number, 2, 4, seed=1, across=False)
         assert fresh == (number == 0)
-        assert valid.tolist() == (1 - data.first[index[1:]].float()).tolist()
+        assert follows.tolist() == (1 - data.first[index[1:]].float()).tolist()
+        assert bool(earns.all())
+        # across an end M learns that another episode begins, but not where one was merely cut short: the third, frames 8 to 13
+        assert data.batch("streams", number, 2, 4, seed=1, across=True).follows.tolist() == (index[:-1] != 13).float().tolist()
         seen.append(index)
     assert torch.equal(seen[0][-1], seen[1][0])
     flat = torch.cat([seen[0], seen[1][1:]]).T.flatten().tolist()
     assert sorted(flat) == list(range(18))
-    assert data.batch("streams", 2, 2, 4, seed=1, across=True)[2]
+    assert data.batch("streams", 2, 2, 4, seed=1, across=True).fresh
     with pytest.raises(Usage, match="too few"):
         data.batch("streams", 0, 9, 4, seed=1, across=True)
 
@@ -364,19 +369,21 @@ def test_costs_of_m_by_brute_force():
     memory, steps, rows = a_memory(reward=True, action=True), 3, 2
     hidden, z, action = random(steps, rows, 6), random(steps, rows, 4, seed=1), random(steps, rows, 1, seed=2)
     restart, reward = (random(steps, rows, seed=3) > 0).float(), random(steps, rows, seed=4)
-    valid = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
-    costs = losses(memory, hidden, z, action, restart, reward, valid, 10.0, torch.float32)
+    follows, earns = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    costs = losses(memory, hidden, z, action, restart, reward, follows, earns, 10.0, torch.float32)
     expected = dict.fromkeys(costs, 0.0)
-    for t, row in valid.nonzero().tolist():
+    for t, row in earns.nonzero().tolist():
+        predicted = memory.predict(hidden[t, row][None]).reward
+        assert predicted is not None
+        expected["reward"] += float((predicted - reward[t, row]) ** 2) / 5
+    for t, row in follows.nonzero().tolist():
         seen = memory.predict(hidden[t, row][None])
         assert seen.restart is not None
-        assert seen.reward is not None
         assert seen.action is not None
         likelihood = eq.mixture_log_likelihood(z[t, row][None], seen.log_weight, seen.mean, seen.log_sd)
         p, r = 1 / (1 + math.exp(-float(seen.restart))), float(restart[t, row])
         expected["z"] -= float(likelihood.mean()) / 4
         expected["restart"] -= (10 * math.log(p) if r else math.log(1 - p)) / 4
-        expected["reward"] += float((seen.reward - reward[t, row]) ** 2) / 4
         expected["action"] += float((seen.action - action[t, row]) ** 2) / 4
     for name, cost in costs.items():
         assert float(cost) == pytest.approx(expected[name], rel=1e-4)
@@ -522,11 +529,26 @@ def test_what_is_none_of_their_files_is_one_line(tmp_path: Path):
 def test_an_agent_of_the_world_dreams_and_one_of_the_dream_drives():
     import sensorium
 
-    for recipe in ("car-racing", "take-cover"):
+    for recipe, world in (("car-racing-dream", "car-racing"), ("take-cover", "take-cover")):
         folder = trained(recipe)
         dream = sensorium.evaluate(folder, 4, world="dream")
         assert dream["world"] == "dream"
-        assert sensorium.evaluate(folder, 2)["world"] == recipe
+        assert dream["sd"] > 0
+        assert sensorium.evaluate(folder, 2)["world"] == world
+
+
+def test_a_dream_that_neither_pays_nor_ends_has_no_score():
+    import sensorium
+
+    with pytest.raises(Usage, match="neither reward nor end"):
+        sensorium.evaluate(trained("car-racing"), 2, world="dream")
+
+
+def test_widths_that_do_not_fit_are_one_line():
+    stage = registry.recipe("car-racing").stages("tiny")["controller"]
+    wrong = replace(stage, controller=Linear("zh", hidden=17))  # type: ignore[type-var,call-arg]
+    with pytest.raises(Usage, match="V and M have 32 and 16"):
+        checkpoint.placed(wrong, trained("car-racing") / "4-controller").init(Seeds(0))
 
 
 def test_without_a_memory_there_is_no_dream():

@@ -40,7 +40,7 @@ def writing(folder: Path) -> Iterator[None]:
 
 def write(path: Path, data: bytes) -> None:
     """Put a file in place whole or not at all."""
-    draft = path.with_name(path.name + ".draft")
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     try:
         with open(draft, "wb") as file:
             file.write(data)
@@ -100,6 +100,12 @@ def load(folder: Path, device: str = "cpu") -> tuple[int, State] | None:
     if entries:
         raise Failure(f"no checkpoint in {folder} is whole; delete the folder to begin this stage anew")
     return None
+
+
+def checksum(folder: Path) -> str | None:
+    """The SHA-256 of the newest checkpoint, as it was written."""
+    entries = _entries(folder)
+    return entries[-1]["sha256"] if entries else None
 
 
 def step_of(folder: Path) -> int | None:

@@ -41,11 +41,11 @@ def philox(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor, Tensor, Te
 
 
 def bits(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Int[Tensor, "rows n"]:
-    """n random 32-bit words a row (in int64), a function of (row seed, t, index) alone."""
+    """n random 32-bit words a row (in int64), a function of (row seed, t, index) alone; t is one number, or one for every row."""
     blocks = -(-n // 4)
     block = torch.arange(blocks, device=seeds.device)[None, :]
     zero = torch.zeros_like(block)
-    time = torch.as_tensor(t, dtype=torch.int64, device=seeds.device)
+    time = torch.as_tensor(t, dtype=torch.int64, device=seeds.device).reshape(-1, 1)
     key = ((seeds & _WORD)[:, None], ((seeds >> 32) & _WORD)[:, None])
     words = torch.stack(torch.broadcast_tensors(*philox(key, (block, time & _WORD, zero, zero))), -1)
     return words.reshape(len(seeds), 4 * blocks)[:, :n]

@@ -78,8 +78,8 @@ class TorchVector(VectorEnv):
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         batch = torch.as_tensor(np.asarray(actions, dtype=np.float32)).reshape(self.num_envs, -1)
-        # the horizon is counted a row, since rows begin at different times
-        state, step = self.world.transition(self.state, batch, 0)
+        # every row has a clock of its own, since rows begin at different times
+        state, step = self.world.transition(self.state, batch, self.ages)
         fresh = self.world.initial(self._next_seeds())
         self.state = select(self.ended, fresh, state)
         obs = torch.where(self.ended[:, None], self.world.observe(fresh), step.obs)

@@ -1,6 +1,6 @@
 """ViZDoom's TakeCover as World Models sees it: 64 x 64 pictures, one action, a reward of 1 for every tic (1/35 s) survived.
 
-Imps throw fireballs from the far wall; the player can only step left and right. There are more imps every minute.
+Imps throw fireballs from the far wall; the player can only step left and right. Three imps at first, one more every 60 tics.
 """
 
 import os

@@ -7,6 +7,7 @@ size is computed with one torch thread, here or in a process, and gives the same
 import functools
 import multiprocessing
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +27,9 @@ from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 
 _place: ContextVar[str] = ContextVar("place", default="")
+
+
+DEAD = "a worker process died (killed, or out of memory); the same command goes on from the last checkpoint"
 
 
 @runtime_checkable
@@ -86,7 +90,8 @@ class Job:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Within, torch works with one thread, as jobs do in processes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -99,8 +104,15 @@ def _start(threads: int) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    threading.Thread(target=_leave_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     keep_pages()
     torch.set_num_threads(threads)
+
+
+def _leave_with(parent: Any) -> None:
+    """End with the parent, however it ends: an orphan would go on working beside the resumed run."""
+    parent.join()
+    os._exit(1)
 
 
 def _run(world: World, agent: Agent, vectors: Any, seeds: Any, compile: bool) -> Any:
@@ -126,7 +138,7 @@ class Workers:
         if self.pool is None and not self.block:
             return jobs[0].run()
         if self.pool is None:
-            with _one_thread():
+            with one_thread():
                 return torch.cat([job.run() for job in jobs])
         try:
             parts = [
@@ -135,7 +147,7 @@ class Workers:
             ]
             return torch.cat([torch.from_numpy(part.result()) for part in parts]).to(vectors.device)
         except BrokenProcessPool:
-            raise Failure("a worker process died (killed, or out of memory); the same command goes on from the last checkpoint") from None
+            raise Failure(DEAD) from None
 
     def close(self) -> None:
         if self.pool is not None:

@@ -40,7 +40,8 @@ class CuriousEnv:
         self.t += 1
         self.z = self.seen(step.obs)
         surprise = -eq.mixture_log_likelihood(self.z, expected.log_weight, expected.mean, expected.log_sd).mean(1)
-        reward = step.reward + torch.where(self.ended, 0.0, self.weight * surprise)
+        # an end is no discovery: what M expects after it is another episode
+        reward = step.reward + torch.where(self.ended | step.terminated, 0.0, self.weight * surprise)
         self.ended = self.ended | step.terminated | step.truncated
         return step._replace(reward=reward)
 
@@ -57,10 +58,12 @@ class Curious:
     memory: str
     weight: float
     half: bool = True
+    device: str = "cpu"
 
     @property
     def spec(self) -> EnvSpec:
         return self.world.spec
 
     def open(self) -> CuriousEnv:
-        return CuriousEnv(self.world.open(), opened(self.vision, half=self.half), opened(self.memory, half=self.half), self.weight)
+        vision, memory = (opened(folder, self.device, self.half) for folder in (self.vision, self.memory))
+        return CuriousEnv(self.world.open(), vision, memory, self.weight)

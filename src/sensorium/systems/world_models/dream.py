@@ -49,7 +49,7 @@ class DreamWorld:
     def transition(self, state: State, action: Float[Tensor, "rows a"], t: int | Tensor) -> tuple[State, Step]:
         z, hidden, cell, seeds = state
         t = torch.as_tensor(t, device=seeds.device)
-        first = (t == 0).to(z.dtype).expand(len(z))
+        first = (t == 0).to(z.dtype).expand(len(z))  # t is one number, or one for every row
         hidden, cell = self.memory.step(z, action, first, hidden, cell)
         seen = self.memory.predict(hidden)
         choice, noise = uniform(seeds, 2 * t, self.memory.latents), normal(seeds, 2 * t + 1, self.memory.latents)

@@ -3,6 +3,7 @@
 import functools
 import sys
 import time
+import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -21,7 +22,7 @@ from sensorium.systems.world_models.model import ConvVAE, pixels
 
 
 @functools.lru_cache(8)
-def _opened(folder: str, step: int, device: str, half: bool) -> Any:
+def _opened(folder: str, checksum: str, device: str, half: bool) -> Any:
     place = Path(folder)
     loaded = checkpoint.load(place, device)
     assert loaded is not None
@@ -33,10 +34,10 @@ def _opened(folder: str, step: int, device: str, half: bool) -> Any:
 
 def opened(folder: str, device: str = "cpu", half: bool = True) -> Any:
     """The model in a stage's folder, ready to be used and not to be trained; opened once a process."""
-    step = checkpoint.step_of(Path(folder)) if folder else None
-    if step is None:
+    checksum = checkpoint.checksum(Path(folder)) if folder else None
+    if checksum is None:
         raise Usage(f"{folder} holds no trained model; train the earlier stages first")
-    return _opened(folder, step, device, half)
+    return _opened(folder, checksum, device, half)
 
 
 class Sample(NamedTuple):
@@ -49,6 +50,19 @@ class Sample(NamedTuple):
     restart: Float[Tensor, "steps rows"]
 
 
+class Batch(NamedTuple):
+    """Which frames an update sees, and which of its predictions count."""
+
+    index: Int[Tensor, "more rows"]
+    """frames, one more than steps"""
+    follows: Float[Tensor, "steps rows"]
+    """1 where what the next frame shows is to be predicted"""
+    earns: Float[Tensor, "steps rows"]
+    """1 where the reward of the step is to be predicted"""
+    fresh: bool
+    """whether it begins with an empty memory"""
+
+
 @dataclass(frozen=True)
 class Latents:
     """All frames of all episodes one after another, as V sees them, in half precision."""
@@ -58,11 +72,19 @@ class Latents:
     actions: Float[Tensor, "frames a"]
     rewards: Float[Tensor, "frames"]
     lengths: Int[Tensor, "episodes"]
+    terminated: Bool[Tensor, "episodes"]
 
     @property
     def starts(self) -> Int[Tensor, "episodes"]:
         """Where each episode's first frame stands."""
         return self.lengths.cumsum(0) - self.lengths
+
+    @functools.cached_property
+    def cut(self) -> Bool[Tensor, "frames"]:
+        """Whether a frame is the last of an episode that was cut short: what would have followed is not known."""
+        marks = torch.zeros(len(self.mu), dtype=torch.bool)
+        marks[(self.starts + self.lengths - 1)[~self.terminated]] = True
+        return marks
 
     @functools.cached_property
     def first(self) -> Bool[Tensor, "frames"]:
@@ -80,13 +102,8 @@ class Latents:
         """The episodes of an epoch in random order."""
         return np.random.Generator(np.random.Philox(name_hash(seed, epoch))).permutation(len(self.lengths))
 
-    def batch(
-        self, sequences: Literal["episodes", "streams"], number: int, rows: int, length: int, seed: int, across: bool
-    ) -> tuple[Int[Tensor, "more rows"], Float[Tensor, "steps rows"], bool]:
-        """Which frames update `number` sees, which of its predictions count, and whether it begins with an empty memory.
-
-        Predictions of the first frame of another episode count where `across` is set.
-        """
+    def batch(self, sequences: Literal["episodes", "streams"], number: int, rows: int, length: int, seed: int, across: bool) -> Batch:
+        """What update `number` sees. Predictions of the first frame after an episode's end count where `across` is set."""
         if sequences == "episodes":
             return self.episodes(number, rows, length, seed)
         order_of, span = functools.partial(self.order, seed), len(self.mu) // rows
@@ -97,8 +114,8 @@ class Latents:
         flat = self.concatenated(tuple(order_of(epoch).tolist()))
         columns = torch.arange(rows) * span + window * length
         index = flat[columns[None] + torch.arange(length + 1)[:, None]]
-        valid = torch.ones(length, rows) if across else 1 - self.first[index[1:]].float()
-        return index, valid, window == 0
+        unknown = self.cut[index[:-1]] if across else self.first[index[1:]]
+        return Batch(index, 1 - unknown.float(), torch.ones(length, rows), window == 0)
 
     @functools.lru_cache(1)  # noqa: B019  one epoch's order, of one set of latents a process
     def concatenated(self, order: tuple[int, ...]) -> Int[Tensor, "frames"]:
@@ -106,7 +123,7 @@ class Latents:
         starts, lengths = self.starts.numpy(), self.lengths.numpy()
         return torch.from_numpy(np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order]))
 
-    def episodes(self, number: int, rows: int, length: int, seed: int) -> tuple[Tensor, Tensor, bool]:
+    def episodes(self, number: int, rows: int, length: int, seed: int) -> Batch:
         """Whole episodes, cut at `length` steps; what lies behind an episode's end is repeated and does not count."""
         total = len(self.lengths)
         places = [number * rows + i for i in range(rows)]
@@ -114,18 +131,19 @@ class Latents:
         chosen = torch.tensor([int(orders[place // total][place % total]) for place in places])
         time, last = torch.arange(length + 1)[:, None], self.lengths[chosen][None] - 1
         index = self.starts[chosen][None] + torch.minimum(time, last)
-        return index, (time[1:] <= last).float(), True
+        # the last action of an episode earns something, though nothing is seen after it
+        return Batch(index, (time[1:] <= last).float(), (time[:-1] <= last).float(), True)
 
     __hash__ = object.__hash__
 
 
-def encoded(paths: list[Path], vision: ConvVAE, folder: Path, block: int = 250) -> Latents:
-    """Encode every shard that has not been encoded yet, with progress, and return all."""
+def encoded(paths: list[Path], vision: ConvVAE, checksum: str, folder: Path, block: int = 250) -> Latents:
+    """Encode every shard that has not been encoded yet by this V, with progress, and return all."""
     parts, began, last, fresh = [], time.perf_counter(), time.perf_counter(), 0
     for done, path in enumerate(paths):
-        # the name of a shard holds its checksum: what was made of another shard is never taken for this one's
-        place = folder / f"latents-{path.name.split('.')[1]}.npz"
-        if not place.exists():
+        # both checksums are in the name: what another V made, or of another shard, is never taken for this
+        place = folder / f"latents-{checksum[:8]}-{path.name.split('.')[1]}.npz"
+        if not whole(place):
             fresh += 1
             encode(Episodes([path]), vision, place, block)
             if time.perf_counter() - last > 10:
@@ -135,6 +153,15 @@ def encoded(paths: list[Path], vision: ConvVAE, folder: Path, block: int = 250) 
         with np.load(place, allow_pickle=False) as file:
             parts.append({field.name: file[field.name] for field in fields(Latents)})
     return Latents(**{field.name: torch.from_numpy(np.concatenate([part[field.name] for part in parts])) for field in fields(Latents)})
+
+
+def whole(place: Path) -> bool:
+    """Whether a file of latents is there and undamaged."""
+    try:
+        with zipfile.ZipFile(place) as file:
+            return file.testzip() is None
+    except (OSError, zipfile.BadZipFile):
+        return False
 
 
 def encode(episodes: Episodes, vision: ConvVAE, place: Path, block: int) -> None:
@@ -152,6 +179,7 @@ def encode(episodes: Episodes, vision: ConvVAE, place: Path, block: int) -> None
         found["actions"].append(episode.actions.astype(np.float16))
         found["rewards"].append(episode.rewards)
         found["lengths"].append(np.array([len(episode)]))
+        found["terminated"].append(np.array([episode.terminated]))
     import io
 
     buffer = io.BytesIO()

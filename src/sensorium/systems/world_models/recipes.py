@@ -50,7 +50,7 @@ def car(preset: Preset, controller: Linear, *, reward: bool = False) -> Stages:
         collect, vision = replace(collect, steps=625), replace(vision, steps=1000)
         memory, evolve = (
             replace(memory, steps=400),
-            Controller(world=CAR, controller=controller, steps=1800, evaluation_episodes=1024, block=4),
+            Controller(world=CAR, controller=controller, steps=1800, evaluation_episodes=1024, block=2),
         )
     stages: Stages = {"collect": collect, "vision": vision}
     if controller.remembers or reward:
@@ -96,7 +96,7 @@ def car_racing_dream(preset: Preset = "laptop") -> Stages:
     stages = car(preset, Linear("zh"), reward=True)
     evolve = stages["controller"]
     assert isinstance(evolve, Controller)
-    dreamt = replace(evolve, dream=True)
+    dreamt = replace(evolve, dream=True, block=0)
     if preset == "laptop":
         dreamt = replace(dreamt, episodes=8, steps=200, evaluate_every=20)
     return {**stages, "controller": dreamt}
@@ -112,12 +112,12 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
     vision = Vision(latents=64, group=100, steps=140)
     memory = Memory(hidden=512, restart=True, sequences="streams", length=499, decay=0.99999, steps=120)
     controller = Linear("zch", latents=64, hidden=512, actions=1, bias=False, car=False)
-    evolve = Controller(world=DOOM, controller=controller, dream=True, temperature=temperature, steps=150, evaluation_episodes=1024)
+    evolve = Controller(
+        world=DOOM, controller=controller, dream=True, temperature=temperature, steps=150, evaluation_episodes=1024, block=0
+    )
     stages: Stages = {"collect": collect, "vision": vision, "memory": memory, "controller": evolve}
     if preset == "paper":
-        stages.update(
-            {"collect": replace(collect, steps=800), "vision": replace(vision, steps=3081), "memory": replace(memory, steps=2440)}
-        )
+        stages.update({"collect": replace(collect, steps=625), "vision": replace(vision, steps=308), "memory": replace(memory, steps=2440)})
         stages.update({"controller": replace(evolve, steps=1800)})
     return tiny(stages, TakeCover(horizon=30)) if preset == "tiny" else stages
 
@@ -151,10 +151,10 @@ def iterate(preset: Preset = "laptop", rounds: int = 4, curiosity: float = 0.0) 
             batch=64, length=125, updates=50, steps=20,
         )  # fmt: skip
         memory = add("memory", number, remember)
-        evolve = Controller(world, sight, memory, controller, dream=True, steps=80, evaluate_every=20)
+        evolve = Controller(world, sight, memory, controller, dream=True, steps=80, evaluate_every=20, block=0)
         agent = add("controller", number, evolve)
         if curiosity and number < rounds:
-            explore = replace(evolve, dream=False, curiosity=curiosity, episodes=2, steps=20)
+            explore = replace(evolve, dream=False, curiosity=curiosity, episodes=2, steps=20, block=8)
             agent = add("explorer", number, explore)
         collect = replace(collect, agent=agent, noise=0.3, earlier=episodes)
     return tiny(stages, PixelCartPole(horizon=30)) if preset == "tiny" else stages

@@ -136,7 +136,7 @@ def imported(folder: str | None = None, episodes: int | None = None) -> Table:
         for i, part in enumerate(parts):
             values = part.numpy()
             rows[i] = rows[i].measured(
-                {"mean": float(values.mean()), "sd": float(values.std(ddof=1)), "ci95": bootstrap_interval(values), "episodes": 1}
+                {"mean": float(values.mean()), "sd": float(values.std(ddof=1)), "ci95": bootstrap_interval(values), "episodes": len(values)}
             )
     meaning = (
         "On the means of the authors' encoder, 500 consecutive frames, without the actions, which were not published. The files are not part of Sensorium; "

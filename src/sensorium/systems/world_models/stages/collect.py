@@ -1,6 +1,7 @@
 """Collect: episodes of a random player, or of an earlier agent, on disk."""
 
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sensorium.core import checkpoint
-from sensorium.core.env import TorchEnv
+from sensorium.core.env import EnvSpec, TorchEnv
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
@@ -20,7 +21,7 @@ from sensorium.data.episodes import Episode
 from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.envs.take_cover import TakeCover
-from sensorium.es.workers import open_pool, opened, processes
+from sensorium.es.workers import DEAD, one_thread, open_pool, opened, processes
 from sensorium.systems.world_models.model import HeldActions, RandomNetworks
 
 World = CarRacing | TakeCover | PixelCartPole
@@ -77,7 +78,6 @@ class Collect:
         return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "episodes", "checksum")}
 
     def open(self, state: State) -> Ahead:
-        disk.mend(Path(self.folder), int(state["shards"]), lambda number: None)
         count = processes(simulators=not isinstance(self.world.open(), TorchEnv))
         return Ahead(open_pool(count) if count else None, count)
 
@@ -88,26 +88,30 @@ class Collect:
             for step in range(seeds.step, min(seeds.step + live.count, self.steps) + 1):
                 if step not in live.due:
                     live.due[step] = live.pool.submit(shard, self, Seeds(seeds.root, seeds.stage, step))
-            metrics, checksum = live.due.pop(seeds.step).result()
+            try:
+                metrics, checksum = live.due.pop(seeds.step).result()
+            except BrokenProcessPool:
+                raise Failure(DEAD) from None
         state["shards"] = state["shards"] + 1
         state["episodes"] = state["episodes"] + int(metrics["episodes"])
-        state["checksum"] = torch.tensor(checksum)
+        state["checksum"] = torch.full_like(state["checksum"], checksum)
         return metrics
 
     def policy(self, state: State) -> Policy:
         if not self.agent:
             return self.player
-        return Unsteady(checkpoint.policy(self.agent), self.noise) if self.noise else checkpoint.policy(self.agent)
+        policy = checkpoint.policy(self.agent)
+        return Unsteady(policy, self.noise, self.world.spec) if self.noise else policy
 
 
 class Unsteady:
     """A policy whose actions are disturbed, so that it sees more than it means to."""
 
-    def __init__(self, policy: Policy, noise: float):
-        self.policy, self.noise, self.members = policy, noise, policy.members
+    def __init__(self, policy: Policy, noise: float, spec: EnvSpec):
+        self.policy, self.noise, self.spec, self.members = policy, noise, spec, policy.members
 
     def take(self, members: Tensor) -> "Unsteady":
-        return Unsteady(self.policy.take(members), self.noise)
+        return Unsteady(self.policy.take(members), self.noise, self.spec)
 
     def begin(self, seeds: Tensor) -> Any:
         return fold(seeds, "unsteady"), self.policy.begin(seeds)
@@ -115,7 +119,10 @@ class Unsteady:
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
         seeds, known = memory
         action, known = self.policy.act(obs, known, t)
-        return action + self.noise * normal(seeds, t, action.shape[1]), (seeds, known)
+        low = torch.tensor(self.spec.low or (-1.0,) * self.spec.action, device=action.device)
+        action = action + self.noise * normal(seeds, t, action.shape[1])
+        # what is kept is what the world was given
+        return torch.maximum(action, low).clamp(max=1.0), (seeds, known)
 
 
 def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
@@ -127,7 +134,8 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
             kept.append(row[name].cpu().clone())
 
     env = opened(stage.world)
-    rollout = play(env, stage.policy({}), seeds.rows("episodes", stage.rows), keep=tuple(parts), sink=keep)
+    with one_thread():  # the same bits here and in a process
+        rollout = play(env, stage.policy({}), seeds.rows("episodes", stage.rows), keep=tuple(parts), sink=keep)
     frames, actions, rewards = (torch.stack(part, 1).numpy() for part in parts.values())
     lengths = rollout.lengths.tolist()
     terminated = (rollout.lengths < stage.world.spec.horizon).tolist()

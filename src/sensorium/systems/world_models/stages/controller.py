@@ -13,7 +13,7 @@ from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
-from sensorium.es.workers import Workers, processes
+from sensorium.es.workers import Workers
 from sensorium.systems.world_models.curiosity import Curious
 from sensorium.systems.world_models.dream import Dream
 from sensorium.systems.world_models.latents import opened
@@ -81,20 +81,26 @@ class Controller:
     evaluation_episodes: int = 128
     """episodes of such an evaluation"""
     block: int = 8
-    """members in one job"""
+    """members in one job; 0: the whole population in one, on all threads, as suits a dream"""
     half: bool = True
     """whether products run in bfloat16 where this machine has it built in"""
     compile: bool = True
     """whether dream and controller are compiled as one step"""
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=1)
+        at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=0)
         if not self.memory and (self.dream or self.controller.remembers):
             raise Usage("without a memory a controller can read only z, and cannot dream")
         if self.curiosity and (self.dream or not self.memory):
             raise Usage("curiosity is about the real world, and about what a memory did not foresee")
 
     def init(self, seeds: Seeds) -> State:
+        latents, hidden = opened(self.vision).latents, opened(self.memory).hidden if self.memory else self.controller.hidden
+        if (latents, hidden) != (self.controller.latents, self.controller.hidden):
+            raise Usage(
+                f"the controller is made for z of {self.controller.latents} and {self.controller.hidden} hidden units, "
+                f"V and M have {latents} and {hidden}; give --controller.controller.latents and .hidden"
+            )
         mean = torch.zeros(self.controller.layout.size)
         return {**self.search.init(mean), "agent": mean.clone(), "best": torch.tensor(-torch.inf)}
 
@@ -116,10 +122,8 @@ class Controller:
 
     def open(self, state: State) -> Workers:
         world, agent = self.place()
-        if isinstance(world, Dream):
+        if isinstance(world, (Dream, Curious)):
             world = replace(world, device=str(state["agent"].device))
-            # a dream is one job on all threads, unless the user wants processes
-            return Workers(world, agent, self.block if processes(simulators=False) else 0, self.compile)
         return Workers(world, agent, self.block, self.compile)
 
     def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
@@ -162,5 +166,8 @@ class Controller:
 
     def dreaming(self, state: State) -> tuple[AnyWorld, Policy]:
         """The dream, and the agent in it."""
+        memory = opened(self.memory) if self.memory else None
+        if memory is not None and not (memory.restart or memory.reward):
+            raise Usage("this M predicts neither reward nor end: its dream has no score (car-racing-dream trains one that does)")
         world = replace(self.inside(), device=str(state["agent"].device))
         return world, Asleep(self.controller).policy(state["agent"])

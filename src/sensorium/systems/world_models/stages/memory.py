@@ -7,6 +7,7 @@ from typing import Any, Literal, NoReturn
 import torch
 from torch import Tensor
 
+from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled, product_type
 from sensorium.core.seeding import Seeds
@@ -22,20 +23,20 @@ STARTS = 1000
 
 
 def losses(
-    model: MDNRNN, hidden: Tensor, z: Tensor, action: Tensor, restart: Tensor, reward: Tensor, valid: Tensor, factor: float, dtype: torch.dtype
+    model: MDNRNN, hidden: Tensor, z: Tensor, action: Tensor, restart: Tensor, reward: Tensor, follows: Tensor, earns: Tensor, factor: float, dtype: torch.dtype
 ) -> dict[str, Tensor]:  # fmt: skip
     """Costs of a batch by name, means over the steps that count: `reward` is what the step earned, the others belong to the next."""
     output = hidden.flatten(0, 1).to(dtype) @ model.head.to(dtype)
     seen = model.split(output.float().view(*hidden.shape[:2], -1) + model.head_bias)
-    count = valid.sum().clamp(min=1)
+    count = follows.sum().clamp(min=1)
     likelihood = eq.mixture_log_likelihood(z, seen.log_weight, seen.mean, seen.log_sd).mean(-1)
-    costs = {"z": -(likelihood * valid).sum() / count}
+    costs = {"z": -(likelihood * follows).sum() / count}
     if seen.restart is not None:
-        costs["restart"] = (eq.restart_cost(seen.restart, restart, factor) * valid).sum() / count
+        costs["restart"] = (eq.restart_cost(seen.restart, restart, factor) * follows).sum() / count
     if seen.reward is not None:
-        costs["reward"] = ((seen.reward - reward) ** 2 * valid).sum() / count
+        costs["reward"] = ((seen.reward - reward) ** 2 * earns).sum() / earns.sum()
     if seen.action is not None:
-        costs["action"] = (((seen.action - action) ** 2).mean(-1) * valid).sum() / count
+        costs["action"] = (((seen.action - action) ** 2).mean(-1) * follows).sum() / count
     return costs
 
 
@@ -121,7 +122,8 @@ class Memory:
         }  # fmt: skip
 
     def latents(self, device: str) -> Latents:
-        return encoded(whole(self.episodes), opened(self.vision, device, self.half), Path(self.folder))
+        vision = opened(self.vision, device, self.half)
+        return encoded(whole(self.episodes), vision, checkpoint.checksum(Path(self.vision)) or "", Path(self.folder))
 
     def model(self, state: State) -> MDNRNN:
         """M with the parameters of a state."""
@@ -147,17 +149,26 @@ class Memory:
         """One step of Adam on one batch of sequences; the costs by name."""
         model, number = live.model, int(state["updates"])
         order = Seeds(seeds.root, seeds.stage)("order")
-        index, valid, fresh = live.latents.batch(self.sequences, number, self.batch, self.length, order, across=self.restart)
+        batch = live.latents.batch(self.sequences, number, self.batch, self.length, order, across=self.restart)
         device = state["updates"].device
-        data = live.latents.gather(index, device)
+        data = live.latents.gather(batch.index, device)
         # z is drawn anew from what V saw, every time
         z = eq.latent(data.mu, data.log_variance, descent.noise(seeds(f"noise {k}"), *data.mu.shape, device=device))
         inputs, keep = model.inputs(z[:-1], data.action[:-1], data.restart[:-1]), 1 - data.restart[:-1, :, None]
         blank = torch.zeros(self.batch, self.hidden, device=device)
-        hidden, cell = (blank, blank) if fresh else (state["hidden"], state["cell"])
+        hidden, cell = (blank, blank) if batch.fresh else (state["hidden"], state["cell"])
         hiddens, last = model.sequence(inputs, keep, hidden, cell, live.dtype, self.compile)
         costs = live.losses(
-            model, hiddens, z[1:], data.action[1:], data.restart[1:], data.reward[:-1], valid.to(device), self.restart_factor, live.dtype
+            model,
+            hiddens,
+            z[1:],
+            data.action[1:],
+            data.restart[1:],
+            data.reward[:-1],
+            batch.follows.to(device),
+            batch.earns.to(device),
+            self.restart_factor,
+            live.dtype,
         )
         for group in live.optimizer.param_groups:
             group["lr"] = (self.learning_rate - self.last_rate) * self.decay**number + self.last_rate
