@@ -244,6 +244,17 @@ def test_held_actions_change_where_the_tic_is_a_multiple():
     assert float(actions.mean()) == pytest.approx(0, abs=0.05)
 
 
+def test_held_actions_may_vary_from_episode_to_episode():
+    seeds, player = row_seeds(4, 300), HeldActions(varied=10)
+    known = player.begin(seeds)
+    assert 1 <= float(known[3].min()) < 1.2
+    assert 80 < float(known[3].max()) <= 100
+    assert float(known[3].median()) == pytest.approx(10, abs=3)
+    for t in range(120):
+        _, known = player.act(torch.zeros(300), known, t)
+        assert bool((known[2] <= known[3].ceil()).all())
+
+
 def test_random_networks_are_a_bias_of_their_own_and_noise():
     seeds, player = row_seeds(4, 400), RandomNetworks()
     known, actions = player.begin(seeds), []

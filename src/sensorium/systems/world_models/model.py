@@ -270,24 +270,29 @@ class RandomNetworks:
 class HeldActions:
     """The authors' random player: an action from U(-1, 1), kept until the tic is a multiple of a number from 1 to `longest` (S).
 
-    Number and action are drawn anew together; with `longest` 1 there is a new action at every tic.
+    Number and action are drawn anew together; with `longest` 1 there is a new action at every tic. With `varied`, ours, an episode has a
+    longest of its own, between 1 and `varied` times `longest` and mostly small: so that M also sees what comes of going on and on.
     """
 
     longest: int = 10
     actions: int = 1
+    varied: int = 0
     members = 1
 
     def take(self, members: Int[Tensor, "some"]) -> "HeldActions":
         return self
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
-        rows = len(seeds)
-        return fold(seeds, "held actions"), torch.zeros(rows, self.actions, device=seeds.device), torch.ones_like(seeds)
+        rows, seeds = len(seeds), fold(seeds, "held actions")
+        # the logarithm of the longest is uniform
+        share = uniform(seeds, 2**31, 1)[:, 0]
+        longest = (self.longest * max(self.varied, 1)) ** share if self.varied else torch.full_like(share, self.longest)
+        return seeds, torch.zeros(rows, self.actions, device=seeds.device), torch.ones_like(seeds), longest
 
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        seeds, action, repeat = memory
+        seeds, action, repeat, longest = memory
         draws = uniform(seeds, t, self.actions + 1)
         due = torch.as_tensor(t, device=seeds.device) % repeat == 0
         action = torch.where(due[:, None], 2 * draws[:, 1:] - 1, action)
-        repeat = torch.where(due, 1 + (draws[:, 0] * self.longest).long(), repeat)
-        return action, (seeds, action, repeat)
+        repeat = torch.where(due, 1 + (draws[:, 0] * longest).long(), repeat)
+        return action, (seeds, action, repeat, longest)

@@ -108,7 +108,7 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
     sensorium train take-cover --temperature 1.15
     published: 1092 +- 556 over 100 episodes at temperature 1.15 (table 2; 54 hours of 64 processors for C)
     """
-    collect = Collect(world=DOOM, player=HeldActions(), shortest=100, steps=100)
+    collect = Collect(world=DOOM, player=HeldActions(varied=10), shortest=100, steps=100)
     vision = Vision(latents=64, group=100, steps=140)
     memory = Memory(hidden=512, restart=True, sequences="streams", length=499, decay=0.99999, steps=120)
     controller = Linear("zch", latents=64, hidden=512, actions=1, bias=False, car=False)
