@@ -39,7 +39,7 @@ def test_killed_and_resumed_equals_uninterrupted(tiny: Tiny, tmp_path: Path):
     stage, folder = with_predecessors(tiny, tmp_path)
     run(stage, folder, 3)
     other = tmp_path / "again" / folder.name
-    for earlier in tmp_path.glob("[0-9]-*"):
+    for earlier in tmp_path.glob("[0-9]*-*"):
         if earlier != folder:
             (tmp_path / "again").mkdir(exist_ok=True)
             (tmp_path / "again" / earlier.name).symlink_to(earlier)
@@ -130,7 +130,7 @@ def test_a_published_agent_keeps_what_its_policy_reads(tiny: Tiny, tmp_path: Pat
     stage, folder = with_predecessors(tiny, tmp_path)
     world, seeds = world_of(stage), row_seeds(0, 8)
     run(stage, folder, 0)
-    for earlier in tmp_path.glob("[0-9]-*"):
+    for earlier in tmp_path.glob("[0-9]*-*"):
         (tmp_path / "zoo").mkdir(exist_ok=True)
         (tmp_path / "zoo" / earlier.name).symlink_to(earlier)
     published = tmp_path / "zoo" / f"{folder.name}-published"
