@@ -190,7 +190,7 @@ def test_imported_weights_evaluate(authors_cart_pole, tmp_path, capsys):
 
 
 def test_zoo_agents_play():
-    for folder in registry.zoo():
+    for folder in checkpoint.shipped().values():
         assert checkpoint.policy(folder).members == 1
 
 

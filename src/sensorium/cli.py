@@ -135,7 +135,7 @@ def list_(options: argparse.Namespace, _: list[str]) -> None:
             "name": name, "system": registry.system_of(name), "stages": presets["laptop"], "arguments": recipe.arguments, "preset": "laptop",
             "presets": list(presets), "expected": recipe.expected, "hours": {p: round(m / 60, 3) for p, m in recipe.minutes.items()}, "extras": list(recipe.extras),
         })  # fmt: skip
-    for folder in registry.zoo():
+    for folder in checkpoint.shipped().values():
         facts = card.read(checkpoint.agent(folder))
         agents.append(
             {

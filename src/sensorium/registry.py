@@ -80,10 +80,3 @@ def world(name: str) -> type:
     if name not in WORLDS:
         raise Usage(nearest(name, list(WORLDS), "world"))
     return resolve(WORLDS[name])
-
-
-def zoo() -> list[Path]:
-    """The trained agents that ship with the checkout."""
-    from sensorium.core.checkpoint import ZOO
-
-    return sorted(path for path in ZOO.iterdir() if path.is_dir()) if ZOO.is_dir() else []

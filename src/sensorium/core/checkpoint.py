@@ -139,6 +139,12 @@ def agent(folder: str | Path) -> Path:
     raise Usage(f"{folder} holds no agent (no card.json)")
 
 
+def shipped() -> dict[str, Path]:
+    """The zoo's agents by name. What is there of a run whose agent is still to be trained is left out: it plays in no world."""
+    folders = sorted(path for path in ZOO.iterdir() if path.is_dir()) if ZOO.is_dir() else []
+    return {path.name: path for path in folders if "world" in cards.read(agent(path))["stage"]}
+
+
 def stage(folder: str | Path) -> Stage:
     """The stage whose card lies in a folder."""
     return cards.build(cards.read(Path(folder))["stage"])

@@ -43,7 +43,7 @@ def controllers(folder: str | None, names: list[str]) -> dict[str, Path]:
     """The agents to judge, by name: the one that is given under every name, or those of the zoo."""
     if folder:
         return dict.fromkeys(names, checkpoint.agent(folder))
-    return {name: checkpoint.agent(checkpoint.ZOO / name) for name in names if (checkpoint.ZOO / name).is_dir()}
+    return {name: checkpoint.agent(folder) for name, folder in checkpoint.shipped().items() if name in names}
 
 
 def driven(place: Path) -> Controller:
