@@ -308,7 +308,7 @@ def one_at_a_time(name: str, control: bool) -> float:
     return steps / took
 
 
-CAR, DOOM = CarRacing(horizon=STEPS), TakeCover(horizon=STEPS)
+CAR, DOOM = CarRacing(horizon=STEPS), TakeCover("vizdoom", horizon=STEPS)
 ROWS = {
     "vae/train": vae, "vae/encode": vae,
     "memory/train-256": memory(256), "memory/train-512": memory(512),
