@@ -1,0 +1,450 @@
+"""The machine of World Models: dreams, what M learns from, the authors' files, and how the parts play together."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium import registry
+from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
+from sensorium.core.rollout import play
+from sensorium.core.run import run
+from sensorium.core.seeding import Seeds, fold, normal, row_seeds
+from sensorium.data import episodes as disk
+from sensorium.data.episodes import Episode
+from sensorium.envs.pixel_cart_pole import PixelCartPole
+from sensorium.nets import descent
+from sensorium.systems.world_models import equations as eq
+from sensorium.systems.world_models import official
+from sensorium.systems.world_models.curiosity import CuriousEnv
+from sensorium.systems.world_models.dream import Dream, DreamWorld
+from sensorium.systems.world_models.latents import Latents, opened
+from sensorium.systems.world_models.model import ConvVAE, Dreamer, Linear, pixels
+from sensorium.systems.world_models.stages import Memory, Vision
+from sensorium.systems.world_models.stages.memory import losses
+from sensorium.systems.world_models.tables import foreseen
+from tests.conftest import REFERENCE, trained
+from tests.test_world_models import a_memory, random
+
+# the dream
+
+
+def a_dream(temperature: float = 1.0, horizon: int = 12, **heads: bool) -> DreamWorld:
+    return DreamWorld(a_memory(**heads), random(3, 4, seed=8), random(3, 4, seed=9) - 1, temperature, horizon, ())
+
+
+def test_the_dream_step_by_step():
+    """Reward 1 or M's, the end where the restart logit passes 0, the memory as M leaves it."""
+    for heads in ({}, {"reward": True}):
+        world = a_dream(**heads)
+        state = world.initial(row_seeds(3, 64))
+        z, hidden, cell, _ = state
+        assert not hidden.any()
+        torch.testing.assert_close(world.observe(state), torch.cat([z, cell, hidden], 1))
+        action, first = random(64, 1), torch.ones(64)
+        for t in range(3):
+            hidden, cell = world.memory.step(z, action, first if t == 0 else 0 * first, hidden, cell)
+            seen = world.memory.predict(hidden)
+            state, step = world.transition(state, action, t)
+            z = state[0]
+            torch.testing.assert_close(state[1], hidden)
+            assert seen.restart is not None
+            assert torch.equal(step.terminated, seen.restart > 0)
+            torch.testing.assert_close(step.reward, torch.ones(64) if seen.reward is None else seen.reward)
+            torch.testing.assert_close(step.obs, torch.cat([z, cell, hidden], 1))
+
+
+def test_a_dream_is_a_function_of_its_seed_and_not_of_its_neighbours():
+    world, c = a_dream(), Linear("zch", 4, 6, 1, bias=False, car=False)
+    policy, seeds = Dreamer(c, random(c.layout.size)), row_seeds(0, 32)
+    together = play(world.open(), policy, seeds, keep=("observations",))
+    alone = play(world.open(), policy, seeds[5:6], keep=("observations",))
+    length = int(alone.lengths[0])
+    torch.testing.assert_close(together.observations[:length, 5], alone.observations[:length, 0])
+    other = play(world.open(), policy, row_seeds(1, 32), keep=("observations",))
+    assert not torch.allclose(together.observations[0], other.observations[0])
+
+
+def test_a_cold_dream_takes_the_likeliest_way():
+    """At a temperature near 0 z is the mean of the likeliest component."""
+    world = a_dream(temperature=1e-6)
+    state = world.initial(row_seeds(0, 16))
+    following, _ = world.transition(state, torch.zeros(16, 1), 1)
+    seen = world.memory.predict(following[1])
+    best = seen.log_weight.argmax(-1, keepdim=True)
+    torch.testing.assert_close(following[0], seen.mean.gather(-1, best)[..., 0], atol=0.02, rtol=0.02)
+
+
+def test_a_temperature_of_nothing_is_refused():
+    with pytest.raises(Usage, match="more than 0"):
+        Dream("x", temperature=0.0)
+
+
+@pytest.mark.slow
+def test_the_dream_compiled_and_in_bfloat16_is_the_dream():
+    world, c = a_dream(horizon=40), Linear("zch", 4, 6, 1, bias=False, car=False)
+    policy, seeds = Dreamer(c, random(c.layout.size)), row_seeds(0, 512)
+    eager = play(world.open(), policy, seeds, compile=False)
+    fast = play(world.open(), policy, seeds, compile=True)
+    assert float((eager.lengths == fast.lengths).float().mean()) > 0.98
+    world.memory.to(torch.bfloat16)
+    half = play(world.open(), policy, seeds, compile=False)
+    assert float(half.returns.mean()) == pytest.approx(float(eager.returns.mean()), rel=0.05)
+
+
+# what M learns from
+
+
+def some_latents() -> Latents:
+    lengths = torch.tensor([5, 3, 6, 4])
+    frames = torch.arange(18, dtype=torch.float32)
+    terminated = torch.tensor([True, True, False, True])
+    return Latents(frames[:, None].half(), torch.full((18, 1), -20.0).half(), frames[:, None].half(), frames, lengths, terminated)
+
+
+def test_whole_episodes_start_at_their_beginning_and_count_to_their_end():
+    data = some_latents()
+    for number in range(4):
+        index, follows, earns, fresh = data.batch("episodes", number, 2, 4, seed=1, across=False)
+        assert fresh
+        for row in range(2):
+            start = int(index[0, row])
+            episode = data.starts.tolist().index(start)
+            length = int(data.lengths[episode])
+            assert index[:, row].tolist() == [start + min(t, length - 1) for t in range(5)]
+            assert follows[:, row].tolist() == [float(t + 1 < length) for t in range(4)]
+            assert earns[:, row].tolist() == [float(t < length) for t in range(4)]  # the last action earns something as well
+
+
+def test_streams_go_on_from_window_to_window_and_show_an_epoch_once():
+    data, seen = some_latents(), []
+    for number in range(2):  # 2 streams of 9 frames, windows of 4 steps
+        index, follows, earns, fresh = data.batch("streams", number, 2, 4, seed=1, across=False)
+        assert fresh == (number == 0)
+        assert follows.tolist() == (1 - data.first[index[1:]].float()).tolist()
+        assert bool(earns.all())
+        # across an end M learns that another episode begins, but not where one was merely cut short: the third, frames 8 to 13
+        assert data.batch("streams", number, 2, 4, seed=1, across=True).follows.tolist() == (index[:-1] != 13).float().tolist()
+        seen.append(index)
+    assert torch.equal(seen[0][-1], seen[1][0])
+    flat = torch.cat([seen[0], seen[1][1:]]).T.flatten().tolist()
+    assert sorted(flat) == list(range(18))
+    assert data.batch("streams", 2, 2, 4, seed=1, across=True).fresh
+    with pytest.raises(Usage, match="too few"):
+        data.batch("streams", 0, 9, 4, seed=1, across=True)
+
+
+def test_costs_of_m_by_brute_force():
+    memory, steps, rows = a_memory(reward=True, action=True), 3, 2
+    hidden, z, action = random(steps, rows, 6), random(steps, rows, 4, seed=1), random(steps, rows, 1, seed=2)
+    restart, reward = (random(steps, rows, seed=3) > 0).float(), random(steps, rows, seed=4)
+    follows, earns = torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0, 1.0], [1.0, 1.0], [1.0, 0.0]])
+    costs = losses(memory, hidden, z, action, restart, reward, follows, earns, 10.0, torch.float32)
+    expected = dict.fromkeys(costs, 0.0)
+    for t, row in earns.nonzero().tolist():
+        predicted = memory.predict(hidden[t, row][None]).reward
+        assert predicted is not None
+        expected["reward"] += float((predicted - reward[t, row]) ** 2) / 5
+    for t, row in follows.nonzero().tolist():
+        seen = memory.predict(hidden[t, row][None])
+        assert seen.restart is not None
+        assert seen.action is not None
+        likelihood = eq.mixture_log_likelihood(z[t, row][None], seen.log_weight, seen.mean, seen.log_sd)
+        p, r = 1 / (1 + math.exp(-float(seen.restart))), float(restart[t, row])
+        expected["z"] -= float(likelihood.mean()) / 4
+        expected["restart"] -= (10 * math.log(p) if r else math.log(1 - p)) / 4
+        expected["action"] += float((seen.action - action[t, row]) ** 2) / 4
+    for name, cost in costs.items():
+        assert float(cost) == pytest.approx(expected[name], rel=1e-4)
+
+
+def moving_square(length: int, seed: int) -> Episode:
+    """A light square that moves by its action: what V can draw and M can foresee."""
+    random = np.random.default_rng(seed)
+    actions = random.choice([-1.0, 1.0], (length, 1))
+    place, frames = random.integers(0, 13), np.full((length, 64, 64, 3), 90, dtype=np.uint8)
+    for t in range(length):
+        frames[t, 20:44, 4 * place : 4 * place + 16] = 230
+        place = int(np.clip(place + actions[t, 0], 0, 12))
+    return Episode(frames, actions, np.zeros(length), True)
+
+
+@pytest.mark.slow
+def test_v_learns_to_draw_and_m_to_foresee(tmp_path: Path):
+    collect = registry.recipe("take-cover").stages("tiny")["collect"]
+    run(replace(collect, steps=0), tmp_path / "1-collect", 0)  # type: ignore[type-var]
+    for number in range(1, 5):
+        disk.write(tmp_path / "1-collect", number, [moving_square(100, 10 * number + i) for i in range(4)])
+    vision = Vision(latents=8, batch=24, updates=10, group=16, learning_rate=5e-4, half=False, compile=False, steps=24)
+    run(vision, tmp_path / "2-vision", 0)
+    rows = [json.loads(line) for line in (tmp_path / "2-vision" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["reconstruction"] < 0.35 * rows[0]["reconstruction"]
+    memory = Memory(hidden=32, batch=8, length=99, updates=20, learning_rate=1e-2, half=False, compile=False, steps=12)
+    run(memory, tmp_path / "3-memory", 0)
+    rows = [json.loads(line) for line in (tmp_path / "3-memory" / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["z"] < rows[0]["z"] - 0.3
+    # told the wrong actions, it foresees less
+    model, data = opened(str(tmp_path / "3-memory"), half=False), memory.__class__.latents
+    placed = checkpoint.placed(memory, tmp_path / "3-memory")
+    latents = data(placed, "cpu")
+    sample = latents.gather(torch.arange(100)[:, None], torch.device("cpu"))
+
+    def cost(action: torch.Tensor) -> float:
+        inputs = model.inputs(sample.mu[:-1], action[:-1], sample.restart[:-1])
+        blank = torch.zeros(1, 32)
+        hiddens, _ = model.sequence(inputs, torch.ones(99, 1, 1), blank, blank, compile=False)
+        seen = model.predict(hiddens)
+        return -float(eq.mixture_log_likelihood(sample.mu[1:], seen.log_weight, seen.mean, seen.log_sd).mean())
+
+    assert cost(sample.action) < cost(-sample.action) - 0.05
+
+
+# the authors' files
+
+
+@pytest.fixture
+def authors() -> Path:
+    folder = REFERENCE / "world_models"
+    if not folder.is_dir():
+        pytest.skip(f"the authors' files are not at {folder} (SENSORIUM_REFERENCE names another folder)")
+    return folder
+
+
+def test_the_authors_m_foresees_the_authors_latents(authors: Path, tmp_path: Path):
+    said = official.car_racing([authors / "car_racing_rnn.json", authors / "car_racing_controller.json"], tmp_path / "out")
+    assert said[0] == "missing: vision (vae.json)"
+    with np.load(authors / "car_racing_official_latents.npz") as file:
+        z = torch.from_numpy(file["mu"])
+    likelihood, error = foreseen(opened(str(tmp_path / "out" / "3-memory"), half=False), z)
+    assert float(likelihood.mean()) == pytest.approx(0.54, abs=0.02)
+    assert float(error.mean()) == pytest.approx(0.013, abs=0.002)
+
+
+def integers(*shapes: tuple[int, ...]) -> list:
+    random = np.random.default_rng(0)
+    return [random.integers(-400, 400, shape).tolist() for shape in shapes]
+
+
+VAE = [
+    (4, 4, 3, 32), (32,), (4, 4, 32, 64), (64,), (4, 4, 64, 128), (128,), (4, 4, 128, 256), (256,), (1024, 32), (32,), (1024, 32), (32,),
+    (32, 1024), (1024,), (5, 5, 128, 1024), (128,), (5, 5, 64, 128), (64,), (6, 6, 32, 64), (32,), (6, 6, 3, 32), (3,),
+]  # fmt: skip
+
+
+def test_v_is_read_as_tensorflow_meant_it():
+    """A fully connected layer after the last convolution, its features in the order height, width, colours."""
+    tensors = [torch.tensor(part, dtype=torch.float32) for part in integers(*VAE)]
+    model = descent.loaded(ConvVAE(32), official.vision_state(tensors, 32)).requires_grad_(False)
+    features = random(1, 256, 2, 2)
+    flat = features.permute(0, 2, 3, 1).flatten(1)  # as TensorFlow flattens
+    torch.testing.assert_close(model.mu(features.flatten(1)), flat @ (tensors[8] / 1e4) + tensors[9] / 1e4, rtol=1e-3, atol=1e-3)
+    kernel = tensors[0] / 1e4
+    image = random(1, 3, 4, 4, seed=1)
+    by_hand = sum(image[0, c, y, x] * kernel[y, x, c, 5] for c in range(3) for y in range(4) for x in range(4)) + tensors[1][5] / 1e4
+    assert float(model.encoder[0](image)[0, 5, 0, 0]) == pytest.approx(float(by_hand), rel=1e-3)
+    up = tensors[20] / 1e4
+    one = torch.zeros(1, 32, 1, 1)
+    one[0, 7] = 1
+    assert float(model.decoder[3](one)[0, 2, 4, 3]) == pytest.approx(float(up[4, 3, 2, 7] + tensors[21][2] / 1e4), rel=1e-4)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 3, 0, 1)])
+def test_either_order_of_m_is_read(tmp_path: Path, order):
+    parts = integers((256, 480), (480,), (291, 1024), (1024,))
+    (tmp_path / "rnn.json").write_text(json.dumps([parts[i] for i in order]))
+    official.car_racing([tmp_path / "rnn.json"], tmp_path / "out")
+    model = opened(str(tmp_path / "out" / "3-memory"), half=False)
+    kernel = np.array(parts[2]) / 1e4
+    assert model.kernel[3, 300].item() == pytest.approx(kernel[3, 2 * 256 + 300 - 256], abs=1e-4)  # forget: third there, second here
+    assert model.head_bias.tolist() == pytest.approx((np.array(parts[1]) / 1e4).tolist(), abs=1e-4)
+
+
+def test_a_controller_is_read_as_it_acts():
+    values, c = random(867), Linear("zh")
+    z, hidden = random(2, 32, seed=1), random(2, 256, seed=2)
+    ours = c.act(c.layout.split(official.controller_vector(values, c)), z, hidden, hidden)
+    theirs = torch.tanh(torch.cat([z, hidden], 1) @ values[3:].view(288, 3) + values[:3])
+    torch.testing.assert_close(ours, eq.car_action(theirs), rtol=1e-4, atol=1e-5)
+
+
+def test_a_whole_set_of_files_plays(tmp_path: Path):
+    pytest.importorskip("envpool")
+    random = np.random.default_rng(1)
+    files = {
+        "vae.json": integers(*VAE), "rnn.json": integers((256, 480), (480,), (291, 1024), (1024,)),
+        "x.best.json": [random.normal(size=867).tolist(), 900.0], "initial_z.json": integers((4, 32), (4, 32)),
+    }  # fmt: skip
+    for name, value in files.items():
+        (tmp_path / name).write_text(json.dumps(value))
+    said = official.car_racing([tmp_path / name for name in files], tmp_path / "out")
+    assert not [line for line in said if "missing" in line]
+    stage = checkpoint.stage(tmp_path / "out" / "4-controller")
+    env = replace(stage.world, horizon=3).open()  # type: ignore[attr-defined]
+    assert play(env, checkpoint.policy(tmp_path / "out"), row_seeds(0, 2)).lengths.tolist() == [3, 3]
+
+
+def test_what_is_none_of_their_files_is_one_line(tmp_path: Path):
+    (tmp_path / "x.json").write_text("[[1, 2], [3]]")
+    with pytest.raises(Usage, match="none of their files"):
+        official.car_racing([tmp_path / "x.json"], tmp_path / "out")
+    (tmp_path / "y.json").write_text("[[1, 2, 3], 5]")
+    with pytest.raises(Usage, match="867 are needed"):
+        official.car_racing([tmp_path / "y.json"], tmp_path / "out")
+
+
+# the machine
+
+
+def test_an_agent_of_the_world_dreams_and_one_of_the_dream_drives():
+    import sensorium
+
+    for recipe, world in (("car-racing-dream", "car-racing"), ("take-cover", "take-cover")):
+        folder = trained(recipe)
+        dream = sensorium.evaluate(folder, 4, world="dream")
+        assert dream["world"] == "dream"
+        assert dream["sd"] > 0
+        assert sensorium.evaluate(folder, 2)["world"] == world
+
+
+def test_a_dream_that_neither_pays_nor_ends_has_no_score():
+    import sensorium
+
+    with pytest.raises(Usage, match="neither reward nor end"):
+        sensorium.evaluate(trained("car-racing"), 2, world="dream")
+
+
+def test_widths_that_do_not_fit_are_one_line():
+    stage = registry.recipe("car-racing").stages("tiny")["controller"]
+    wrong = replace(stage, controller=Linear("zh", hidden=17))  # type: ignore[type-var,call-arg]
+    with pytest.raises(Usage, match="V and M have 32 and 16"):
+        checkpoint.placed(wrong, trained("car-racing") / "4-controller").init(Seeds(0))
+
+
+def test_without_a_memory_there_is_no_dream():
+    import sensorium
+
+    with pytest.raises(Usage, match="dream"):
+        sensorium.evaluate(trained("car-racing-z"), 2, world="dream")
+
+
+def test_stages_that_do_not_act_say_so():
+    for part in ("2-vision", "3-memory"):
+        with pytest.raises(Usage, match="does not act"):
+            checkpoint.policy(trained("take-cover") / part)
+
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_stage_learns_on_every_device(device, tmp_path: Path):
+    for number, (name, stage) in enumerate(registry.recipe("take-cover").stages("tiny").items(), 1):
+        state = run(stage, tmp_path / f"{number}-{name}", 0, device=device, last=name == "controller")
+        assert {tensor.device.type for tensor in state.values()} == {device}
+    world, policy = checkpoint.restored(tmp_path, device)[0].dreaming(state)  # type: ignore[attr-defined]
+    assert play(world.open(), policy, row_seeds(0, 4, device)).returns.device.type == device
+
+
+def test_the_report_shows_what_there_is():
+    from sensorium.systems.world_models.figures import sections
+
+    titles = {
+        "car-racing": [
+            "How well it does",
+            "What it sees, and what it expects to see",
+            "What the numbers mean",
+            "The dream beside the world",
+        ],
+        "car-racing-z": ["How well it does", "What it sees, and what it expects to see", "What the numbers mean"],
+    }
+    for recipe, expected in titles.items():
+        page = sections(trained(recipe))
+        assert [section.title for section in page.sections] == [*expected, "How V and M learned", "How C learned"]
+        assert all(section.shown for section in page.sections)
+    with pytest.raises(Usage, match="nothing to show"):
+        sections(trained("car-racing") / "2-vision")
+
+
+def test_processes_collect_and_evolve_the_same(tmp_path: Path):
+    from sensorium.es.workers import on
+
+    stages = registry.recipe("car-racing-z").stages("tiny")
+    for number, name in ((1, "collect"), (3, "controller")):
+        found = {}
+        for place in ("here", "processes:2"):
+            folder = tmp_path / place.partition(":")[0]
+            folder.mkdir(exist_ok=True)
+            for earlier in list(trained("car-racing-z").glob("[12]-*")):
+                if number == 3 and not (folder / earlier.name).exists():
+                    (folder / earlier.name).symlink_to(earlier)
+            target = folder / f"{number}-{name}"
+            with on(place):
+                found[place] = run(stages[name], target if number == 3 else folder / "0-collect", 4)
+        here, there = found.values()
+        assert all(torch.equal(here[key], there[key]) for key in here)
+
+
+def test_the_best_mean_is_kept(tmp_path: Path):
+    """The agent is the mean that scored best on fresh episodes, not the last one."""
+    stage = checkpoint.placed(registry.recipe("take-cover").stages("tiny")["controller"], trained("take-cover") / "4-controller")
+    state = stage.init(Seeds(0, "x", 0))
+    live = stage.open(state)
+    state["mean"] = random(len(state["mean"])).to(state["mean"].dtype)
+    state["best"] = torch.tensor(1e9)
+    before = state["agent"].clone()
+    stage.judge(state, live, Seeds(0, "x", 1))  # type: ignore[attr-defined]
+    assert torch.equal(state["agent"], before)
+    state["best"] = torch.tensor(-1e9)
+    score = stage.judge(state, live, Seeds(0, "x", 1))  # type: ignore[attr-defined]
+    torch.testing.assert_close(state["agent"], state["mean"].float())
+    assert float(state["best"]) == pytest.approx(score)
+    live.close()
+
+
+def test_surprise_pays_in_the_real_world():
+    vision, memory, world, seeds = ConvVAE(4), a_memory(), PixelCartPole(horizon=4), row_seeds(0, 3)
+    descent.glorot(vision, 1)
+    vision.requires_grad_(False)
+    env, plain = CuriousEnv(world.open(), vision, memory, 0.5), world.open()
+    frames = [env.reset(seeds)]
+    plain.reset(seeds)
+    hidden, cell = torch.zeros(3, 6), torch.zeros(3, 6)
+
+    def seen(t: int) -> torch.Tensor:
+        mu, log_variance = vision.encode(pixels(frames[t]))
+        return eq.latent(mu, log_variance, normal(fold(seeds, "curiosity"), t, 4))
+
+    for t in range(4):
+        action = random(3, 1, seed=t)
+        step, other = env.step(action), plain.step(action)
+        frames.append(step.obs)
+        hidden, cell = memory.step(seen(t), action, torch.full((3,), float(t == 0)), hidden, cell)
+        expected = memory.predict(hidden)
+        surprise = -eq.mixture_log_likelihood(seen(t + 1), expected.log_weight, expected.mean, expected.log_sd).mean(1)
+        torch.testing.assert_close(step.reward, other.reward + 0.5 * surprise)
+
+
+def test_the_loop_names_its_own_folders(tmp_path: Path):
+    """Every folder that a stage of a later round names is one of the stages before it."""
+    for curiosity in (0.0, 0.5):
+        stages = registry.recipe("iterate").stages("laptop", rounds=3, curiosity=curiosity)
+        folders = [tmp_path / f"{number}-{name}" for number, name in enumerate(stages, 1)]
+        for number, stage in enumerate(stages.values()):
+            placed = checkpoint.placed(stage, folders[number])
+            for name in ("episodes", "vision", "memory", "agent", "earlier", "start"):
+                named = getattr(placed, name, "")
+                assert not isinstance(named, str) or not named or Path(named) in folders[:number]
+        assert ("explorer" in stages) == bool(curiosity)
+        assert list(stages)[-1] == "controller-3"
+
+
+@pytest.mark.slow
+def test_the_loop_goes_round_with_curiosity(tmp_path: Path):
+    for number, (name, stage) in enumerate(registry.recipe("iterate").stages("tiny", rounds=2, curiosity=0.5).items(), 1):
+        run(stage, tmp_path / f"{number}-{name}", 0, last=name == "controller-2")
+    assert play(PixelCartPole(horizon=5).open(), checkpoint.policy(tmp_path), row_seeds(0, 2)).lengths.tolist() == [5, 5]
