@@ -229,10 +229,12 @@ def test_five_kills_change_nothing(recipe, shortest, longest, tmp_path):
     assert subprocess.run(train_command(tmp_path / "whole", recipe), capture_output=True).returncode == 0
     draw, resumed = random.Random(0), 0
     for _ in range(5):
-        process = subprocess.Popen(train_command(tmp_path / "killed", recipe), stderr=subprocess.PIPE)
-        time.sleep(draw.uniform(shortest, longest))
-        process.send_signal(signal.SIGKILL)
-        resumed += b"resumed" in process.communicate()[1]
+        with (tmp_path / "said").open("wb") as said:
+            process = subprocess.Popen(train_command(tmp_path / "killed", recipe), stderr=said)
+            time.sleep(draw.uniform(shortest, longest))
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        resumed += b"resumed" in (tmp_path / "said").read_bytes()
     last = subprocess.run(train_command(tmp_path / "killed", recipe), capture_output=True)
     assert last.returncode == 0
     assert resumed or b"resumed" in last.stderr

@@ -7,7 +7,7 @@ size is computed with one torch thread, here or in a process, and gives the same
 import functools
 import multiprocessing
 import os
-import threading
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -101,18 +101,9 @@ def one_thread() -> Iterator[None]:
 
 
 def _start(threads: int) -> None:
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    threading.Thread(target=_leave_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     keep_pages()
     torch.set_num_threads(threads)
-
-
-def _leave_with(parent: Any) -> None:
-    """End with the parent, however it ends: an orphan would go on working beside the resumed run."""
-    parent.join()
-    os._exit(1)
 
 
 def _run(world: World, agent: Agent, vectors: Any, seeds: Any, compile: bool) -> Any:
