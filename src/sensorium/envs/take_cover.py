@@ -80,6 +80,7 @@ class Games:
     def __init__(self, faithful: bool, legacy: bool):
         self.faithful, self.prepare = faithful, legacy_pixels if legacy else small
         self.games: list[Any] = []
+        self.threads = ThreadPoolExecutor(torch.get_num_threads())
 
     def open(self) -> Any:
         vizdoom = extra("vizdoom", "doom")
@@ -101,7 +102,6 @@ class Games:
         return game
 
     def begin(self, seeds: list[int]) -> Tensor:
-        self.threads = ThreadPoolExecutor(torch.get_num_threads())
         while len(self.games) < len(seeds):
             self.games.append(self.open())
         self.playing = self.games[: len(seeds)]
@@ -140,3 +140,4 @@ class Games:
         for game in self.games:
             game.close()
         self.games = []
+        self.threads.shutdown()

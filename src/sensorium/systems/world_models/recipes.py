@@ -128,7 +128,7 @@ def iterate(preset: Preset = "laptop", rounds: int = 4, curiosity: float = 0.0) 
     With curiosity, another C gathers: one that is paid in the real world for what M did not foresee as well.
 
     sensorium train iterate --rounds 4
-    published: videos of a pendulum after 1 and after 20 rounds; no numbers
+    published: videos of a pendulum after 1 and after 20 rounds, no numbers and no settings: `paper` is `laptop`
     """
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1")
