@@ -1,8 +1,15 @@
 """How things are timed: what is compared runs in turns in one process group, so that a busy neighbour hurts both, and medians are taken."""
 
 import statistics
+import time
 from collections.abc import Callable
 from typing import Any
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def interleaved(works: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.interleave import interleaved, row
+from bench.interleave import interleaved, row, seconds
 from sensorium.core import card, checkpoint
 from sensorium.core.env import World
 from sensorium.core.machine import compiled, keep_pages, product_type
@@ -36,12 +36,6 @@ from sensorium.systems.world_models.stages.vision import losses as vision_losses
 
 ROUNDS = 5
 BATCH = 100
-
-
-def seconds(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 class PlainVAE(nn.Module):
@@ -130,7 +124,7 @@ def memory(hidden: int) -> Callable[[], list[dict[str, Any]]]:
         def ours() -> None:
             inputs = model.inputs(z[:-1], action[:-1], zeros[:-1])
             hiddens, _ = model.sequence(inputs, keep, blank, blank, dtype)
-            costs = cost(model, hiddens, z[1:], action[1:], zeros[1:], zeros[:-1], torch.ones(steps, BATCH), 10.0, dtype)
+            costs = cost(model, hiddens, z[1:], action[1:], zeros[1:], zeros[:-1], torch.ones(steps, BATCH), torch.ones(steps, BATCH), 10.0, dtype)
             adam.zero_grad()
             torch.stack(list(costs.values())).sum().backward()
             adam.step()

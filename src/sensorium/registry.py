@@ -1,6 +1,8 @@
 """Who is here. A system costs its own folder and one line in SYSTEMS; everything is a string until it is asked for."""
 
+import functools
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 SYSTEMS = {
     "attention-neuron": "sensorium.systems.attention_neuron",
     "world-models": "sensorium.systems.world_models",
+    "proto-rl": "sensorium.systems.proto_rl",
 }
 
 WORLDS = {
@@ -20,11 +23,17 @@ WORLDS = {
     "car-racing": "sensorium.envs.car_racing:CarRacing",
     "take-cover": "sensorium.envs.take_cover:TakeCover",
     "pixel-cart-pole": "sensorium.envs.pixel_cart_pole:PixelCartPole",
+    "control": "sensorium.envs.control:Control",
 }
 
 STRATEGIES = {
     "pgpe": "sensorium.es.pgpe:PGPE",
     "cma": "sensorium.es.cma:CMA",
+}
+
+LEARNERS = {
+    "sac": "sensorium.rl.sac:SAC",
+    "ddpg": "sensorium.rl.ddpg:DDPG",
 }
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +55,7 @@ def fill() -> None:
     """Tell `core.card` every name that may stand in a card."""
     from sensorium.core.card import NAMES
 
-    NAMES.update({**WORLDS, **STRATEGIES, "sensed": "sensorium.envs.sensors:Sensed"})
+    NAMES.update({**WORLDS, **STRATEGIES, **LEARNERS, "sensed": "sensorium.envs.sensors:Sensed"})
     for name in SYSTEMS:
         NAMES.update({f"{name}/{part}": place for part, place in system(name).PARTS.items()})
 
@@ -66,13 +75,19 @@ def look_up(kind: str, name: str, what: str) -> Any:
 
 
 def recipe(name: str) -> "Recipe":
-    """A recipe by name."""
-    return look_up("RECIPES", name, "recipe")
+    """A recipe by name; what follows a dot is its task: proto-pixels.pendulum_swingup."""
+    bare, _, task = name.partition(".")
+    found = look_up("RECIPES", bare, "recipe")
+    if not task:
+        return found
+    if "task" not in found.arguments:
+        raise Usage(f"{bare} has no tasks; train it as {bare}")
+    return replace(found, name=name, build=functools.partial(found.build, task=task))
 
 
 def system_of(recipe_name: str) -> str:
     """The system to which a recipe belongs."""
-    return next((name for name in SYSTEMS if recipe_name in system(name).RECIPES), "")
+    return next((name for name in SYSTEMS if recipe_name.partition(".")[0] in system(name).RECIPES), "")
 
 
 def world(name: str) -> type:

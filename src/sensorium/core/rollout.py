@@ -1,14 +1,14 @@
 """`play`: the one place where a policy meets a world."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.core.env import Env, TorchEnv, TorchWorld, take
+from sensorium.core.env import Env, Step, TorchEnv, TorchWorld, take
 from sensorium.core.machine import compiled
 from sensorium.core.policy import Policy
 
@@ -59,6 +59,35 @@ def play(
         if isinstance(env, TorchEnv) and not keep:
             return _play_compacted(env.world, policy, seeds, compile)
         return _play_steps(env, policy, seeds, keep, sink)
+
+
+class Moment(NamedTuple):
+    """One step of a batch as it happens."""
+
+    t: int
+    obs: Tensor
+    action: Tensor
+    memory: Any
+    """what the policy knew after having seen `obs`"""
+    step: Step
+    """what the worlds answered"""
+    live: Tensor
+    """[rows]: whether the episode was not over before this step"""
+
+
+def stream(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Iterator[Moment]:
+    """Play one episode a row, a step at a time: for learners, who learn in between, from what they see and while they act."""
+    obs, memory = env.reset(seeds), policy.begin(seeds)
+    live = torch.ones(len(seeds), dtype=torch.bool, device=seeds.device)
+    for t in range(env.spec.horizon):
+        with torch.no_grad():
+            action, memory = policy.act(obs, memory, t)
+            step = env.step(action)
+        yield Moment(t, obs, action, memory, step, live)
+        live = live & ~(step.terminated | step.truncated)
+        obs = step.obs
+        if not bool(live.any()):
+            return
 
 
 def tick(
@@ -122,26 +151,18 @@ def _play_compacted(world: TorchWorld, policy: Policy, seeds: Tensor, compile: b
 
 
 def _play_steps(env: Env, policy: Policy, seeds: Tensor, keep: Collection[str], sink: Sink | None) -> Rollout:
-    obs, memory = env.reset(seeds), policy.begin(seeds)
     returns = torch.zeros(len(seeds), device=seeds.device)
     lengths = torch.zeros(len(seeds), dtype=torch.int64, device=seeds.device)
-    ended = torch.zeros_like(lengths, dtype=torch.bool)
     kept: dict[str, list[Any]] = {name: [] for name in keep}
-    for t in range(env.spec.horizon):
-        action, known = policy.act(obs, memory, t)
-        step = env.step(action)
-        row = {"observations": obs, "actions": action, "rewards": step.reward, "memory": known}
+    for moment in stream(env, policy, seeds):
+        row = {"observations": moment.obs, "actions": moment.action, "rewards": moment.step.reward, "memory": moment.memory}
         if sink is not None:
-            sink(t, {name: row[name] for name in keep})
+            sink(moment.t, {name: row[name] for name in keep})
         else:
             for name in keep:
                 kept[name].append(row[name])
-        returns = returns + step.reward
-        lengths = lengths + (~ended).to(lengths.dtype)
-        ended = ended | step.terminated | step.truncated
-        obs, memory = step.obs, known
-        if bool(ended.all()):
-            break
+        returns = returns + moment.step.reward
+        lengths = lengths + moment.live.to(lengths.dtype)
     return Rollout(returns, lengths, {name: _stack(parts) for name, parts in kept.items()} if sink is None else {})
 
 

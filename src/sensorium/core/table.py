@@ -66,11 +66,12 @@ def show(name: str, table: Table) -> str:
         digits = 3 if abs(mean) < 2 else 0
         return f"{mean:.{digits}f}" + (f" ± {sd:.{digits}f}" if sd is not None else "")
 
-    lines = [f"{name}: {table.title}", f"{'':44} {'paper':>14} {'ours':>14} {'95 % interval':>20}  verdict"]
+    width = max(44, *(len(row.cell) for row in table.rows))
+    lines = [f"{name}: {table.title}", f"{'':{width}} {'paper':>14} {'ours':>14} {'95 % interval':>20}  verdict"]
     for row in table.rows:
         digits = 3 if row.mean is not None and abs(row.mean) < 2 else 1
         interval = f"{row.ci95[0]:.{digits}f} to {row.ci95[1]:.{digits}f}" if row.ci95 else ""
         lines.append(
-            f"{row.cell:44} {number(row.paper_mean, row.paper_sd):>14} {number(row.mean, row.sd):>14} {interval:>20}  {row.verdict}"
+            f"{row.cell:{width}} {number(row.paper_mean, row.paper_sd):>14} {number(row.mean, row.sd):>14} {interval:>20}  {row.verdict}"
         )
     return "\n".join([*lines, *([table.meaning] if table.meaning else [])])

@@ -14,11 +14,25 @@ State = dict[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
 
 
+def parameters(module: nn.Module) -> State:
+    """The model itself, as it lies in a state."""
+    return {f"model/{name}": tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in module.named_parameters()}
+
+
 def first(module: nn.Module) -> State:
     """The state of a model before its first update."""
-    state = {f"model/{name}": tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in module.named_parameters()}
     moments = {f"{moment}/{name}": torch.zeros_like(tensor) for moment in ("first", "second") for name, tensor in module.named_parameters()}
-    return {**state, **moments, "updates": torch.zeros((), dtype=torch.int64)}
+    return {**parameters(module), **moments, "updates": torch.zeros((), dtype=torch.int64)}
+
+
+def under(name: str, state: State) -> State:
+    """A state as a part of a larger one."""
+    return {f"{name}/{key}": tensor for key, tensor in state.items()}
+
+
+def part(name: str, state: State) -> State:
+    """That part again: its tensors, not copies of them."""
+    return {key.removeprefix(f"{name}/"): tensor for key, tensor in state.items() if key.startswith(f"{name}/")}
 
 
 def earlier(folder: str) -> State:
@@ -53,6 +67,15 @@ def optimizer(module: nn.Module, state: State, learning_rate: float) -> torch.op
         step = state["updates"].to(torch.float32).clone()
         chosen.state[parameter] = {"step": step, "exp_avg": state[f"first/{name}"], "exp_avg_sq": state[f"second/{name}"]}
     return chosen
+
+
+def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+    """One step down the loss for the parameters of all optimizers."""
+    for each in optimizers:
+        each.zero_grad(set_to_none=True)
+    loss.backward()
+    for each in optimizers:
+        each.step()
 
 
 def glorot(module: nn.Module, seed: int) -> None:

@@ -1,0 +1,242 @@
+"""Replay: what a learner lived through, as single frames in a memory-mapped ring on disk; stacks and n-step returns are made when it is drawn.
+
+The ring holds episodes: entry e keeps what `rows` worlds showed in one episode each, [steps + 1, rows, ...], so that the last
+observation is there as well. It has room for `capacity` transitions and for what is written between two checkpoints: a run that is
+killed and goes on from its last checkpoint finds everything that it may draw as it was. What says which part of the ring counts lies in the
+stage's state.
+"""
+
+import os
+import shutil
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sensorium.core.checkpoint import writing
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.stage import State
+
+
+class Drawn(NamedTuple):
+    """Transitions from a replay, a row each."""
+
+    obs: Tensor
+    """[rows, ...]: what was seen, frames stacked along their first axis, oldest first"""
+    action: Float[Tensor, "rows a"]
+    rewards: Float[Tensor, "rows n"]
+    """of this step and the n - 1 after it"""
+    terminated: Bool[Tensor, "rows n"]
+    next_obs: Tensor
+    """what was seen n steps later, or at the end"""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a ring lies on disk."""
+
+    folder: Path
+    capacity: int
+    """transitions that may be drawn: the newest"""
+    steps: int
+    """of an episode"""
+    rows: int
+    """worlds side by side"""
+    between: int
+    """episodes that are written between two checkpoints"""
+    shape: tuple[int, ...]
+    """of one observation without its past: a frame [3, height, width], or a state [n]"""
+    actions: int
+    stack: int = 1
+    """observations that make one"""
+
+    @property
+    def pictures(self) -> bool:
+        return len(self.shape) == 3
+
+    @property
+    def entries(self) -> int:
+        return -(-self.capacity // (self.steps * self.rows)) + self.between + 1
+
+    @property
+    def safe(self) -> int:
+        """Newest entries, the one being written among them, that a run killed since its last checkpoint cannot have touched."""
+        return self.entries - self.between
+
+    @property
+    def files(self) -> dict[str, tuple[type, tuple[int, ...]]]:
+        """Of each file: type and shape."""
+        place = (self.entries, self.steps + 1, self.rows)
+        seen = np.uint8 if self.pictures else np.float32
+        return {
+            "observations": (seen, (*place, *self.shape)),
+            "actions": (np.float32, (*place, self.actions)),
+            "rewards": (np.float32, place),
+        }
+
+    @property
+    def bytes(self) -> int:
+        return sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in self.files.values())
+
+    def init(self) -> State:
+        """What of the ring counts before anything was written."""
+        return {
+            "replay/written": torch.zeros((), dtype=torch.int64),
+            "replay/lengths": torch.zeros(self.entries, self.rows, dtype=torch.int64),
+            "replay/terminated": torch.zeros(self.entries, self.rows, dtype=torch.bool),
+            "replay/checksums": torch.zeros(self.entries, dtype=torch.int64),
+        }
+
+    def open(self, state: State) -> "Replay":
+        return Replay(self, state)
+
+
+def opened(path: Path, kind: type, shape: tuple[int, ...]) -> np.ndarray:
+    """A file as an array, its whole room on the disk taken at once: later writes cannot find the disk full."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    there = path.stat().st_size if path.exists() else 0
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+        if size - there > free:
+            raise Usage(
+                f"replay needs {size / 1e9:.1f} GB in {path.parent}, where {free / 1e9:.1f} GB are free; another --out, or a smaller capacity"
+            )
+        with open(path, "ab") as file:
+            if there < size:
+                os.posix_fallocate(file.fileno(), 0, size) if hasattr(os, "posix_fallocate") else os.truncate(file.fileno(), size)
+        return np.memmap(path, dtype=kind, mode="r+", shape=shape)
+
+
+class Replay:
+    """The ring at work: written a step at a time, drawn from at any time."""
+
+    def __init__(self, layout: Layout, state: State):
+        self.layout, self.state = layout, state
+        self.arrays: dict[str, Any] = {name: opened(layout.folder / f"replay-{name}.bin", *how) for name, how in layout.files.items()}
+        self.tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
+        self.flat = {name: tensor.flatten(0, 2) for name, tensor in self.tensors.items()}
+        self.check()
+        self.entry = -1
+        self.recount()
+
+    def check(self) -> None:
+        """Name what does not lie on the disk as it was left."""
+        written = int(self.state["replay/written"])
+        for number in range(max(0, written - self.layout.safe + 1), written):
+            entry = number % self.layout.entries
+            if self.checksum(entry) != int(self.state["replay/checksums"][entry]):
+                raise Failure(
+                    f"{self.layout.folder}/replay-*.bin is damaged (episode {number + 1}); delete the folder to begin this stage anew"
+                )
+
+    def checksum(self, entry: int) -> int:
+        value = 0
+        for array in self.arrays.values():
+            value = zlib.crc32(memoryview(np.ascontiguousarray(array[entry])).cast("B"), value)
+        return value
+
+    def begin(self, obs: Tensor) -> None:
+        """An episode begins; room is made for it by forgetting the oldest one."""
+        self.entry = int(self.state["replay/written"]) % self.layout.entries
+        self.t = 0
+        self.state["replay/lengths"][self.entry] = 0
+        self.state["replay/terminated"][self.entry] = False
+        self.write("observations", 0, self.latest(obs))
+        self.recount()
+
+    def latest(self, obs: Tensor) -> Tensor:
+        """Of stacked frames the last one."""
+        return obs[:, -self.layout.shape[0] :] if self.layout.pictures else obs
+
+    def write(self, name: str, t: int, value: Tensor) -> None:
+        self.tensors[name][self.entry, t] = value.cpu()
+
+    def add(self, action: Tensor, reward: Tensor, obs: Tensor, terminated: Tensor, live: Tensor) -> None:
+        """One step of all worlds: what was done, what it earned and what was seen then; rows that had ended before do not count."""
+        self.write("actions", self.t, action)
+        self.write("rewards", self.t, reward)
+        self.t += 1
+        self.write("observations", self.t, self.latest(obs))
+        self.state["replay/lengths"][self.entry] += live.cpu()
+        self.state["replay/terminated"][self.entry] |= terminated.cpu()
+        self.recount()
+
+    def end(self) -> None:
+        """An episode is over in all worlds; it is on the disk when this returns."""
+        with writing(self.layout.folder):
+            for array in self.arrays.values():
+                array.flush()
+        self.state["replay/checksums"][self.entry] = self.checksum(self.entry)
+        self.state["replay/written"] += 1
+        self.entry = -1
+
+    def recount(self) -> None:
+        """Which transitions may be drawn: of every entry and row the first step and how many, the newest `capacity` in all."""
+        layout, lengths = self.layout, self.state["replay/lengths"].numpy()
+        written = int(self.state["replay/written"]) + (self.entry >= 0)
+        order = [number % layout.entries for number in range(max(0, written - layout.safe), written)]
+        played = lengths[order].max(1, initial=0) if order else np.zeros(0, dtype=np.int64)
+        # from the newest back, how many steps of each entry are among the newest
+        newer = np.concatenate([np.cumsum(played[::-1])[::-1][1:], [0]]) if len(order) else played
+        room = np.maximum(layout.capacity // layout.rows - newer, 0)
+        self.order = np.array(order, dtype=np.int64)
+        self.starts = np.maximum(played - room, 0)
+        self.size = int(np.maximum(lengths[self.order] - self.starts[:, None], 0).sum())
+
+    def __len__(self) -> int:
+        """Transitions that may be drawn."""
+        return self.size
+
+    def draw(self, rows: int, n: int, seed: int, device: torch.device | str = "cpu") -> Drawn:
+        """`rows` transitions, each as likely as any other, with the rewards of n steps; a function of the seed and of what is there."""
+        layout = self.layout
+        lengths = self.state["replay/lengths"].numpy()[self.order]
+        terminated = self.state["replay/terminated"].numpy()[self.order]
+        # an episode that was cut off has no n rewards after its last steps; one that terminated has earned all that it will
+        counts = np.maximum(np.where(terminated, lengths, lengths - n + 1) - self.starts[:, None], 0)
+        edges = np.cumsum(counts.ravel())
+        if not len(edges) or not edges[-1]:
+            raise Failure("nothing can be drawn from an empty replay")
+        drawn = np.random.Generator(np.random.Philox(seed)).integers(edges[-1], size=rows)
+        place = np.searchsorted(edges, drawn, side="right")
+        which, row = np.divmod(place, layout.rows)
+        t = drawn - np.concatenate([[0], edges])[place] + self.starts[which]
+        return self.gather(self.order[which], t, row, lengths[which, row], terminated[which, row], n, device)
+
+    def gather(
+        self, entry: np.ndarray, t: np.ndarray, row: np.ndarray, length: np.ndarray, ended: np.ndarray, n: int, device: torch.device | str
+    ) -> Drawn:
+        """The transitions of given places."""
+        layout = self.layout
+
+        def at(name: str, when: np.ndarray) -> Tensor:
+            index = (entry[:, None] * (layout.steps + 1) + when) * layout.rows + row[:, None]
+            return self.flat[name].index_select(0, torch.from_numpy(index.ravel())).view(len(t), -1, *self.flat[name].shape[1:])
+
+        past = np.arange(1 - layout.stack, 1)
+        ahead = np.minimum(t[:, None] + np.arange(n), length[:, None] - 1)
+        after = np.minimum(t + n, length)
+        beyond = t[:, None] + np.arange(n) >= length[:, None]
+        if n == 1:
+            # this stack and the next share all but one frame
+            frames = at("observations", np.maximum(t[:, None] + np.arange(1 - layout.stack, 2), 0))
+            seen, then = frames[:, :-1], frames[:, 1:]
+        else:
+            seen = at("observations", np.maximum(t[:, None] + past, 0))
+            then = at("observations", np.maximum(after[:, None] + past, 0))
+        rewards = at("rewards", ahead).masked_fill(torch.from_numpy(beyond), 0.0)
+        last = (ahead == length[:, None] - 1) & ended[:, None]
+        flat = (lambda part: part.flatten(1, 2)) if layout.pictures else (lambda part: part[:, -1])
+        parts = (flat(seen), at("actions", t[:, None])[:, 0], rewards, torch.from_numpy(last), flat(then))
+        return Drawn(*(part.to(device) for part in parts))
+
+    def close(self) -> None:
+        with writing(self.layout.folder):
+            for array in self.arrays.values():
+                array.flush()

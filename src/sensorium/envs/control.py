@@ -1,0 +1,260 @@
+"""The DeepMind Control suite (Tassa et al. 2018), from states or from pixels, with the tasks of manipulation and of URLB that Proto-RL is measured on.
+
+Pixels are three frames of 84 x 84, oldest first, drawn once an agent step: after the last repetition of its action.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from sensorium.core.env import EnvSpec
+from sensorium.core.errors import Usage, nearest
+from sensorium.envs import painter
+from sensorium.envs.host import HostEnv, Pool, Simulators, extra
+from sensorium.envs.suite import Suite, load
+
+SUITE = {
+    "acrobot": ("swingup", "swingup_sparse"),
+    "ball_in_cup": ("catch",),
+    "cartpole": ("balance", "balance_sparse", "swingup", "swingup_sparse"),
+    "cheetah": ("run",),
+    "finger": ("spin", "turn_easy", "turn_hard"),
+    "hopper": ("stand", "hop"),
+    "humanoid": ("stand", "walk", "run"),
+    "pendulum": ("swingup",),
+    "point_mass": ("easy", "hard"),
+    "quadruped": ("walk", "run"),
+    "reacher": ("easy", "hard"),
+    "walker": ("stand", "walk", "run"),
+}
+"""domain -> its tasks in dm_control"""
+CUSTOM = {
+    "walker": ("flip",),
+    "quadruped": ("stand", "jump"),
+    "jaco": ("reach_top_left", "reach_top_right", "reach_bottom_left", "reach_bottom_right"),
+    "reach": ("duplo",),
+}
+"""those of URLB, and manipulation's reach_duplo; see urlb.py"""
+DOMAINS = {domain: (*SUITE.get(domain, ()), *CUSTOM.get(domain, ())) for domain in sorted({*SUITE, *CUSTOM})}
+CAMERAS: dict[str, int | str] = {"quadruped": 2, "jaco": "front_close", "reach": "front_close"}
+"""cameras of domains that are not seen through camera 0"""
+STEPS, ARM_STEPS = 1000, 250
+"""control steps of an episode: of the suite, and of the arm's tasks"""
+SIZE, FRAMES = 84, 3
+
+
+class Coordinate(NamedTuple):
+    """One quantity that says where a body is: an entry of its state, or the angle atan2(sine, cosine) of two; its range."""
+
+    name: str
+    entry: str
+    low: float
+    high: float
+    cosine: str = ""
+
+
+def angle(name: str, sine: str, cosine: str) -> Coordinate:
+    return Coordinate(name, sine, -math.pi, math.pi, cosine)
+
+
+WHERE: dict[str, tuple[Coordinate, ...]] = {
+    "acrobot": (angle("upper angle", "orientations[0]", "orientations[2]"), angle("lower angle", "orientations[1]", "orientations[3]")),
+    "ball_in_cup": (Coordinate("ball x", "position[2]", -0.4, 0.4), Coordinate("ball z", "position[3]", -0.4, 0.6)),
+    "cartpole": (Coordinate("cart", "position[0]", -1.8, 1.8), angle("pole angle", "position[2]", "position[1]")),
+    "cheetah": (
+        Coordinate("height", "position[0]", -0.6, 0.6), Coordinate("pitch", "position[1]", -math.pi, math.pi), Coordinate("speed", "velocity[0]", -8, 8),
+    ),
+    "hopper": (
+        Coordinate("height", "position[0]", -1.2, 0.6), Coordinate("pitch", "position[1]", -math.pi, math.pi), Coordinate("speed", "velocity[0]", -4, 4),
+    ),
+    "jaco": tuple(
+        Coordinate(f"hand {axis}", f"jaco_arm/jaco_hand/pinch_site_pos[{i}]", low, 0.6) for i, (axis, low) in enumerate((("x", -0.6), ("y", -0.6), ("z", 0.0)))
+    ),
+    "pendulum": (angle("angle", "orientation[1]", "orientation[0]"), Coordinate("speed", "velocity", -12, 12)),
+    "point_mass": (Coordinate("x", "position[0]", -0.3, 0.3), Coordinate("y", "position[1]", -0.3, 0.3)),
+    "quadruped": (
+        Coordinate("upright", "torso_upright", -1, 1), Coordinate("speed ahead", "torso_velocity[0]", -4, 4), Coordinate("speed aside", "torso_velocity[1]", -4, 4),
+    ),
+    "walker": (
+        Coordinate("height", "height", 0, 2), angle("pitch", "orientations[1]", "orientations[0]"), Coordinate("speed", "velocity[1]", -8, 8),
+    ),
+}  # fmt: skip
+"""domain -> the few coordinates in which it is measured, and drawn, where an explorer has been"""
+WHERE["reach"] = WHERE["jaco"]
+
+
+def split(task: str) -> tuple[str, str]:
+    """Domain and task of a name such as walker_run or ball_in_cup_catch."""
+    for domain, tasks in DOMAINS.items():
+        if task.removeprefix(f"{domain}_") in tasks and task.startswith(f"{domain}_"):
+            return domain, task.removeprefix(f"{domain}_")
+    raise Usage(nearest(task, [f"{domain}_{name}" for domain, names in DOMAINS.items() for name in names], "task of the control suite"))
+
+
+@dataclass(frozen=True)
+class Control:
+    """A task of the control suite. Actions in [-1, 1]; rewards in [0, 1] a control step, added up over an action's repetitions."""
+
+    task: str = "walker_run"
+    """domain_task, e.g. pendulum_swingup, quadruped_jump, jaco_reach_top_left, reach_duplo"""
+    pixels: bool = False
+    """whether observations are three frames, uint8 [9, 84, 84], instead of the state"""
+    repeat: int = 1
+    """control steps for which an action is kept"""
+    visuals: Literal["full", "fast"] = "full"
+    """fast draws without shadows, reflections and multisampling: on processors ten to twenty times faster, and another picture"""
+    engine: Literal["envpool", "dm_control"] = "dm_control"
+    """the simulator: EnvPool's batches (the suite's own tasks only), or dm_control"""
+    horizon: int = 0
+    """agent steps until an episode is truncated; 0: the task's own, 1,000 control steps (of the arm's tasks 250)"""
+
+    def __post_init__(self) -> None:
+        if self.repeat < 1 or self.horizon < 0:
+            raise Usage(f"repeat and horizon cannot be {self.repeat} and {self.horizon}; at least 1 and 0")
+        if self.visuals not in ("full", "fast") or self.engine not in ("envpool", "dm_control"):
+            raise Usage(f"visuals are full or fast and engines envpool or dm_control, not '{self.visuals}' and '{self.engine}'")
+
+    @property
+    def domain(self) -> str:
+        return split(self.task)[0]
+
+    @property
+    def spec(self) -> EnvSpec:
+        names, actions = layout(self.task, self.engine)
+        steps = self.horizon or (ARM_STEPS if self.domain in ("jaco", "reach") else STEPS) // self.repeat
+        looks = ["pixels", *(["fast visuals"] if self.visuals == "fast" else [])] if self.pixels else ["states"]
+        name = f"{self.task} ({', '.join([*looks, f'action repeat {self.repeat}', self.engine])})"
+        shape = (3 * FRAMES, SIZE, SIZE) if self.pixels else (len(names),)
+        return EnvSpec(name, shape, actions, steps, () if self.pixels else names, rows=16)
+
+    @property
+    def where(self) -> tuple[Coordinate, ...]:
+        """The coordinates in which an explorer's reach is measured."""
+        return WHERE.get(self.domain, ())
+
+    def places(self, states: Float[Tensor, "rows n"]) -> Float[Tensor, "rows k"]:
+        """Where the bodies are, each coordinate as a share of its range in [0, 1]."""
+        names = layout(self.task, self.engine)[0]
+        parts = []
+        for c in self.where:
+            value = states[:, names.index(c.entry)]
+            value = torch.atan2(value, states[:, names.index(c.cosine)]) if c.cosine else value
+            parts.append(((value - c.low) / (c.high - c.low)).clamp(0, 1))
+        return torch.stack(parts, 1)
+
+    def open(self) -> "ControlEnv":
+        spec, domain = self.spec, self.domain
+        if self.pixels:
+            painter.prepare()
+        if self.engine == "dm_control":
+            simulators = Suite(self.task, self.repeat, CAMERAS.get(domain, 0), self.visuals == "fast", SIZE if self.pixels else 0)
+            return ControlEnv(spec, Stacked(simulators) if self.pixels else simulators)
+        if self.visuals == "fast" and self.pixels:
+            raise Usage("fast visuals need engine dm_control: EnvPool draws in full only")
+        settings: dict[str, Any] = {}
+        if self.pixels:
+            settings = {"from_pixels": True, "render_width": SIZE, "render_height": SIZE, "render_camera_id": CAMERAS.get(domain, 0)}
+        see: Callable[[Any], Tensor] = torch.from_numpy if self.pixels else flat_batch
+        pool = Pool(
+            envpool_name(self.task), see, lambda action: action.astype(np.float64),
+            max_episode_steps=spec.horizon * self.repeat + 1, **settings,
+        )  # fmt: skip
+        repeated = Repeated(pool, self.repeat)
+        return ControlEnv(spec, Stacked(repeated) if self.pixels else repeated)
+
+
+class ControlEnv(HostEnv):
+    """Also tells the true states behind its pixels, and draws pictures for people."""
+
+    def states(self) -> Float[Tensor, "rows n"]:
+        """What the task shows from states; only dm_control tells it beside pixels."""
+        if self.suite is not None:
+            return torch.from_numpy(self.suite.states())
+        if len(self.spec.observation) == 1:
+            return self.obs.cpu()
+        raise Usage("EnvPool shows pixels or states, not both; use engine dm_control")
+
+    @property
+    def suite(self) -> Suite | None:
+        """dm_control's own environments, where they are the engine."""
+        inner = getattr(self.simulators, "inner", self.simulators)
+        return inner if isinstance(inner, Suite) else None
+
+    def picture(self, row: int = 0) -> UInt8[np.ndarray, "240 240 3"]:
+        """One row as it looks now, in full."""
+        if self.suite is None:
+            raise Usage("EnvPool draws no pictures for people; use engine dm_control")
+        return self.suite.picture(row)
+
+
+def envpool_name(task: str) -> str:
+    """walker_run is WalkerRun-v1."""
+    domain, name = split(task)
+    if name not in SUITE.get(domain, ()):
+        raise Usage(f"EnvPool has no {task}; use engine dm_control")
+    return "".join(part.capitalize() for part in task.split("_")) + "-v1"
+
+
+@functools.cache
+def layout(task: str, engine: str) -> tuple[tuple[str, ...], int]:
+    """Names of the state's entries, in order, and the number of actions."""
+    if engine == "envpool":
+        spec = extra("envpool", "envpool").make_spec(envpool_name(task))
+        shapes: dict[str, tuple[int, ...]] = {key: box.shape for key, box in spec.observation_space.spaces.items()}
+        return entries(shapes), spec.action_space.shape[0]
+    env = load(task, np.random.RandomState(0))
+    return entries({key: np.shape(value) for key, value in env.reset().observation.items()}), env.action_spec().shape[0]
+
+
+def entries(shapes: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
+    """A name for every number of an observation of named parts."""
+    sizes = {key: math.prod(shape) for key, shape in shapes.items()}
+    return tuple(key if size == 1 else f"{key}[{i}]" for key, size in sizes.items() for i in range(size))
+
+
+def flat_batch(observation: dict[str, np.ndarray]) -> Tensor:
+    """EnvPool's observations as vectors."""
+    return torch.from_numpy(np.concatenate([part.reshape(len(part), -1) for part in observation.values()], 1).astype(np.float32))
+
+
+class Repeated:
+    """Simulators whose actions are kept for several steps and whose rewards are added up."""
+
+    def __init__(self, inner: Simulators, times: int):
+        self.inner, self.times, self.begin, self.close = inner, times, inner.begin, inner.close
+
+    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        total, over = np.zeros(len(live)), ~live
+        for _ in range(self.times):
+            obs, reward, ended = self.inner.step(action, ~over)
+            total += np.where(over, 0.0, reward)
+            over = over | ended
+        return obs, total, over & live
+
+
+class Stacked:
+    """Simulators of single frames as simulators of the last three, oldest first; an episode begins with the first frame three times."""
+
+    def __init__(self, inner: Simulators):
+        self.inner, self.close = inner, inner.close
+
+    def begin(self, seeds: list[int]) -> Tensor:
+        self.stack = self.inner.begin(seeds).repeat(1, FRAMES, 1, 1)
+        return self.stack
+
+    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        frames, reward, ended = self.inner.step(action, live)
+        self.stack = torch.cat([self.stack[:, 3:], frames], 1)
+        return self.stack, reward, ended
+
+
+def from_states(world: Control) -> Control:
+    """The same world shown as states: nothing is drawn."""
+    return replace(world, pixels=False, engine="dm_control")

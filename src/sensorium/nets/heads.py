@@ -1,0 +1,50 @@
+"""Actor and critic on codes: what DrQ, DrQ-v2 and Proto-RL put on an encoder."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sensorium.nets.mlp import exact, mlp
+
+
+class Trunk(nn.Module):
+    """A code as a few normalised features, between -1 and 1 where `bounded`."""
+
+    def __init__(self, width: int, features: int, bounded: bool):
+        super().__init__()
+        self.linear, self.norm, self.bounded = nn.Linear(width, features), nn.LayerNorm(features), bounded
+
+    def forward(self, code: Float[Tensor, "rows n"]) -> Float[Tensor, "rows f"]:
+        features = self.norm(self.linear(code).float())
+        return torch.tanh(features) if self.bounded else features
+
+
+class Actor(nn.Module):
+    """Codes -> `outputs` numbers. `states`: features as wide as the layer after them, and one layer fewer, as for states in URLB."""
+
+    def __init__(self, width: int, outputs: int, features: int, hidden: int, bounded: bool, states: bool):
+        super().__init__()
+        self.trunk = Trunk(width, hidden if states else features, bounded)
+        self.body = mlp(hidden, hidden) if states else mlp(features, hidden, hidden)
+        self.last = nn.Linear(hidden, outputs)
+
+    def forward(self, code: Float[Tensor, "rows n"]) -> Float[Tensor, "rows outputs"]:
+        return exact(self.last, torch.relu(self.body(self.trunk(code))))
+
+
+class Critic(nn.Module):
+    """Codes and actions -> two estimates of what they are worth, which share the trunk. With `states` actions enter before it."""
+
+    def __init__(self, width: int, actions: int, features: int, hidden: int, bounded: bool, states: bool):
+        super().__init__()
+        self.states = states
+        self.trunk = Trunk(width + actions * states, hidden if states else features, bounded)
+        sizes = (hidden, hidden) if states else (features + actions, hidden, hidden)
+        self.bodies = nn.ModuleList(mlp(*sizes) for _ in range(2))
+        self.lasts = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(2))
+
+    def forward(self, code: Float[Tensor, "rows n"], action: Float[Tensor, "rows a"]) -> Float[Tensor, "2 rows"]:
+        early = self.states
+        features = self.trunk(torch.cat([code, action], 1)) if early else torch.cat([self.trunk(code), action], 1)
+        pairs = zip(self.bodies, self.lasts, strict=True)
+        return torch.stack([exact(last, torch.relu(body(features)))[:, 0] for body, last in pairs])  # type: ignore[arg-type]

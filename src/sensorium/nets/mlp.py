@@ -1,0 +1,32 @@
+"""Layers in a row, and how they begin."""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+
+def mlp(*sizes: int) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def exact(layer: nn.Linear, hidden: Tensor) -> Tensor:
+    """A layer in float32, whatever the products around it run in: for results that are compared or added up."""
+    with torch.autocast(hidden.device.type, enabled=False):
+        return layer(hidden.float())
+
+
+def orthogonal(module: nn.Module, seed: int) -> None:
+    """Orthogonal first weights (Saxe et al. 2014), of gain sqrt(2) for convolutions; biases 0, scales as they are."""
+    generator = torch.Generator().manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
+    scales = {id(part.weight) for part in module.modules() if isinstance(part, nn.LayerNorm)}
+    for tensor in module.parameters():
+        if tensor.dim() > 1:
+            nn.init.orthogonal_(tensor, math.sqrt(2) if tensor.dim() == 4 else 1.0, generator=generator)
+        elif id(tensor) not in scales:
+            nn.init.zeros_(tensor)

@@ -1,0 +1,1 @@
+"""Gradient learners on codes: they know neither worlds nor encoders."""

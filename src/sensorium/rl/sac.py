@@ -1,0 +1,122 @@
+"""Soft actor-critic (Haarnoja et al. 2018) on codes, as Proto-RL and DrQ use it: two critics on one trunk, a learned temperature."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import State
+from sensorium.nets import descent
+from sensorium.nets.distributions import bounded_log_sd, squashed
+from sensorium.nets.heads import Actor, Critic
+from sensorium.nets.mlp import orthogonal
+from sensorium.rl.targets import Batch, Noise, follow
+
+LOG_SD = (-10.0, 2.0)
+
+
+class Temperature(nn.Module):
+    """alpha, the price of entropy, as its logarithm."""
+
+    def __init__(self, alpha: float):
+        super().__init__()
+        self.log = nn.Parameter(torch.tensor(math.log(alpha)))
+
+
+@dataclass(frozen=True)
+class SAC:
+    """What an actor, its critics and its temperature are, and how they learn."""
+
+    learning_rate: float = 1e-4
+    """Adam's, of everything"""
+    discount: float = 0.99
+    returns: int = 1
+    """rewards that are added up before the critic's own estimate takes over"""
+    tau: float = 0.01
+    """share by which the critics' target follows"""
+    alpha: float = 0.1
+    """first temperature"""
+    slow: int = 2
+    """critic updates between two of actor, temperature and target"""
+    features: int = 50
+    """numbers to which a code is reduced"""
+    hidden: int = 1024
+    """units of a layer"""
+
+    def actor(self, width: int, actions: int, states: bool) -> Actor:
+        return Actor(width, 2 * actions, self.features, self.hidden, False, states)
+
+    def critic(self, width: int, actions: int, states: bool) -> Critic:
+        return Critic(width, actions, self.features, self.hidden, False, states)
+
+    def init(self, width: int, actions: int, states: bool, seeds: Seeds) -> State:
+        """Actor, critic, its target and temperature, before their first update."""
+        actor, critic = self.actor(width, actions, states), self.critic(width, actions, states)
+        orthogonal(actor, seeds("actor"))
+        orthogonal(critic, seeds("critic"))
+        parts = {"actor": descent.first(actor), "critic": descent.first(critic), "alpha": descent.first(Temperature(self.alpha))}
+        state = {key: tensor for name, inner in parts.items() for key, tensor in descent.under(name, inner).items()}
+        return {**state, **descent.under("critic-target", descent.parameters(critic))}
+
+    def open(self, state: State, width: int, actions: int, states: bool) -> "SACLearner":
+        return SACLearner(self, state, width, actions, states)
+
+    def act(self, actor: Actor, code: Float[Tensor, "rows n"], noise: Float[Tensor, "rows a"] | None, step: int) -> Float[Tensor, "rows a"]:
+        """Actions: drawn where there is noise, else tanh of the mean."""
+        mean, raw = actor(code).chunk(2, 1)
+        return torch.tanh(mean) if noise is None else squashed(mean, bounded_log_sd(raw, *LOG_SD).exp(), noise)[0]
+
+
+class SACLearner:
+    """Actor, critics and temperature at work on a state, which they change in place."""
+
+    def __init__(self, settings: SAC, state: State, width: int, actions: int, states: bool):
+        self.settings, self.goal = settings, -float(actions)
+        kinds = {
+            "actor": settings.actor(width, actions, states),
+            "critic": settings.critic(width, actions, states),
+            "alpha": Temperature(1.0),
+        }
+        parts = {name: descent.part(name, state) for name in kinds}
+        loaded = {name: descent.loaded(module, parts[name]) for name, module in kinds.items()}
+        self.actor, self.critic, self.temperature = loaded["actor"], loaded["critic"], loaded["alpha"]
+        self.target = descent.loaded(settings.critic(width, actions, states), descent.part("critic-target", state)).requires_grad_(False)
+        self.optimizers = {name: descent.optimizer(loaded[name], parts[name], settings.learning_rate) for name in kinds}
+        self.counts = {name: parts[name]["updates"] for name in kinds}
+
+    def sample(self, code: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Actions and their log density."""
+        mean, raw = self.actor(code).chunk(2, 1)
+        return squashed(mean, bounded_log_sd(raw, *LOG_SD).exp(), noise)
+
+    def update(self, batch: Batch, number: int, noise: Noise, step: int, also: tuple[torch.optim.Optimizer, ...] = ()) -> dict[str, Tensor]:
+        """Update `number`; `also` are the optimizers of what made the codes, where the critic's gradient is to reach it."""
+        alpha = self.temperature.log.exp().detach()  # type: ignore[operator]
+        # critics: towards reward and the soft value of what follows
+        with torch.no_grad():
+            action, log_density = self.sample(batch.next_code, noise("next"))
+            value = self.target(batch.next_code, action).amin(0) - alpha * log_density
+            goal = batch.reward + batch.discount * value
+        worth = self.critic(batch.code, batch.action)
+        loss = ((worth - goal) ** 2).mean(1).sum()
+        descent.descend(loss, self.optimizers["critic"], *also)
+        self.counts["critic"].add_(1)
+        told = {"loss/critic": loss.detach(), "q/mean": worth.detach().mean()}
+        if number % self.settings.slow:
+            return told
+        # actor: towards what the critics think best, and entropy
+        code = batch.code.detach()
+        self.critic.requires_grad_(False)
+        action, log_density = self.sample(code, noise("action"))
+        descent.descend((alpha * log_density - self.critic(code, action).amin(0)).mean(), self.optimizers["actor"])
+        self.critic.requires_grad_(True)
+        # temperature: towards an entropy of one nat less for each action
+        surplus = (-log_density - self.goal).detach().mean()
+        descent.descend(self.temperature.log.exp() * surplus, self.optimizers["alpha"])  # type: ignore[operator]
+        follow(self.target.parameters(), self.critic.parameters(), self.settings.tau)
+        self.counts["actor"].add_(1)
+        self.counts["alpha"].add_(1)
+        return {**told, "alpha": alpha, "entropy": -log_density.detach().mean()}

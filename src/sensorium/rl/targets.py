@@ -1,0 +1,45 @@
+"""What a critic is trained towards, and what follows it slowly."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+Noise = Callable[[str], Tensor]
+"""standard normal numbers [rows, actions] by name, for one update"""
+
+
+class Batch(NamedTuple):
+    """Transitions seen as codes."""
+
+    code: Float[Tensor, "rows n"]
+    action: Float[Tensor, "rows a"]
+    reward: Float[Tensor, "rows"]
+    """what the next n steps earned, discounted"""
+    discount: Float[Tensor, "rows"]
+    """of the value of the code after them; 0 where the episode has terminated"""
+    next_code: Float[Tensor, "rows n"]
+
+
+def n_step(
+    rewards: Float[Tensor, "rows n"], terminated: Bool[Tensor, "rows n"], discount: float
+) -> tuple[Float[Tensor, "rows"], Float[Tensor, "rows"]]:
+    """The discounted sum of n rewards and the discount of what comes after them; what follows an end counts nothing (Sutton 1988)."""
+    powers = discount ** torch.arange(rewards.shape[1] + 1, dtype=rewards.dtype, device=rewards.device)
+    over = torch.cat([torch.zeros_like(terminated[:, :1]), terminated], 1).cummax(1).values
+    alive = (~over).to(rewards.dtype)
+    return (rewards * powers[:-1] * alive[:, :-1]).sum(1), powers[-1] * alive[:, -1]
+
+
+def linear_schedule(start: float, end: float, steps: int, step: int) -> float:
+    """From `start` to `end` in `steps`, and `end` from then on."""
+    return start + (end - start) * min(step / max(steps, 1), 1.0)
+
+
+@torch.no_grad()
+def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
+    """Exponential moving average of parameters, in place: target += tau (online - target)."""
+    for slow, fast in zip(target, online, strict=True):
+        slow.lerp_(fast, tau)

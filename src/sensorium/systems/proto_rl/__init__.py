@@ -1,0 +1,23 @@
+"""Proto-RL (Yarats et al. 2021): explore without reward by visiting what is far from what was seen so far, then fine-tune on a task."""
+
+_HERE = "sensorium.systems.proto_rl"
+
+PARTS = {
+    "pretrain": f"{_HERE}.stages.pretrain:Pretrain",
+    "finetune": f"{_HERE}.stages.finetune:Finetune",
+    "scratch": f"{_HERE}.stages.scratch:Scratch",
+    "proto": f"{_HERE}.model:Proto",
+}
+RECIPES = {
+    "proto-pixels": f"{_HERE}.recipes:PROTO_PIXELS",
+    "proto-states": f"{_HERE}.recipes:PROTO_STATES",
+    "drq-v2": f"{_HERE}.recipes:DRQ_V2",
+    "scratch": f"{_HERE}.recipes:SCRATCH",
+}
+TABLES = {
+    "pixels": f"{_HERE}.tables:pixels",
+    "urlb-states": f"{_HERE}.tables:urlb_states",
+}
+IMPORTS: dict[str, str] = {}
+"""the authors published no weights"""
+REPORT = f"{_HERE}.figures:sections"

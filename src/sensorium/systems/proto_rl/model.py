@@ -1,0 +1,191 @@
+"""What Proto-RL learns to see with: encoder f, projector g, predictor v and prototypes C, named as the paper names them."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from sensorium.core.errors import Usage
+from sensorium.core.seeding import normal, uniform
+from sensorium.nets.heads import Actor
+from sensorium.nets.mlp import mlp
+from sensorium.rl.ddpg import DDPG
+from sensorium.rl.sac import SAC
+from sensorium.systems.proto_rl import equations as eq
+
+SIDE = 35
+"""lines and columns of what the encoder's convolutions leave of 84"""
+
+
+def products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Within, large products run in `dtype`."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+class Encoder(nn.Module):
+    """f: nine channels of 84 x 84 -> a code of channels x 35 x 35 numbers, through four convolutions."""
+
+    def __init__(self, channels: int, centre: float):
+        super().__init__()
+        self.centre, self.width = centre, channels * SIDE * SIDE
+        sizes = (9, channels, channels, channels, channels)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, 2 if i == 0 else 1) for i, (a, b) in enumerate(pairwise(sizes)))
+
+    def forward(self, obs: Tensor) -> Float[Tensor, "rows width"]:
+        """From frames uint8 [rows, 9, 84, 84]; a code lists its pixels one after another, each with all its channels."""
+        picture = obs.contiguous(memory_format=torch.channels_last).float().mul_(1 / 255)
+        if self.centre:
+            picture.sub_(self.centre)
+        for layer in self.layers:
+            picture = torch.relu(layer(picture))
+        return picture.permute(0, 2, 3, 1).flatten(1)
+
+
+class Plain(nn.Module):
+    """States are their own codes."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, obs: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
+        return obs
+
+
+class Representation(nn.Module):
+    """f, and on it g, v and C: everything that the loss of the prototypes trains."""
+
+    def __init__(self, encoder: Encoder | Plain, proto: "Proto"):
+        super().__init__()
+        self.encoder = encoder
+        if proto.prototypes:
+            self.projector = nn.Linear(encoder.width, proto.projection)
+            self.predictor = mlp(proto.projection, proto.hidden, proto.projection)
+            self.prototypes = nn.Parameter(torch.zeros(proto.prototypes, proto.projection))
+
+    def project(self, code: Float[Tensor, "rows width"]) -> Float[Tensor, "rows d"]:
+        """z = g(y), of length 1."""
+        return normalize(self.projector(code).float(), dim=1)
+
+    def target(self) -> nn.ModuleDict:
+        """The parts of which a slow copy is kept: f and g."""
+        return nn.ModuleDict({"encoder": self.encoder, "projector": self.projector})
+
+
+@dataclass(frozen=True)
+class Proto:
+    """Settings of the representation and of what it says is new."""
+
+    prototypes: int = 512
+    """M; 0: an encoder alone"""
+    projection: int = 128
+    """D, numbers of z"""
+    hidden: int = 512
+    """units of the predictor"""
+    temperature: float = 0.1
+    """of assignments and of the loss; that of the candidates is 1"""
+    iterations: int = 3
+    """of Sinkhorn"""
+    queue: int = 2048
+    """candidates that are remembered"""
+    nearest: int = 3
+    """k: the reward is the distance to the k-th nearest candidate"""
+    ratio: bool = False
+    """whether candidates are drawn in proportion to cosines, as the paper writes, instead of to a softmax of them, as its code does"""
+    stuck: bool = False
+    """whether the queue's pointer stands still, as in URLB's first public code"""
+    tau: float = 0.05
+    """share by which the slow copies of f and g follow"""
+    learning_rate: float = 1e-4
+    every: int = 2
+    """updates of the critic between two of the representation"""
+    channels: int = 32
+    """of each convolution"""
+    centre: float = 0.0
+    """what is taken from pixels in [0, 1]: nothing, or 0.5"""
+    by_critic: bool = False
+    """whether the critic's gradient trains the encoder (too): as in DrQ-v2, which has no prototypes, and in URLB's first public code"""
+
+    def __post_init__(self) -> None:
+        if self.prototypes and self.queue % self.prototypes:
+            raise Usage(f"the queue holds whole rounds of candidates: {self.queue} is no multiple of {self.prototypes} prototypes")
+        if not self.prototypes and not self.by_critic:
+            raise Usage("without prototypes nothing trains the encoder unless the critic does; give by_critic True")
+
+    def encoder(self, observation: tuple[int, ...]) -> Encoder | Plain:
+        """f for observations of a shape."""
+        return Encoder(self.channels, self.centre) if len(observation) == 3 else Plain(observation[0])
+
+    def representation(self, observation: tuple[int, ...]) -> Representation:
+        return Representation(self.encoder(observation), self)
+
+    def loss(
+        self, online: Representation, target: nn.ModuleDict, obs: Tensor, next_obs: Tensor, dtype: torch.dtype = torch.float32
+    ) -> tuple[Tensor, Tensor]:
+        """The loss (P equation 4) of consecutive observations, and the scores [rows, M] of the later ones; large products in `dtype`."""
+        with products(obs.device, dtype):
+            s = online.predictor(online.projector(online.encoder(obs)))
+            with torch.no_grad():
+                t = target["projector"](target["encoder"](next_obs))
+        with torch.no_grad():
+            then = eq.scores(t.float(), online.prototypes)
+            assignments = eq.sinkhorn(then, temperature=self.temperature, iterations=self.iterations)
+        return eq.prototype_loss(eq.scores(s.float(), online.prototypes), assignments, self.temperature), then
+
+    def choose(self, z: Float[Tensor, "rows d"], prototypes: Tensor, uniforms: Float[Tensor, "m"]) -> Float[Tensor, "m d"]:
+        """The candidates of a batch."""
+        return z[eq.candidates(z @ prototypes.T, uniforms, self.ratio)]
+
+
+@torch.no_grad()
+def unit(prototypes: Tensor) -> None:
+    """Give prototypes length 1, in place, beside the gradient: what the authors do before each use."""
+    prototypes.copy_(normalize(prototypes, dim=1))
+
+
+class Explorer:
+    """Encoder and actor as a Policy: deterministic, or as they act while they learn. Its memory is the rows' seeds."""
+
+    members = 1
+
+    def __init__(
+        self, encoder: Encoder | Plain, actor: Actor, learner: SAC | DDPG, actions: int, dtype: torch.dtype = torch.float32, *,
+        noisy: bool = False, step: int = 0, random: int = 0,
+    ):  # fmt: skip
+        self.encoder, self.actor, self.learner, self.actions, self.dtype = encoder, actor, learner, actions, dtype
+        self.noisy, self.step, self.random = noisy, step, random
+
+    def take(self, members: Int[Tensor, "some"]) -> "Explorer":
+        return self
+
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Tensor:
+        return seeds
+
+    def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
+        step = self.step + int(t) * len(obs)
+        if self.noisy and step < self.random:
+            return 2 * uniform(memory, t, self.actions) - 1, memory
+        noise = normal(memory, t, self.actions) if self.noisy else None
+        with torch.no_grad(), products(obs.device, self.dtype):
+            return self.learner.act(self.actor, self.encoder(obs), noise, step).float(), memory
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Actions drawn anew at every step: who does not explore at all."""
+
+    actions: int
+    members = 1
+
+    def take(self, members: Int[Tensor, "some"]) -> "Uniform":
+        return self
+
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Tensor:
+        return seeds
+
+    def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
+        return 2 * uniform(memory, t, self.actions) - 1, memory

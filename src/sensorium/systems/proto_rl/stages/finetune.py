@@ -1,0 +1,56 @@
+"""Finetune: learn a task with what exploring has left."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Folder, State
+from sensorium.systems.proto_rl.stages.learning import Learning, Rewards
+
+
+@dataclass(frozen=True)
+class Finetune(Learning):
+    """The task's phase (P section 3.4): the representation stays as it is, the explorer becomes the task's agent; replay begins empty."""
+
+    pretrained: Folder = Folder("../1-pretrain")
+    """a finished `Pretrain`, or one of its snapshots, of the same domain"""
+    keep_critic: bool = False
+    """whether the critic goes on from the explorer's, as in URLB; its target begins anew all the same"""
+    novelty: float = 0.2
+    """what is added of the intrinsic reward"""
+    random: int = 0
+    """agent steps, at first, of random actions"""
+
+    @property
+    def rewards(self) -> Rewards:
+        return Rewards(task=1.0, novelty=self.novelty, represent=False)
+
+    def init(self, seeds: Seeds) -> State:
+        kept = self.snapshot()
+        # the explorer's models; fresh moments, temperature and, unless it is kept, critic
+        parts = ("representation", "target", "actor", *(["critic"] if self.keep_critic else []))
+        names = [name for name in kept if (name.partition("/")[0] in parts and "/model/" in name) or name in ("queue", "pointer")]
+        return {**super().init(seeds), **{name: kept[name].float() if kept[name].is_floating_point() else kept[name] for name in names}}
+
+    def snapshot(self) -> State:
+        """The pre-trained agent; one sentence where there is none, or where it does not fit."""
+        folder = Path(self.pretrained)
+        if not folder.is_dir():
+            others = sorted(str(path) for path in folder.parent.glob("*") if path.is_dir()) if folder.parent.is_dir() else []
+            raise Usage(
+                f"no pre-trained agent at {folder}"
+                + (f"; there are {', '.join(others)}" if others else "; train one first, or give --pretrained")
+            )
+        folder = checkpoint.agent(folder)
+        explorer, loaded = checkpoint.stage(folder), checkpoint.load(folder)
+        if not hasattr(explorer, "proto") or loaded is None:
+            raise Usage(f"{folder} holds no agent that explored; give one of Proto-RL's `pretrain` stages, or one of its snapshots")
+        for what, theirs, ours in (
+            ("domain", explorer.world.domain, self.world.domain), ("observations", explorer.world.spec.observation, self.world.spec.observation),  # type: ignore[attr-defined]
+            ("learner", type(explorer.learner).__name__, type(self.learner).__name__), ("representation", explorer.proto, self.proto),  # type: ignore[attr-defined]
+        ):  # fmt: skip
+            if theirs != ours:
+                raise Usage(f"{folder} was pre-trained with another {what}: {theirs} there, {ours} here")
+        return loaded[1]

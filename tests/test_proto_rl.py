@@ -1,0 +1,366 @@
+"""Proto-RL's mathematics against numbers worked out apart from it, its properties, and what trains what."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.run import run
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import placed
+from sensorium.registry import recipe
+from sensorium.systems.proto_rl import equations as eq
+from sensorium.systems.proto_rl.model import Encoder, Explorer, Proto, Uniform, unit
+from sensorium.systems.proto_rl.stages import Finetune, Pretrain, Scratch
+from sensorium.systems.proto_rl.stages.learning import Life
+from tests.conftest import trained
+
+pytest.importorskip("dm_control")
+
+
+def grid(*sizes: int) -> list[Tensor]:
+    return list(torch.meshgrid(*[torch.arange(n, dtype=torch.float64) for n in sizes], indexing="ij"))
+
+
+b, m = grid(4, 3)
+SCORES = torch.sin(0.7 * b + 1.3 * m + 0.1)
+m, d = grid(3, 5)
+C = normalize(torch.sin(1.1 * m + 0.6 * d + 0.2), dim=1)
+b, d = grid(4, 5)
+S = normalize(torch.cos(0.3 * b * d + 0.2 * d + 0.5 * b + 0.1), dim=1)
+T = normalize(torch.sin(0.4 * b + 0.9 * d + 0.3), dim=1)
+THIRD = normalize(torch.cos(0.2 * b - 0.5 * d), dim=1)
+
+
+def rows(*numbers: list[float]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def test_sinkhorn_on_a_worked_example():
+    q = eq.sinkhorn(SCORES, temperature=0.1, iterations=3)
+    expected = rows(
+        [7.8650929e-06, 1.8705842e-01, 8.1293372e-01], [6.3272184e-02, 9.2201116e-01, 1.4716654e-02], [9.9547341e-01, 4.4759957e-03, 5.0590236e-05],
+        [9.9991193e-01, 3.1287071e-05, 5.6787613e-05],
+    )  # fmt: skip
+    torch.testing.assert_close(q, expected, rtol=1e-6, atol=1e-8)
+
+
+def test_sinkhorn_does_the_iterations_that_it_is_asked_for_and_leaves_its_argument_alone():
+    before = SCORES.clone()
+    q = [eq.sinkhorn(SCORES, temperature=0.1, iterations=n) for n in (0, 1, 3, 200)]
+    assert torch.equal(SCORES, before)
+    assert not torch.allclose(q[1], q[2])
+    torch.testing.assert_close(q[0], torch.softmax(SCORES / 0.1, 1))
+    torch.testing.assert_close(q[3].sum(0), torch.full((3,), 4 / 3, dtype=torch.float64), rtol=0.02, atol=0)
+
+
+def test_sinkhorn_of_permuted_duplicated_and_shifted_scores():
+    q = eq.sinkhorn(SCORES, temperature=0.1, iterations=3)
+    order = torch.tensor([2, 0, 1])
+    torch.testing.assert_close(eq.sinkhorn(SCORES[:, order], temperature=0.1, iterations=3), q[:, order])
+    torch.testing.assert_close(eq.sinkhorn(torch.cat([SCORES, SCORES]), temperature=0.1, iterations=3), torch.cat([q, q]))
+    torch.testing.assert_close(eq.sinkhorn(SCORES + 7, temperature=0.1, iterations=3), q)
+
+
+def test_sinkhorn_in_single_precision_and_far_from_all_prototypes():
+    scores = eq.scores(torch.randn(512, 128, generator=torch.Generator().manual_seed(0)), normalize(torch.randn(512, 128), dim=1))
+    single, double = (eq.sinkhorn(x, temperature=0.1, iterations=3) for x in (scores, scores.double()))
+    assert (single - double).abs().max() < 1e-5
+    far = torch.tensor([[1.0, -1.0], [1.0, -1.0]])
+    assert eq.sinkhorn(far, temperature=0.001, iterations=3).isfinite().all()
+
+
+def test_the_loss_and_its_gradient_on_a_worked_example():
+    seen = (S @ C.T).requires_grad_()
+    torch.testing.assert_close(
+        seen.detach(),
+        rows([0.8948016, 0.6975340, -0.2918065], [-0.1985927, 0.7625424, 0.9039158], [-0.8782317, -0.1023817, 0.8190046], [-0.3068612, -0.7638780, -0.3798697]),
+        rtol=1e-6, atol=1e-7,
+    )  # fmt: skip
+    q = eq.sinkhorn(eq.scores(5 * T, C), temperature=0.1, iterations=3)
+    expected = rows(
+        [8.9903308e-01, 1.0068356e-01, 2.8336900e-04], [2.2165031e-01, 7.3857425e-01, 3.9775441e-02], [1.8330913e-02, 4.8339225e-01, 4.9827683e-01],
+        [7.2166836e-04, 5.4756394e-02, 9.4452194e-01],
+    )  # fmt: skip
+    torch.testing.assert_close(q, expected, rtol=1e-6, atol=1e-8)
+    each = torch.stack([eq.prototype_loss(seen[i : i + 1], q[i : i + 1], 0.1) for i in range(4)])
+    torch.testing.assert_close(each.detach(), rows([0.3322093, 3.7055900, 4.7651289, 1.3400947])[0], rtol=1e-6, atol=0)
+    loss = eq.prototype_loss(seen, q, 0.1)
+    loss.backward()
+    assert loss.item() == pytest.approx(2.5357557126, abs=1e-6)
+    assert seen.grad is not None
+    torch.testing.assert_close(seen.grad[0], rows([-5.2850532e-02, 5.3543537e-02, -6.9300522e-04])[0], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("stuck", "second", "third"), [
+    (False, 0.8895429, [0.4435960, 0.3549408, 0.3888884, 0.5548655]), (True, 1.0, [0.5548655, 0.3549408, 0.3888884, 0.5548655]),
+])  # fmt: skip
+def test_the_particle_reward_on_a_worked_example(stuck, second, third):
+    queue, pointer, rewards = torch.zeros(6, 5, dtype=torch.float64), torch.zeros((), dtype=torch.int64), []
+    for z, chosen in ((S, [0, 2, 3]), (T, [1, 1, 0]), (THIRD, [2, 0, 3])):
+        queue, pointer = eq.enqueue(queue, pointer, z[chosen], stuck=stuck)
+        rewards.append(eq.particle_reward(z, queue, 3))
+    torch.testing.assert_close(rewards[0], torch.ones(4, dtype=torch.float64))
+    if stuck:
+        assert rewards[1][-1].item() == pytest.approx(second, abs=1e-6)
+    else:
+        torch.testing.assert_close(rewards[1], rows([0.3968831, 0.3968831, 0.7191413, second])[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(rewards[2], rows(third)[0], rtol=0, atol=1e-6)
+    assert int(pointer) == (0 if stuck else 3)
+
+
+def test_candidates_are_drawn_with_the_right_frequencies():
+    expected = rows(
+        [0.5538362, 0.1855779, 0.0940508, 0.1665351],
+        [0.3638423, 0.3882809, 0.1634987, 0.0843782],
+        [0.1210878, 0.4003097, 0.3677220, 0.1108805],
+    )
+    uniforms = torch.rand(20_000, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for ratio, shares in ((False, expected), (True, (S @ C.T).T.clamp(min=0) / (S @ C.T).T.clamp(min=0).sum(1, keepdim=True))):
+        drawn = torch.stack([eq.candidates(S @ C.T, u, ratio) for u in uniforms])
+        counts = torch.stack([torch.bincount(drawn[:, k], minlength=4) for k in range(3)]) / len(uniforms)
+        torch.testing.assert_close(counts.double(), shares, rtol=0, atol=0.012)
+
+
+def test_the_reward_is_the_distance_to_the_kth_neighbour_by_brute_force():
+    generator = torch.Generator().manual_seed(1)
+    z, queue = (normalize(torch.randn(n, 16, generator=generator), dim=1) for n in (64, 40))
+    queue[:3], queue[3:6] = z[0], 0.0  # one sample is there three times, and three rows are still empty
+    brute = np.sort(np.linalg.norm(z.numpy()[:, None] - queue.numpy()[None], axis=2), axis=1)[:, 2]
+    reward = eq.particle_reward(z, queue, 3).numpy()
+    np.testing.assert_allclose(reward, brute, atol=1e-4)
+    assert reward[0] == 0
+    assert ((reward >= 0) & (reward <= 2)).all()
+
+
+def test_the_queue_forgets_its_oldest_and_wraps():
+    queue, pointer = torch.zeros(4, 1), torch.zeros((), dtype=torch.int64)
+    for number in range(1, 4):
+        queue, pointer = eq.enqueue(queue, pointer, torch.full((3, 1), float(number)))
+    assert sorted(queue[:, 0].tolist()) == [2, 3, 3, 3]
+    assert int(pointer) == 1
+
+
+def test_particle_entropy_of_densities_whose_entropy_is_known():
+    generator = torch.Generator().manual_seed(0)
+    for dimension in (1, 2, 4):
+        points = 2 * torch.randn(4000, dimension, generator=generator, dtype=torch.float64)
+        truth = dimension / 2 * math.log(2 * math.pi * math.e * 4)
+        assert eq.particle_entropy(points, 3).item() == pytest.approx(truth, abs=0.06 * dimension)
+    turns = 2 * math.pi * torch.rand(4000, 2, generator=generator, dtype=torch.float64)
+    torus = torch.cat([torch.cos(turns), torch.sin(turns)], 1)
+    assert eq.particle_entropy(torus, 3, dimension=2).item() == pytest.approx(2 * math.log(2 * math.pi), abs=0.1)
+
+
+def test_usage_counts_prototypes():
+    one, all_ = torch.zeros(8, 4), torch.eye(4).repeat(2, 1)
+    one[:, 0] = 1
+    assert eq.usage(one, 0.01).item() == pytest.approx(1, abs=1e-3)
+    assert eq.usage(all_, 0.01).item() == pytest.approx(4, abs=1e-3)
+
+
+def test_shapes_and_parameters_as_published():
+    model = Proto().representation((9, 84, 84))
+    count = lambda part: sum(p.numel() for p in part.parameters())  # noqa: E731
+    assert [count(model.encoder), count(model.projector), count(model.predictor), model.prototypes.numel()] == [
+        30_368,
+        5_017_728,
+        131_712,
+        65_536,
+    ]
+    stage = Pretrain.__dataclass_fields__["learner"].default
+    assert count(stage.actor(39_200, 6, False)) == 3_074_274
+    assert count(stage.critic(39_200, 6, False)) == 4_178_136
+    code = model.encoder(torch.randint(0, 256, (2, 9, 84, 84), dtype=torch.uint8))
+    assert code.shape == (2, 39_200)
+
+
+def test_the_encoder_is_the_plain_convolutions_on_pixels_between_0_and_1():
+    encoder = Encoder(4, 0.5)
+    frames = torch.randint(0, 256, (3, 9, 84, 84), dtype=torch.uint8)
+    picture = frames.float() / 255 - 0.5
+    for layer in encoder.layers:
+        picture = torch.relu(layer(picture))
+    assert picture.shape[2:] == (35, 35)
+    torch.testing.assert_close(encoder(frames).view(3, 35, 35, 4).permute(0, 3, 1, 2), picture)
+    torch.testing.assert_close(encoder(frames.contiguous(memory_format=torch.channels_last)), encoder(frames))
+
+
+def life(folder: Path, name: str = "proto-pixels", stage: str = "pretrain", **changes) -> Life:
+    """A tiny stage that has lived for one episode, as it goes on."""
+    chosen = recipe(name).stages("tiny")[stage]
+    chosen = placed(replace(chosen, **changes), folder / f"9-{stage}")  # type: ignore[type-var]
+    state = chosen.init(Seeds(0, stage, 0))
+    opened = chosen.open(state)
+    opened.episode(Seeds(0, stage, 1))
+    return opened
+
+
+def learned_between(live: Life, updates: range) -> dict[str, bool]:
+    """Which of the parts of a state change within some updates."""
+    before = {name: tensor.clone() for name, tensor in live.state.items() if "/model/" in name}
+    for number in updates:
+        live.update(number, Seeds(0, "x", number))
+    changed: dict[str, bool] = {}
+    for name, tensor in before.items():
+        part = name.partition("/")[0] + ("/encoder" if "encoder" in name else "")
+        changed[part] = changed.get(part, False) or not torch.equal(tensor, live.state[name])
+    return changed
+
+
+def test_critic_and_actor_never_train_the_encoder_where_prototypes_do(tmp_path):
+    live = life(tmp_path)
+    # between two updates of the representation only critic, its statistics and, every other time, the actor learn
+    changed = learned_between(live, range(11, 12))
+    assert changed["critic"]
+    assert not any(changed[part] for part in ("representation", "representation/encoder", "target", "target/encoder"))
+    changed = learned_between(live, range(12, 13))
+    assert all(changed.values())
+    norms = live.state["representation/model/prototypes"].norm(dim=1)
+    live.update(13, Seeds(0, "x", 13))
+    torch.testing.assert_close(live.state["representation/model/prototypes"].norm(dim=1), torch.ones_like(norms))
+    live.close()
+
+
+def test_the_critic_trains_the_encoder_where_it_is_to(tmp_path):
+    live = life(tmp_path, "drq-v2", "scratch")
+    assert learned_between(live, range(11, 12))["representation/encoder"]
+    live.close()
+    both = life(tmp_path, proto=replace(recipe("proto-pixels").stages("tiny")["pretrain"].proto, by_critic=True))  # type: ignore[attr-defined]
+    changed = learned_between(both, range(11, 12))
+    assert changed["representation/encoder"]
+    assert not changed["representation"]
+    both.close()
+
+
+def test_the_representation_is_frozen_while_a_task_is_learned_and_the_queue_is_not(tmp_path):
+    for earlier in trained("proto-pixels").iterdir():
+        (tmp_path / earlier.name).symlink_to(earlier)
+    live = life(tmp_path, stage="finetune")
+    queue = live.state["queue"].clone()
+    changed = learned_between(live, range(10, 30))
+    assert changed["actor"]
+    assert changed["critic"]
+    assert not any(changed[part] for part in changed if part.startswith(("representation", "target")))
+    assert not torch.equal(queue, live.state["queue"])
+    live.close()
+
+
+@pytest.mark.parametrize(("name", "keep"), [("proto-pixels", False), ("proto-states", True)])
+def test_what_is_kept_of_the_explorer_and_what_begins_anew(name, keep):
+    stage = placed(recipe(name).stages("tiny")["finetune"], trained(name) / "2-finetune")
+    assert isinstance(stage, Finetune)
+    loaded = checkpoint.load(trained(name) / "1-pretrain")
+    assert loaded is not None
+    theirs, ours = loaded[1], stage.init(Seeds(0, "finetune", 0))
+    models = [key for key in ours if "/model/" in key]
+    same = {
+        part: all(torch.equal(theirs[key], ours[key]) for key in models if key.startswith(f"{part}/"))
+        for part in {key.partition("/")[0] for key in models}
+    }
+    assert same["actor"]
+    assert same["representation"]
+    assert same["target"]
+    assert same["critic"] is keep
+    assert not same["critic-target"]
+    assert torch.equal(theirs["queue"], ours["queue"])
+    assert int(ours["agent-steps"]) == int(ours["replay/written"]) == 0
+    assert all(not ours[key].any() for key in ours if "/first/" in key or "/second/" in key)
+
+
+def test_snapshots_are_agents_and_can_be_fine_tuned(tmp_path):
+    place = trained("proto-states") / "1-pretrain" / "snapshots" / "20"
+    assert checkpoint.policy(place)
+    stage = replace(recipe("proto-states").stages("tiny", task="walker_flip", pretrained=str(place))["finetune"], steps=1)  # type: ignore[type-var]
+    run(stage, tmp_path / "1-finetune", 0)
+    assert checkpoint.step_of(tmp_path / "1-finetune") == 1
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"pretrained": "nowhere"}, "no pre-trained agent at .*train one first"), ({"world": "pendulum_swingup"}, "another domain: walker there, pendulum here"),
+    ({"proto": Proto()}, "another representation"),
+])  # fmt: skip
+def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, tmp_path):
+    stage = recipe("proto-states").stages("tiny")["finetune"]
+    assert isinstance(stage, Finetune)
+    if "world" in change:
+        change = {"world": replace(stage.world, task=change["world"])}
+    stage = replace(stage, **{"pretrained": str(trained("proto-states") / "1-pretrain"), **change})
+    with pytest.raises(Usage, match=says):
+        run(stage, tmp_path / "2-finetune", 0)
+    with pytest.raises(Usage, match="no agent that explored"):
+        run(replace(stage, pretrained=str(trained("cart-pole-mlp") / "1-evolve")), tmp_path / "2-finetune", 0)
+
+
+@pytest.mark.parametrize(("build", "says"), [
+    (lambda: recipe("proto-pixels.pendulum_swing").stages("tiny")["pretrain"].world.spec, "did you mean pendulum_swingup"),  # type: ignore[attr-defined]
+    (lambda: recipe("cart-pole.walker"), "cart-pole has no tasks"), (lambda: recipe("proto-pixels").stages("tiny", variant="offical"), "did you mean official"),
+    (lambda: recipe("scratch").stages("tiny", observations="sound"), "allowed: pixels, states"), (lambda: Proto(queue=1000), "no multiple"),
+    (lambda: Proto(prototypes=0), "nothing trains the encoder"), (lambda: Scratch(recipe("drq-v2").stages("tiny")["scratch"].world, batch=0), "at least 1"),  # type: ignore[attr-defined]
+])  # fmt: skip
+def test_settings_that_make_no_sense_are_one_sentence(build, says):
+    with pytest.raises(Usage, match=says):
+        build()
+
+
+def test_tasks_follow_the_name_after_a_dot_and_choose_what_urlb_explores_on():
+    stages = recipe("proto-states.quadruped_jump").stages("paper")
+    assert (stages["pretrain"].world.task, stages["finetune"].world.task) == ("quadruped_walk", "quadruped_jump")  # type: ignore[attr-defined]
+    assert recipe("scratch.hopper_hop").stages("laptop")["scratch"].world.task == "hopper_hop"  # type: ignore[attr-defined]
+
+
+def test_a_damaged_replay_is_named(tmp_path):
+    stage = replace(recipe("proto-states").stages("tiny")["pretrain"], steps=3, checkpoint_every=1)  # type: ignore[type-var]
+    run(stage, tmp_path / "1-pretrain", 0)
+    path = tmp_path / "1-pretrain" / "replay-observations.bin"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(Failure, match="is damaged"):
+        run(replace(stage, steps=4), tmp_path / "1-pretrain", 0)
+
+
+def test_the_tighter_arithmetic_gives_the_same_losses(tmp_path):
+    """bfloat16 and channels last beside float32: to the tolerance of the coarser type."""
+    told = []
+    for half in (False, True):
+        live = life(tmp_path / str(half), half=half)
+        reference = told and told[0][1]
+        if reference:
+            for name, tensor in reference.items():
+                live.state[name].copy_(tensor)
+        else:
+            reference = {name: tensor.clone() for name, tensor in live.state.items()}
+        told.append((live.update(12, Seeds(0, "x", 12)), reference))
+        live.close()
+    for name, value in told[0][0].items():
+        torch.testing.assert_close(told[1][0][name], value, rtol=0.03, atol=0.02)
+
+
+def test_explorers_act_at_random_at_first_and_without_noise_when_asked():
+    live = recipe("proto-states").stages("tiny")["pretrain"]
+    policy = checkpoint.policy(trained("proto-states") / "1-pretrain")
+    assert isinstance(policy, Explorer)
+    obs, seeds = torch.randn(3, *live.world.spec.observation), torch.arange(3)  # type: ignore[attr-defined]
+    calm = [policy.act(obs, seeds, t)[0] for t in (0, 5)]
+    assert torch.equal(calm[0], calm[1])
+    eager = Explorer(policy.encoder, policy.actor, policy.learner, policy.actions, noisy=True, step=0, random=10)
+    assert torch.equal(eager.act(obs, seeds, 2)[0], Uniform(policy.actions).act(obs, seeds, 2)[0])
+    noisy = eager.act(obs, seeds, 8)[0]
+    assert not torch.equal(noisy, calm[0])
+    assert noisy.abs().max() < 1
+
+
+def test_prototypes_are_given_length_one_in_place():
+    prototypes = torch.nn.Parameter(torch.randn(5, 3))
+    where = prototypes.data_ptr()
+    unit(prototypes.data)
+    torch.testing.assert_close(prototypes.norm(dim=1), torch.ones(5))
+    assert prototypes.data_ptr() == where
