@@ -124,7 +124,9 @@ def memory(hidden: int) -> Callable[[], list[dict[str, Any]]]:
         def ours() -> None:
             inputs = model.inputs(z[:-1], action[:-1], zeros[:-1])
             hiddens, _ = model.sequence(inputs, keep, blank, blank, dtype)
-            costs = cost(model, hiddens, z[1:], action[1:], zeros[1:], zeros[:-1], torch.ones(steps, BATCH), torch.ones(steps, BATCH), 10.0, dtype)
+            costs = cost(
+                model, hiddens, z[1:], action[1:], zeros[1:], zeros[:-1], torch.ones(steps, BATCH), torch.ones(steps, BATCH), 10.0, dtype
+            )
             adam.zero_grad()
             torch.stack(list(costs.values())).sum().backward()
             adam.step()

@@ -17,9 +17,12 @@ from sensorium.core.seeding import Seeds
 from sensorium.core.stage import placed
 from sensorium.registry import recipe
 from sensorium.systems.proto_rl import equations as eq
+from sensorium.systems.proto_rl.figures import sections
 from sensorium.systems.proto_rl.model import Encoder, Explorer, Proto, Uniform, unit
+from sensorium.systems.proto_rl.probes import ridge
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain, Scratch
 from sensorium.systems.proto_rl.stages.learning import Life
+from sensorium.systems.proto_rl.tables import EXPERT, STATES, pixels, urlb_states
 from tests.conftest import trained
 
 pytest.importorskip("dm_control")
@@ -364,3 +367,35 @@ def test_prototypes_are_given_length_one_in_place():
     unit(prototypes.data)
     torch.testing.assert_close(prototypes.norm(dim=1), torch.ones(5))
     assert prototypes.data_ptr() == where
+
+
+def test_a_linear_probe_finds_what_is_there_and_nothing_that_is_not():
+    generator = torch.Generator().manual_seed(0)
+    truth, other = torch.randn(400, 2, generator=generator), torch.randn(400, 600, generator=generator)
+    code = truth @ torch.randn(2, 600, generator=generator) + 0.1 * other
+    assert ridge(code[:300], truth[:300], code[300:], truth[300:], 0.01).min() > 0.95
+    assert ridge(other[:300], truth[:300], other[300:], truth[300:], 1.0).max() < 0.2
+
+
+def test_the_report_tells_what_exploring_came_to():
+    page = sections(trained("proto-pixels"))
+    titles = [section.title for section in page.sections]
+    assert titles == [
+        "How well it does", "What the task pays", "How far it came without reward", "The prototypes", "What it has seen, and what its codes know", "To look at",
+    ]  # fmt: skip
+    shown = [html for section in page.sections for html, _ in section.shown]
+    assert sum("<video" in html for html in shown) == 2
+    assert any("R² of a linear probe" in html for html in shown)
+    assert "cells" in str(page.sections[2].paragraphs)
+
+
+def test_tables_judge_fine_tuned_agents_of_their_own_tasks():
+    table = pixels(str(trained("proto-pixels")), 3)
+    rows = {row.cell.split()[0]: row for row in table.rows}
+    assert (rows["pendulum_swingup"].paper_mean, rows["pendulum_swingup"].episodes) == (847, 3)
+    assert rows["walker_run"].verdict == "not-run"
+    with pytest.raises(Usage, match="not fine-tuned for a task of this table"):
+        pixels(str(trained("proto-pixels") / "1-pretrain"), 3)
+    assert [row.paper_mean for row in urlb_states(None, None).rows][:2] == [378, 225]
+    # the published mean over walker, by the published expert scores
+    assert np.mean([mean / EXPERT[task] for task, mean, _ in STATES if task.startswith("walker")]) == pytest.approx(0.556, abs=5e-4)

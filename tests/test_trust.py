@@ -207,6 +207,7 @@ def test_importing_the_wrong_file_says_which_layouts_are_known(tmp_path, capsys)
 
 SMALL = {
     "cart-pole-clone": ["--stage.compile", "False", "--stage.steps", "12", "--stage.checkpoint-every", "2", "--clone.steps", "8"],
+    "proto-pixels": ["--stage.steps", "12"],
     "take-cover": ["--on", "processes:1", "--stage.steps", "4", "--vision.steps", "2", "--controller.block", "2"],
 }
 
@@ -224,7 +225,9 @@ def left(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "shortest", "longest"), [("cart-pole-clone", 1.6, 3.2), ("take-cover", 2.5, 6.0)])
+@pytest.mark.parametrize(
+    ("recipe", "shortest", "longest"), [("cart-pole-clone", 1.6, 3.2), ("take-cover", 2.5, 6.0), ("proto-pixels", 4.0, 8.0)]
+)
 def test_five_kills_change_nothing(recipe, shortest, longest, tmp_path):
     assert subprocess.run(train_command(tmp_path / "whole", recipe), capture_output=True).returncode == 0
     draw, resumed = random.Random(0), 0

@@ -47,7 +47,14 @@ CHECKS = (
         )
         for name, engine, extra in (
             ("car-racing", "envpool", "envpool"), ("car-racing", "gymnasium", "box2d"), ("take-cover", "envpool", "envpool"), ("take-cover", "vizdoom", "doom"),
+            ("control", "envpool", "envpool"), ("control", "dm_control", "control"),
         )
+    ),
+    (
+        "drawing without a screen",
+        "from sensorium.envs.painter import prepare; prepare(); import torch, sensorium; e = sensorium.world('control', pixels=True, horizon=3).open(); "
+        "o = e.reset(torch.arange(2)); e.close(); print(tuple(o.shape), o.dtype)",
+        "pip install 'sensorium[control]'; apt-get install libegl1 libgl1 (or MUJOCO_GL=osmesa, with libosmesa6)",
     ),
     *(
         (f"extra {name}", f"import {module}; print(getattr({module}, '__version__', 'works'))", f"pip install 'sensorium[{name}]'")

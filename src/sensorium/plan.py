@@ -26,6 +26,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
             each = (seconds[-1] - seconds[0]) / (len(seconds) - 1) if len(seconds) > 1 else 0.0
             compiling = max(seconds[0] - each, 0.0) if seconds else 0.0
             files = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / max(len(list(folder.glob("*.safetensors"))), 1)
+            maps = sum(path.stat().st_size for path in folder.glob("*.bin"))
             logs = sum((folder / log).stat().st_size for log in ("metrics.jsonl", "times.jsonl")) / timed
             stages.append(
                 {
@@ -33,7 +34,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
                     "steps": stage.steps,
                     "seconds_per_step": round(each, 4),
                     "minutes": round((compiling + each * stage.steps) / 60, 2),
-                    "disk_mb": round((files * checkpoint.KEPT + logs * stage.steps) / 1e6, 3),
+                    "disk_mb": round((files * checkpoint.KEPT + maps + logs * stage.steps) / 1e6, 3),
                 }
             )
     known = recipe.minutes.get(preset)

@@ -138,7 +138,7 @@ class Replay:
     def checksum(self, entry: int) -> int:
         value = 0
         for array in self.arrays.values():
-            value = zlib.crc32(memoryview(np.ascontiguousarray(array[entry])).cast("B"), value)
+            value = zlib.crc32(np.ascontiguousarray(array[entry]).data, value)
         return value
 
     def begin(self, obs: Tensor) -> None:

@@ -5,7 +5,6 @@ Pixels are three frames of 84 x 84, oldest first, drawn once an agent step: afte
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -116,6 +115,7 @@ class Control:
     """agent steps until an episode is truncated; 0: the task's own, 1,000 control steps (of the arm's tasks 250)"""
 
     def __post_init__(self) -> None:
+        split(self.task)
         if self.repeat < 1 or self.horizon < 0:
             raise Usage(f"repeat and horizon cannot be {self.repeat} and {self.horizon}; at least 1 and 0")
         if self.visuals not in ("full", "fast") or self.engine not in ("envpool", "dm_control"):
@@ -161,9 +161,8 @@ class Control:
         settings: dict[str, Any] = {}
         if self.pixels:
             settings = {"from_pixels": True, "render_width": SIZE, "render_height": SIZE, "render_camera_id": CAMERAS.get(domain, 0)}
-        see: Callable[[Any], Tensor] = torch.from_numpy if self.pixels else flat_batch
         pool = Pool(
-            envpool_name(self.task), see, lambda action: action.astype(np.float64),
+            envpool_name(self.task), torch.from_numpy if self.pixels else flat_batch, lambda action: action.astype(np.float64),
             max_episode_steps=spec.horizon * self.repeat + 1, **settings,
         )  # fmt: skip
         repeated = Repeated(pool, self.repeat)

@@ -68,7 +68,7 @@ class HostEnv:
 class Pool:
     """EnvPool. Seeds are fixed when a pool is made, so each beginning makes a new one; its rows restart by themselves, unread."""
 
-    def __init__(self, task: str, see: Callable[[np.ndarray], Tensor], act: Callable[[np.ndarray], np.ndarray], **settings: Any):
+    def __init__(self, task: str, see: Callable[[Any], Tensor], act: Callable[[np.ndarray], np.ndarray], **settings: Any):
         self.task, self.see, self.act, self.settings = task, see, act, settings
 
     def begin(self, seeds: list[int]) -> Tensor:

@@ -76,6 +76,11 @@ class Learning:
         raise NotImplementedError
 
     @property
+    def rehearsal(self) -> int:
+        """Steps after which one knows how long a step takes: the first one hardly learns."""
+        return 3
+
+    @property
     def pixels(self) -> bool:
         return self.world.pixels
 
