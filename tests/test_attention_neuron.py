@@ -80,7 +80,9 @@ def test_the_agent_equals_its_twin_in_plain_loops(name):
 
 
 def test_parameter_counts_are_the_published_ones():
-    assert {name: agent.layout.size for name, agent in LAYOUTS.items()} == {"cart-pole": 913, "ant": 2504, "ant-mlp": 2248}
+    assert {name: agent.layout.size for name, agent in LAYOUTS.items()} == {
+        "cart-pole": 913, "ant": 2504, "ant-mlp": 2248, "car-racing": 7212, "pong": 1_687_726,
+    }  # fmt: skip
     assert FeedForwardAgent(5).layout.size == 113
     assert FeedForwardAgent(10).layout.size == 193
 

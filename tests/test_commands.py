@@ -88,8 +88,11 @@ def test_evaluate_in_another_world(capsys, trained):
 
 @pytest.mark.parametrize("name", registry.table("TABLES"))
 def test_verify_measures_every_table(name, trained, capsys, monkeypatch):
-    agents = {"attention-neuron": trained, "world-models/car-racing": tiny("car-racing"), "world-models/temperature": tiny("take-cover")}
-    agent = agents.get(name) or agents.get(name.partition("/")[0])
+    recipes = {
+        "world-models/car-racing": "car-racing", "world-models/temperature": "take-cover", "attention-neuron/car-racing": "car-patches",
+        "attention-neuron/reshuffle": "car-patches", "proto-rl/pixels": "proto-pixels", "proto-rl/urlb-states": "proto-states",
+    }  # fmt: skip
+    agent = tiny(recipes[name]) if name in recipes else trained if name.startswith("attention-neuron") else None
     episodes = 20 if agent == trained else 2
     monkeypatch.setattr("sensorium.systems.world_models.tables.DOOM", TakeCover(horizon=20))
     table = document(["verify", name, *(["--agent", str(agent)] if agent else []), "--episodes", str(episodes), "--json"], capsys)

@@ -21,6 +21,8 @@ WORLDS = {
     "cart-pole": "sensorium.envs.cart_pole:CartPole",
     "toy": "sensorium.envs.toy:Toy",
     "car-racing": "sensorium.envs.car_racing:CarRacing",
+    "car-patches": "sensorium.envs.car_racing:CarPatches",
+    "pong": "sensorium.envs.pong:Pong",
     "take-cover": "sensorium.envs.take_cover:TakeCover",
     "pixel-cart-pole": "sensorium.envs.pixel_cart_pole:PixelCartPole",
     "control": "sensorium.envs.control:Control",

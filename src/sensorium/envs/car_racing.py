@@ -1,6 +1,7 @@
-"""CarRacing-v3 as World Models sees it: the picture without the panel at its foot, 64 x 64, and three continuous actions."""
+"""CarRacing-v3: as World Models sees it, in colour without the panel at its foot, and as AttentionNeuron does, in grey patches."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -9,11 +10,12 @@ from torch import Tensor
 
 from sensorium.core.env import EnvSpec
 from sensorium.core.errors import Usage
-from sensorium.envs.host import HostEnv, Pool, Singles, extra
+from sensorium.envs import eyes
+from sensorium.envs.host import HostEnv, Pool, Simulators, Singles, extra
 from sensorium.envs.pixels import SIZE, legacy, small
 
-ROWS = 84
-"""lines of the 96 that are kept: below them stands the panel"""
+FULL, ROWS = 96, 84
+"""lines of a frame, and of those that are kept: below them stands the panel"""
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,78 @@ class CarRacing:
         return (legacy if self.legacy else small)(torch.from_numpy(frames), ROWS)
 
     def open(self) -> HostEnv:
-        if self.engine == "envpool":
-            # one step more than we ask for, so that truncation is ours
-            pool = Pool("CarRacing-v3", self.see, lambda action: action, max_episode_steps=self.horizon + 1)
-            return HostEnv(self.spec, pool)
-        if self.engine != "gymnasium":
-            raise Usage(f"engine cannot be '{self.engine}'; allowed: envpool, gymnasium")
-        extra("Box2D", "box2d")
-        import gymnasium
+        return simulated(self.spec, self.engine, self.see)
 
-        return HostEnv(self.spec, Singles(lambda: gymnasium.make("CarRacing-v3").unwrapped, self.see))
+
+def simulated(spec: EnvSpec, engine: str, see: Callable[[np.ndarray], Tensor]) -> HostEnv:
+    """Cars on a simulator."""
+    if engine == "envpool":
+        # one step more than we ask for, so that truncation is ours
+        return HostEnv(spec, Pool("CarRacing-v3", see, lambda action: action, max_episode_steps=spec.horizon + 1))
+    if engine != "gymnasium":
+        raise Usage(f"engine cannot be '{engine}'; allowed: envpool, gymnasium")
+    extra("Box2D", "box2d")
+    import gymnasium
+
+    return HostEnv(spec, Singles(lambda: gymnasium.make("CarRacing-v3").unwrapped, see))
+
+
+GRASS = ((102, 204, 102), (102, 230, 102))
+"""the two greens beside the road, where a background shows through"""
+
+
+@dataclass(frozen=True)
+class CarPatches:
+    """The same cars, seen as 256 grey patches of 6 x 6 of the last four frames; the panel at the foot is black."""
+
+    engine: Literal["envpool", "gymnasium"] = "envpool"
+    """the simulator: batched, or one environment after another; tracks differ from seed to seed between the two"""
+    horizon: int = 1000
+    """steps until an episode is truncated"""
+    senses: str = ""
+    """what is done to the eyes, as for `evaluate --senses`"""
+    patience: int = 0
+    """steps in a row that earn nothing after which an episode ends: 20 in the paper's training; 0: it does not"""
+
+    @property
+    def school(self) -> "CarPatches":
+        """The world while an agent is evolved: it does not wait for who has lost the road (the authors' training)."""
+        return replace(self, patience=20)
+
+    @property
+    def spec(self) -> EnvSpec:
+        n = eyes.patches_of((FULL // eyes.SIDE) ** 2, self.senses)
+        return EnvSpec("car-patches", (n, eyes.STACK, eyes.SIDE**2), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
+
+    def open(self) -> eyes.Eyes:
+        return eyes.Eyes(self)
+
+    def frames(self) -> HostEnv:
+        spec = replace(self.spec, observation=(FULL, FULL, 3))
+        env = simulated(spec, self.engine, torch.from_numpy)
+        return HostEnv(spec, Patience(env.simulators, self.patience)) if self.patience else env
+
+    def grey(self, frames: Tensor) -> Tensor:
+        grey = eyes.luma(frames)
+        grey[:, ROWS:] = 0
+        return grey
+
+    def ground(self, frames: Tensor) -> Tensor:
+        colours = torch.tensor(GRASS, dtype=frames.dtype, device=frames.device)
+        return (frames[..., None, :] == colours).all(-1).any(-1)
+
+
+class Patience:
+    """Simulators whose episodes end after a number of steps in a row that earned less than nothing: for training alone."""
+
+    def __init__(self, inner: Simulators, steps: int):
+        self.inner, self.steps, self.close = inner, steps, inner.close
+
+    def begin(self, seeds: list[int]) -> Tensor:
+        self.idle = np.zeros(len(seeds), dtype=np.int64)
+        return self.inner.begin(seeds)
+
+    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        obs, reward, ended = self.inner.step(action, live)
+        self.idle = np.where(reward < 0, self.idle + 1, 0)
+        return obs, reward, ended | (self.idle > self.steps)

@@ -293,13 +293,23 @@ class Forgetful:
 
 def sensed(world: World, senses: str) -> World:
     """The world as it is to be sensed. `forget` is about the agent and not about the world: only `through` can do it."""
-    if any(isinstance(sense, Shuffle) and sense.forget for sense in parse(senses)):
+    if "forget" in senses:
         raise Usage("forget clears an agent's memory while it is evaluated; a world, or training, cannot")
+    if hasattr(world, "senses"):
+        # pictures: the world does it itself, before frames are stacked
+        return replace(world, senses=senses)  # type: ignore[type-var]
     return Sensed(world, senses) if senses else world
 
 
 def through(world: World, policy: Policy, spec: str) -> tuple[World, Policy]:
     """World and policy as `--senses SPEC` has them meet."""
+    if hasattr(world, "senses"):
+        from sensorium.envs import eyes
+
+        for sense in eyes.parse(spec):
+            if isinstance(sense, Shuffle) and sense.forget:
+                policy = Forgetful(policy, sense.every)
+        return replace(world, senses=spec), policy  # type: ignore[type-var]
     if not spec:
         return world, policy
     if len(world.spec.observation) != 1:

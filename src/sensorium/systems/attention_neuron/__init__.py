@@ -3,10 +3,13 @@
 _HERE = "sensorium.systems.attention_neuron"
 
 PARTS = {
-    "evolve": f"{_HERE}.stages:Evolve",
-    "clone": f"{_HERE}.stages:Clone",
-    "sensory-agent": f"{_HERE}.model:SensoryAgent",
-    "feed-forward-agent": f"{_HERE}.model:FeedForwardAgent",
+    "evolve": f"{_HERE}.stages.evolve:Evolve",
+    "clone": f"{_HERE}.stages.clone:Clone",
+    "sensory-agent": f"{_HERE}.model.sensory:SensoryAgent",
+    "feed-forward-agent": f"{_HERE}.model.sensory:FeedForwardAgent",
+    "vision-neurons": f"{_HERE}.model.vision:VisionNeurons",
+    "voting-agent": f"{_HERE}.model.vision:VotingAgent",
+    "puzzle-agent": f"{_HERE}.model.vision:PuzzleAgent",
 }
 RECIPES = {
     "cart-pole": f"{_HERE}.recipes:CART_POLE",
@@ -14,11 +17,18 @@ RECIPES = {
     "cart-pole-mlp": f"{_HERE}.recipes:CART_POLE_MLP",
     "cart-pole-mlp-10": f"{_HERE}.recipes:CART_POLE_MLP_10",
     "cart-pole-mlp-shuffled": f"{_HERE}.recipes:CART_POLE_MLP_SHUFFLED",
+    "car-patches": f"{_HERE}.recipes:CAR_PATCHES",
 }
 TABLES = {
     "cart-pole": f"{_HERE}.tables:cart_pole",
     "cart-pole-reshuffle": f"{_HERE}.tables:cart_pole_reshuffle",
     "cart-pole-probe": f"{_HERE}.tables:cart_pole_probe",
+    "car-racing": f"{_HERE}.tables:car_racing",
+    "reshuffle": f"{_HERE}.tables:reshuffle",
 }
-IMPORTS = {"cart-pole": f"{_HERE}.official:cart_pole"}
+IMPORTS = {
+    "cart-pole": f"{_HERE}.official:cart_pole",
+    "car-racing": f"{_HERE}.official:car_racing",
+    "pong": f"{_HERE}.official:pong",
+}
 REPORT = f"{_HERE}.figures:sections"

@@ -1,13 +1,14 @@
-"""The mathematics of Tang & Ha 2021, "The Sensory Neuron as a Transformer" (arXiv 2109.02869), without vision.
+"""The mathematics of Tang & Ha 2021, "The Sensory Neuron as a Transformer" (arXiv 2109.02869).
 
-N sensors, M rows of the code, H units of a neuron, d the width of queries and keys. Episodes ("rows") stand last: every row may have
+N sensors, M rows of the code, H units of a neuron, d the width of queries and keys. Without vision episodes ("rows") stand last: every row may have
 weights of its own (a population of agents) or all share one set (then that axis has length 1), and the lanes of the processor run
 along it.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 
 def positional_table(rows: int, width: int) -> Float[Tensor, "rows width"]:
@@ -50,3 +51,40 @@ def message(weights: Float[Tensor, "M N rows"], values: Float[Tensor, "N rows"],
     twice as many sensors are plugged in (table 1, footnote).
     """
     return tanh(gain * (weights * values).sum(1))
+
+
+# with vision: patches n of N, frames t of T, pixels p of a patch; episodes ("rows") first
+
+
+def differences(frames: Float[Tensor, "*rows T p"]) -> Float[Tensor, "*rows less p"]:
+    """What changed from each frame to the next: what the keys hear of a patch (appendix, and the released code)."""
+    return frames[..., 1:, :] - frames[..., :-1, :]
+
+
+def visual_message(
+    queries: Float[Tensor, "#rows M d"], keys: Float[Tensor, "rows N d"], values: Float[Tensor, "rows N d"]
+) -> Float[Tensor, "rows M d"]:
+    """softmax(Q K^T / sqrt(d)) V, the softmax over patches (eq. 2 with softmax); M x N weights are never held at once."""
+    rows = len(keys)
+    mixed = scaled_dot_product_attention(queries.expand(rows, -1, -1)[:, None], keys[:, None], values[:, None])
+    return mixed[:, 0]
+
+
+def normalised(
+    x: Float[Tensor, "*rows d"], weight: Float[Tensor, "*#rows d"] | None = None, bias: Float[Tensor, "*#rows d"] | None = None
+) -> Float[Tensor, "*rows d"]:
+    """Layer normalisation over the last axis (Ba et al. 2016)."""
+    x = layer_norm(x, x.shape[-1:])
+    return x if weight is None or bias is None else x * weight + bias
+
+
+def votes(queries: Float[Tensor, "M d"], keys: Float[Tensor, "M d"]) -> Float[Tensor, "M"]:
+    """Column sums of softmax(Q K^T): how much each is listened to by all (Tang, Nguyen & Ha 2020, "Neuroevolution of self-interpretable
+    agents", section 3). Written out for reading; `nets.attention.votes` computes it without the M x M weights.
+    """
+    return torch.softmax(queries @ keys.mT, -1).sum(-2)
+
+
+def most_voted(importance: Float[Tensor, "rows M"], count: int) -> Int[Tensor, "rows count"]:
+    """The entries with most votes, most first."""
+    return importance.topk(count, 1).indices

@@ -10,8 +10,10 @@ from sensorium.core import card as cards
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import facts
+from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.pong import Pong
 from sensorium.nets.flat import Layout
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, PuzzleAgent, SensoryAgent, VotingAgent
 from sensorium.systems.attention_neuron.stages import Evolve
 
 # each known layout stands in our own order already: the released modules list LSTM, Wq, Wk and head as `SensoryAgent.layout` does
@@ -19,6 +21,8 @@ LAYOUTS = {
     "cart-pole": SensoryAgent(),
     "ant": SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True),
     "ant-mlp": FeedForwardAgent(28, 8, (32, 32)),
+    "car-racing": VotingAgent(),
+    "pong": PuzzleAgent(),
 }
 """the layouts that are known, and how many numbers each has"""
 
@@ -49,18 +53,31 @@ def read_vector(path: Path, layout: Layout) -> torch.Tensor:
 
 def cart_pole(files: list[Path], out: Path) -> list[str]:
     """Import the permutation-invariant cart-pole agent; returns what there is to say."""
+    return imported("cart-pole", files, out, Evolve(agent=LAYOUTS["cart-pole"], steps=0))
+
+
+def car_racing(files: list[Path], out: Path) -> list[str]:
+    """Import the permutation-invariant driver, who drove CarRacing-v0; here it drives version 3."""
+    return imported("car-patches", files, out, Evolve(world=CarPatches(), agent=LAYOUTS["car-racing"], block=2, steps=0))
+
+
+def pong(files: list[Path], out: Path) -> list[str]:
+    """Import the permutation-invariant player of Pong."""
+    return imported("pong-clone", files, out, Evolve(world=Pong(), agent=LAYOUTS["pong"], block=2, steps=0))
+
+
+def imported(recipe: str, files: list[Path], out: Path, stage: Evolve) -> list[str]:
+    """One of the authors' files as a finished stage of a recipe."""
     if len(files) != 1:
-        raise Usage(f"attention-neuron/cart-pole takes one file, not {len(files)}")
-    agent = LAYOUTS["cart-pole"]
-    vector = read_vector(files[0], agent.layout)
-    stage = Evolve(agent=agent, steps=0)
+        raise Usage(f"this kind takes one file, not {len(files)}")
+    vector = read_vector(files[0], stage.agent.layout)
     if (out / "card.json").exists():
         raise Usage(f"{out} holds an agent already; use another --out")
     card = {
         "format": cards.FORMAT,
         "stage": cards.plain(stage),
         "seed": None,
-        "recipe": "cart-pole",
+        "recipe": recipe,
         "preset": "imported",
         "source": files[0].name,
         "machine": facts(),

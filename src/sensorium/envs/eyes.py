@@ -1,0 +1,237 @@
+"""Worlds seen as patches: a grey picture cut into squares of 6 x 6, four frames deep; and what can be done to such eyes.
+
+parse("patches:every=100,background:checks")     what `--senses` takes for patches: a comma list
+Eyes(world, frames)                              an Env whose rows see [patches, frames, 36], each patch for itself
+
+Treatments act where they would act on a real camera: a background on the coloured picture, everything else on the patches of a single
+frame, before frames are stacked. So for three steps after a reshuffle the stack still holds frames in the old order.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int, UInt8
+from torch import Tensor
+
+from sensorium.core.env import EnvSpec, Step
+from sensorium.core.errors import Usage, nearest
+from sensorium.core.seeding import fold, uniform
+from sensorium.envs.host import HostEnv
+from sensorium.envs.sensors import Shuffle, Swap
+
+SIDE = 6
+"""lines and columns of a patch"""
+STACK = 4
+"""frames that an agent sees at once"""
+
+GRAMMAR = "patches, patches:every=100, patches:every=100:forget, swap:3, occlude:0.7, blackout:0.3, noise:5, background:NAME or FILE"
+
+
+@dataclass(frozen=True)
+class Occlude:
+    """A share of the patches is taken away for the episode; the others close up. What the paper calls occlusion."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Blackout:
+    """A share of the patches is black for the episode, in its place."""
+
+    share: float
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Extra patches of random pixels, drawn anew in every frame, after the real ones."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Background:
+    """What stands behind the scene: a picture of ours by name, or the user's from a file."""
+
+    name: str
+
+
+Treatment = Shuffle | Swap | Occlude | Blackout | Noise | Background
+
+
+def parse(spec: str) -> tuple[Treatment, ...]:
+    """The treatments of a comma list, in order."""
+    return tuple(_parse_one(part.strip()) for part in spec.split(",") if part.strip())
+
+
+def _parse_one(text: str) -> Treatment:
+    name, _, option = text.partition(":")
+    try:
+        if name == "patches":
+            every, *forget = option.removeprefix("every=").split(":")
+            if not option or (option.startswith("every=") and int(every) >= 1 and forget in ([], ["forget"])):
+                return Shuffle(int(every or 0), bool(forget))
+        elif name == "swap" and int(option) >= 1:
+            return Swap(int(option))
+        elif name in ("occlude", "blackout") and 0 <= float(option) < 1:
+            return (Occlude if name == "occlude" else Blackout)(float(option))
+        elif name == "noise" and int(option) >= 1:
+            return Noise(int(option))
+        elif name == "background" and option:
+            scenery(option, 6, 6)
+            return Background(option)
+        elif name not in ("patches", "swap", "occlude", "blackout", "noise", "background"):
+            known = ["patches", "swap", "occlude", "blackout", "noise", "background"]
+            raise Usage(nearest(name, known, "treatment of pictures") + f" (allowed: {GRAMMAR})")
+    except ValueError:
+        pass
+    raise Usage(f"--senses cannot read '{text}'; allowed: {GRAMMAR}")
+
+
+def scenery(name: str, height: int, width: int) -> UInt8[Tensor, "height width 3"]:
+    """A background by name, or from a picture file, at the size of the screen."""
+    if name in SCENERY:
+        y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+        return torch.from_numpy((255 * np.clip(np.stack(SCENERY[name](x, y), -1), 0, 1)).astype(np.uint8))
+    if not Path(name).is_file():
+        raise Usage(nearest(name, list(SCENERY), "background") + "; or give a picture file")
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(name) as picture:
+            return torch.from_numpy(np.array(picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)))
+    except UnidentifiedImageError:
+        raise Usage(f"{name} is no picture that can be read (PNG or JPEG, for instance)") from None
+
+
+def _dunes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    ridge = 0.5 + 0.18 * np.sin(7 * x) + 0.08 * np.sin(19 * x + 1)
+    sand = (y > ridge) * (0.55 + 0.35 * np.sin(40 * (y - ridge)))
+    return 0.35 * (1 - y) + sand, 0.25 + 0.25 * (1 - y) + 0.8 * sand, 0.7 * (1 - y) * (sand == 0) + 0.4 * sand
+
+
+SCENERY = {
+    "checks": lambda x, y: (((x * 8).astype(int) + (y * 8).astype(int)) % 2 * 0.8 + 0.1,) * 3,
+    "dunes": _dunes,
+    "stripes": lambda x, y: (0.5 + 0.5 * np.sin(30 * (x + y)), 0.5 + 0.4 * np.sin(30 * (x + y) + 2), 0.4 + 0.4 * np.sin(30 * (x + y) + 4)),
+    "sunset": lambda x, y: (1 - 0.3 * y, 0.75 * (1 - y) + 0.1, 0.3 + 0.4 * y),
+    "waves": lambda x, y: (
+        0.1 + 0.1 * np.sin(9 * y),
+        0.3 + 0.2 * np.sin(25 * y + 6 * np.sin(6 * x)),
+        0.6 + 0.3 * np.sin(25 * y + 6 * np.sin(6 * x)),
+    ),
+}
+"""pictures that are drawn, not shipped: name -> red, green, blue from x and y in [0, 1]"""
+
+
+class Scene(Protocol):
+    """A world whose coloured or grey frames can be looked at."""
+
+    @property
+    def senses(self) -> str: ...
+
+    @property
+    def spec(self) -> EnvSpec: ...
+
+    def frames(self) -> HostEnv:
+        """The world as its simulator draws it."""
+        ...
+
+    def grey(self, frames: Tensor) -> UInt8[Tensor, "rows height width"]:
+        """What the eyes make of a frame: grey, without what they are not to see."""
+        ...
+
+    def ground(self, frames: Tensor) -> Bool[Tensor, "rows height width"] | None:
+        """Where a background can be seen; None: nowhere, in no frame."""
+        ...
+
+
+def cut(grey: UInt8[Tensor, "rows height width"]) -> UInt8[Tensor, "rows n 36"]:
+    """A picture as patches: row after row of them, each row after row of pixels."""
+    rows, height, width = grey.shape
+    tiles = grey.view(rows, height // SIDE, SIDE, width // SIDE, SIDE).transpose(2, 3)
+    return tiles.reshape(rows, -1, SIDE * SIDE)
+
+
+def mosaic(patches: Tensor, height: int, width: int) -> Tensor:
+    """The inverse of `cut`: patches laid out in the order in which they come."""
+    tiles = patches.view(-1, height // SIDE, width // SIDE, SIDE, SIDE).transpose(2, 3)
+    return tiles.reshape(-1, height, width)
+
+
+def patches_of(n: int, senses: str) -> int:
+    """How many patches n become."""
+    for treatment in parse(senses):
+        if isinstance(treatment, Occlude):
+            n -= int(n * treatment.share)
+        elif isinstance(treatment, Noise):
+            n += treatment.count
+    return n
+
+
+class Eyes:
+    """An Env of patches, [rows, patches, 4, 36], oldest frame first; the first frame of an episode stands for those before it."""
+
+    def __init__(self, world: Scene):
+        self.world, self.spec, self.env = world, world.spec, world.frames()
+        self.treatments = parse(world.senses)
+
+    def reset(self, seeds: Int[Tensor, "rows"]) -> UInt8[Tensor, "rows n 4 36"]:
+        self.seeds, self.t, self.order = seeds, 0, dict[int, Tensor]()
+        self.ended = torch.zeros_like(seeds, dtype=torch.bool)
+        self.raw = self.env.reset(seeds)
+        self.obs = self.look(self.raw)[:, :, None].repeat(1, 1, STACK, 1)
+        return self.obs
+
+    def step(self, action: Tensor) -> Step:
+        step = self.env.step(action)
+        self.t, self.raw = self.t + 1, step.obs
+        obs = torch.cat([self.obs[:, :, 1:], self.look(self.raw)[:, :, None]], 2)
+        self.obs = torch.where(self.ended[:, None, None, None], self.obs, obs)
+        self.ended = self.ended | step.terminated | step.truncated
+        return step._replace(obs=self.obs)
+
+    def look(self, frames: Tensor) -> UInt8[Tensor, "rows n 36"]:
+        """One frame as the agent's patches."""
+        for treatment in self.treatments:
+            if isinstance(treatment, Background) and (ground := self.world.ground(frames)) is not None:
+                behind = scenery(treatment.name, *frames.shape[1:3]).to(frames.device)
+                frames = torch.where(ground[..., None], behind, frames)
+        seen = cut(self.world.grey(frames))
+        for i, treatment in enumerate(self.treatments):
+            seen = self.treat(treatment, seen, i)
+        return seen
+
+    def treat(self, treatment: Treatment, seen: Tensor, i: int) -> Tensor:
+        """One treatment of a frame's patches; what is chosen at the start of an episode stays until its time comes."""
+        seeds, n = fold(self.seeds, "eyes", i), seen.shape[1]
+        if isinstance(treatment, (Shuffle, Swap)):
+            if i not in self.order or (treatment.every and self.t % treatment.every == 0):
+                self.order[i] = treatment.layout(seeds, self.t, n)
+            return take(seen, self.order[i])
+        if isinstance(treatment, (Occlude, Blackout)):
+            gone = int(n * treatment.share)
+            ranks = uniform(fold(seeds, "chosen"), 0, n).argsort(1)
+            if isinstance(treatment, Occlude):
+                return take(seen, ranks[:, gone:].sort(1).values)
+            return seen.scatter(1, ranks[:, :gone, None].expand(-1, -1, seen.shape[2]), 0)
+        if isinstance(treatment, Noise):
+            drawn = uniform(fold(seeds, "noise"), self.t, treatment.count * seen.shape[2])
+            return torch.cat([seen, (256 * drawn).to(torch.uint8).view(len(seen), treatment.count, -1)], 1)
+        return seen
+
+    def close(self) -> None:
+        self.env.close()
+
+
+def take(patches: Tensor, order: Int[Tensor, "rows n"]) -> Tensor:
+    """Each row's patches in an order of its own."""
+    return patches.gather(1, order[..., None].expand(-1, -1, patches.shape[2]))
+
+
+def luma(frames: UInt8[Tensor, "rows height width 3"]) -> UInt8[Tensor, "rows height width"]:
+    """Grey as OpenCV makes it, in integers: 0.299 R + 0.587 G + 0.114 B."""
+    red, green, blue = frames.to(torch.int32).unbind(-1)
+    return ((4899 * red + 9617 * green + 1868 * blue + 8192) >> 14).to(torch.uint8)

@@ -1,0 +1,42 @@
+"""Attention of which only sums are needed, without holding its weights."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sensorium.core.machine import compiled
+
+TILE = 1024
+"""queries at a time: their weights, 4 MB, stay in a processor's cache"""
+
+
+def tile(queries: Float[Tensor, "q d"], keys: Float[Tensor, "d n"]) -> tuple[Float[Tensor, "q n"], Float[Tensor, "q"]]:
+    """exp(Q K^T) and its rows' sums. Few dimensions: a sum of products is part of the passes over the scores, which are never stored."""
+    scores = queries[:, :1] * keys[:1]
+    for i in range(1, len(keys)):
+        scores = scores + queries[:, i : i + 1] * keys[i : i + 1]
+    weights = torch.exp(scores - scores.amax(1, keepdim=True))
+    return weights, weights.sum(1)
+
+
+_compiled: list[Callable[..., Any]] = []
+
+
+def votes(queries: Float[Tensor, "rows m d"], keys: Float[Tensor, "rows m d"], compile: bool = True) -> Float[Tensor, "rows m"]:
+    """Column sums of softmax(Q K^T) in every row: how much each key is listened to by all queries together.
+
+    On processors tile by tile, in cache; on other devices, or where nothing is compiled, as it is written.
+    """
+    if not compile or queries.device.type != "cpu" or torch.is_grad_enabled():
+        return torch.softmax(queries @ keys.mT, -1).sum(-2)
+    if not _compiled:
+        _compiled.append(compiled(tile))
+    found = torch.zeros(keys.shape[:2])
+    for total, q, k in zip(found, queries, keys.mT.contiguous(), strict=True):
+        for part in q.split(TILE):
+            weights, sums = _compiled[0](part, k)
+            total.addmv_(weights.T, sums.reciprocal_())
+    return found

@@ -1,0 +1,131 @@
+"""Evolve: search an agent's parameters by playing."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import play
+from sensorium.core.seeding import Seeds, normal, row_seeds
+from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.pong import Pong
+from sensorium.envs.sensors import sensed
+from sensorium.envs.toy import Toy
+from sensorium.es.cma import CMA
+from sensorium.es.pgpe import PGPE
+from sensorium.es.workers import Workers
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, PuzzleAgent, SensoryAgent, VotingAgent
+
+Agent = SensoryAgent | FeedForwardAgent | VotingAgent | PuzzleAgent
+
+
+def first_vector(agent: Agent, spread: float, remember: float, seed: int) -> Tensor:
+    """Random first parameters: weights with sd spread / sqrt(inputs), biases 0 but for `remember` at the forget gates of an LSTM."""
+    noise = agent.layout.split(normal(torch.tensor([seed]), 0, agent.layout.size)[0])
+    tensors = {name: t * spread * t.shape[-1] ** -0.5 * ("bias" not in name) for name, t in noise.items()}
+    if isinstance(agent, SensoryAgent) and agent.recurrent:
+        tensors["neuron.bias_ih"][agent.hidden : 2 * agent.hidden] = remember
+    return agent.layout.join(tensors)
+
+
+@dataclass(frozen=True)
+class Evolve:
+    """Search an agent's parameters by playing (Tang & Ha 2021, section 4.1 and appendix A)."""
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("agent",)
+
+    world: CartPole | Toy | CarPatches | Pong = CartPole()
+    agent: Agent = SensoryAgent()
+    search: PGPE | CMA = PGPE()
+    senses: str = ""
+    """treatment of the senses in training, as for `evaluate --senses`; the paper trains without any"""
+    episodes: int = 16
+    """episodes that each candidate plays in a generation"""
+    common_seeds: bool = True
+    """whether all candidates of a generation face the same episodes (they did in the paper)"""
+    average: float = 0.0
+    """share of itself that the running average of the means keeps at a generation; the agent is this average, 0: the last mean"""
+    start: Folder = Folder("")
+    """an earlier agent whose parameters to start from; empty: begin anew"""
+    spread: float = 0.0
+    """of the random first parameters, sd spread / sqrt(inputs); 0 starts at zero, as the paper does"""
+    remember: float = 0.0
+    """first bias of the forget gates of the neurons' LSTMs"""
+    steps: int = 1000
+    """generations"""
+    checkpoint_every: int = 20
+    """generations between two checkpoints"""
+    evaluate_every: int = 10
+    """generations between two evaluations of the distribution's mean on episodes of their own"""
+    evaluation_episodes: int = 256
+    """episodes of such an evaluation"""
+    block: int = 0
+    """members in one job; 0: the whole population in one, on all threads"""
+    compile: bool = True
+    """whether world and agent are compiled as one step"""
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=0)
+
+    def init(self, seeds: Seeds) -> State:
+        if not self.start:
+            return self.begin(first_vector(self.agent, self.spread, self.remember, seeds("parameters")))
+        # the earlier stage keeps its agent as one vector, whatever it was trained by
+        folder = checkpoint.agent(self.start)
+        stage, loaded = checkpoint.stage(folder), checkpoint.load(folder)
+        if loaded is None or getattr(stage, "agent", None) != self.agent:
+            raise Usage(f"{self.start} holds no agent of the kind that is to be evolved ({type(self.agent).__name__})")
+        return self.begin(loaded[1]["agent"].float())
+
+    def begin(self, vector: Tensor) -> State:
+        """The state of a search that starts at a vector."""
+        return {**self.search.init(vector), "agent": vector.clone()}
+
+    def open(self, state: State) -> Workers:
+        # some worlds are kinder, or more impatient, while an agent learns
+        school = self.world.school if isinstance(self.world, CarPatches) else self.world
+        return Workers(sensed(school, self.senses), self.agent, self.block, self.compile)
+
+    def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
+        # ask: a generation of candidates around the mean
+        candidates = self.search.ask(state, seeds("ask"))
+        # play: all of them in the same episodes, or each in its own
+        device, n = candidates.device, len(candidates)
+        if self.common_seeds:
+            rows = seeds.rows("episodes", self.episodes, device).expand(n, -1)
+        else:
+            rows = seeds.rows("episodes", n * self.episodes, device).view(n, -1)
+        fitness, lengths = live.scores(candidates.float(), rows).unbind(1)
+        if not bool(fitness.isfinite().all()):
+            worst = int((~fitness.isfinite()).nonzero()[0])
+            raise Failure(
+                f"candidate {worst} of generation {seeds.step} scored {float(fitness[worst])}; the search stops before it spoils the mean"
+            )
+        # tell: move the mean, adapt the spread
+        self.search.tell(state, candidates, fitness)
+        keep = min(self.average, seeds.step / (seeds.step + 10))
+        state["agent"] = keep * state["agent"] + (1 - keep) * state["mean"].float()
+        metrics = {
+            "score/mean": float(fitness.mean()),
+            "score/best": float(fitness.max()),
+            "score/sd": float(fitness.std()),
+            "length/mean": float(lengths.mean()),
+            "sigma": float(state["sigma"].mean()),
+        }
+        if seeds.step % self.evaluate_every == 0:
+            rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, device)
+            world, policy = sensed(self.world, self.senses).open(), self.policy(state)
+            parts = rows.split(self.world.spec.rows or len(rows))
+            scores = torch.cat([play(world, policy, part, compile=False).returns for part in parts])
+            metrics = {"score/agent": float(scores.mean()), **metrics}
+        return metrics
+
+    def policy(self, state: State) -> Policy:
+        return self.agent.policy(state["agent"])

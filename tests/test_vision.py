@@ -1,0 +1,351 @@
+"""Eyes of patches and the neurons behind them, against plain layers, brute force, and what must not matter."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
+from sensorium.core.rollout import play
+from sensorium.core.seeding import row_seeds
+from sensorium.envs import eyes
+from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.pong import Pong
+from sensorium.envs.sensors import Forgetful, sensed, through
+from sensorium.nets.attention import votes
+from sensorium.systems.attention_neuron import equations as eq
+from sensorium.systems.attention_neuron.model import PuzzleAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.official import LAYOUTS, car_racing, read_vector
+from sensorium.systems.attention_neuron.tables import car_racing as table
+from tests.conftest import REFERENCE
+
+pytest.importorskip("envpool")
+
+
+class Still:
+    """A scene of which every frame is known: pixel values tell row, time and place."""
+
+    def __init__(self, senses: str = "", horizon: int = 30):
+        self.senses, self.horizon = senses, horizon
+
+    @property
+    def spec(self):
+        n = eyes.patches_of(16, self.senses)
+        return replace(Pong().spec, observation=(n, 4, 36), horizon=self.horizon)
+
+    def frames(self):
+        scene = self
+
+        class Env:
+            spec = scene.spec
+
+            def reset(self, seeds):
+                self.t, self.rows = 0, len(seeds)
+                return self.see()
+
+            def see(self):
+                place = torch.arange(16).repeat_interleave(36).view(1, 16, 36) * 10
+                return eyes.mosaic((place + self.t).to(torch.uint8), 24, 24).repeat(self.rows, 1, 1)
+
+            def step(self, action):
+                self.t += 1
+                blank = torch.zeros(self.rows, dtype=torch.bool)
+                return eyes.Step(self.see(), torch.zeros(self.rows), blank, blank)
+
+            def close(self): ...
+
+        return Env()
+
+    def grey(self, frames):
+        return frames
+
+    def ground(self, frames):
+        return None
+
+
+def watch(senses: str, steps: int, rows: int = 3) -> list[torch.Tensor]:
+    env = eyes.Eyes(Still(senses))  # type: ignore[arg-type]
+    seen = [env.reset(row_seeds(0, rows))]
+    for _ in range(steps):
+        seen.append(env.step(torch.zeros(rows, 6)).obs)
+    return seen
+
+
+def test_patches_are_cut_row_by_row_and_laid_out_again():
+    picture = torch.arange(2 * 12 * 18, dtype=torch.int32).view(2, 12, 18)
+    patches = eyes.cut(picture)
+    assert patches.shape == (2, 6, 36)
+    assert torch.equal(patches[1, 4].view(6, 6), picture[1, 6:12, 6:12])
+    assert torch.equal(eyes.mosaic(patches, 12, 18), picture)
+
+
+def test_grey_is_opencvs():
+    colours = torch.tensor([[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [102, 230, 102], [255, 255, 255]]]], dtype=torch.uint8)
+    assert eyes.luma(colours)[0, 0].tolist() == [76, 150, 29, 177, 255]
+
+
+def test_the_stack_holds_four_frames_oldest_first():
+    seen = watch("", 5)
+    assert seen[0][0, 0, :, 0].tolist() == [0, 0, 0, 0]
+    assert seen[2][0, 0, :, 0].tolist() == [0, 0, 1, 2]
+    assert seen[5][0, 3, :, 0].tolist() == [32, 33, 34, 35]
+
+
+def test_patches_are_shuffled_by_the_rows_seed_and_stale_frames_keep_their_old_order():
+    seen = watch("patches:every=3", 6)
+    order = [(frame[:, :, 3, 0].int() - t) // 10 for t, frame in enumerate(seen)]
+    assert all(sorted(row.tolist()) == list(range(16)) for row in order[0])
+    assert not torch.equal(order[0][0], order[0][1])
+    assert torch.equal(order[0], order[2])
+    assert not torch.equal(order[2], order[3])
+    # just after the reshuffle the older frames still stand as they stood
+    assert torch.equal((seen[3][:, :, 2, 0].int() - 2) // 10, order[0])
+    assert torch.equal(watch("patches:every=3", 6)[6], seen[6])
+    assert torch.equal(watch("patches:every=3", 6, rows=1)[6], seen[6][:1])
+
+
+def test_occluded_patches_are_gone_and_blackened_ones_are_black():
+    assert Pong(senses="occlude:0.7").spec.observation == (59, 4, 36)
+    seen = watch("occlude:0.5", 3)
+    assert seen[3].shape == (3, 8, 4, 36)
+    kept = (seen[3][:, :, 3, 0].int() - 3) // 10
+    assert (kept.diff(dim=1) > 0).all()
+    assert torch.equal(kept, (seen[0][:, :, 3, 0].int()) // 10)
+    black = watch("blackout:0.25", 2)
+    assert ((black[2][:, :, 3] == 0).all(2).sum(1) == 4).all()
+    assert black[2].shape[1] == 16
+
+
+def test_swapped_and_extra_patches():
+    order = (watch("swap:1", 0)[0][:, :, 3, 0].int()) // 10
+    assert ((order != torch.arange(16)).sum(1) == 2).all()
+    noisy = watch("noise:5", 2)
+    assert noisy[0].shape[1] == 21
+    assert not torch.equal(noisy[1][:, 16:, 3], noisy[2][:, 16:, 3])
+    assert noisy[2][:, 16:].float().std() > 60
+
+
+@pytest.mark.parametrize("name", eyes.SCENERY)
+def test_backgrounds_show_through_the_grass_alone(name):
+    plain, behind = (CarPatches(senses=senses).open() for senses in ("", f"background:{name}"))
+    seen = [env.reset(row_seeds(0, 1)) for env in (plain, behind)]
+    changed = eyes.mosaic((seen[0] != seen[1])[0, :, 3][None], 96, 96)[0]
+    grass = plain.world.ground(plain.raw)[0]
+    assert changed.any()
+    assert not (changed & ~grass).any()
+    assert not changed[84:].any()
+
+
+def test_a_background_from_a_file(tmp_path):
+    Image.new("RGB", (50, 40), (200, 10, 10)).save(tmp_path / "red.png")
+    assert eyes.scenery(str(tmp_path / "red.png"), 96, 96).unique(dim=0).shape[0] == 1
+    (tmp_path / "no.png").write_text("no")
+    with pytest.raises(Usage, match="no picture that can be read"):
+        eyes.parse(f"background:{tmp_path / 'no.png'}")
+
+
+@pytest.mark.parametrize(("senses", "says"), [
+    ("patch", "did you mean patches"), ("patches:often", "allowed"), ("occlude:1", "allowed"), ("swap:0", "allowed"), ("background:duns", "did you mean dunes"),
+    ("shuffle", "no treatment of pictures"),
+])  # fmt: skip
+def test_what_cannot_be_done_to_eyes_is_one_sentence(senses, says):
+    with pytest.raises(Usage, match=says):
+        eyes.parse(senses)
+
+
+def test_evaluation_sees_a_scene_through_the_senses_it_is_given():
+    world, policy = through(CarPatches(senses="noise:3"), LAYOUTS["car-racing"].policy(torch.zeros(7212)), "patches:every=5:forget")
+    assert world.senses == "patches:every=5:forget"  # type: ignore[attr-defined]
+    assert isinstance(policy, Forgetful)
+    assert sensed(CarPatches(), "patches").senses == "patches"  # type: ignore[attr-defined]
+
+
+# neurons
+
+
+def weights(agent, seed: int = 0, members: int = 1) -> torch.Tensor:
+    return 0.3 * torch.randn(members, agent.layout.size, generator=torch.Generator().manual_seed(seed))
+
+
+def patches(rows: int, n: int, seed: int = 0) -> torch.Tensor:
+    return torch.randint(0, 256, (rows, n, 4, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+def plain_code(neurons: VisionNeurons, t: dict[str, torch.Tensor], obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    """One row, layer by layer with loops: the released module as its description reads."""
+    frames, keys, values = obs.double().numpy() / 255, [], []
+    table = np.array([[np.sin(i / 10000 ** (2 * (j // 2) / 8)) if j % 2 == 0 else np.cos(i / 10000 ** (2 * (j // 2) / 8)) for j in range(8)] for i in range(neurons.code)])  # fmt: skip
+    w = {name: tensor[0].double().numpy() for name, tensor in t.items()}
+    for patch in frames:
+        change = patch[1:] - patch[:-1]
+        heard = (change.T if neurons.time_last else change).ravel()
+        keys.append(w["key.weight"] @ np.concatenate([heard, action.double().numpy()]) + w["key.bias"])
+        mean, sd = patch.mean(1, keepdims=True), np.sqrt(patch.var(1, keepdims=True) + 1e-5)
+        scaled = (patch - mean) / sd
+        if neurons.learned_norms:
+            scaled = scaled * w["input_norm.weight"] + w["input_norm.bias"]
+        values.append(w["value.weight"] @ scaled.ravel() + w["value.bias"])
+    queries = table @ w["query.weight"].T + w["query.bias"]
+    scores = queries @ np.array(keys).T / np.sqrt(neurons.width)
+    shares = np.exp(scores - scores.max(1, keepdims=True))
+    said = np.maximum(shares / shares.sum(1, keepdims=True) @ np.array(values), 0)
+    said = (said - said.mean(1, keepdims=True)) / np.sqrt(said.var(1, keepdims=True) + 1e-5)
+    if neurons.learned_norms:
+        said = said * w["output_norm.weight"] + w["output_norm.bias"]
+    return torch.from_numpy(said)
+
+
+@pytest.mark.parametrize(
+    "neurons", [VisionNeurons(code=16), VisionNeurons(actions=6, code=25, width=32, time_last=False, learned_norms=True)]
+)
+def test_the_code_is_that_of_the_description_row_by_row(neurons):
+    agent = VotingAgent(neurons) if neurons.actions == 3 else PuzzleAgent(neurons)
+    raw = agent.layout.split(weights(agent))
+    obs, action = patches(2, 7), torch.randn(2, neurons.actions)
+    code = neurons(neurons.fold(raw), obs, action)
+    for row in range(2):
+        torch.testing.assert_close(code[row].double(), plain_code(neurons, raw, obs[row], action[row]), rtol=1e-4, atol=2e-4)
+
+
+def test_the_order_of_patches_is_forgotten_and_their_number_may_change():
+    neurons, agent = VisionNeurons(code=64), VotingAgent(VisionNeurons(code=64))
+    tensors = neurons.fold(agent.layout.split(weights(agent)))
+    obs, action, order = patches(1, 30), torch.randn(1, 3), torch.randperm(30)
+    torch.testing.assert_close(neurons(tensors, obs, action), neurons(tensors, obs[:, order], action), rtol=1e-4, atol=1e-4)
+    assert neurons(tensors, obs[:, :11], action).shape == (1, 64, 16)
+    # the same patch twice in each place says no more than once
+    torch.testing.assert_close(neurons(tensors, obs, action), neurons(tensors, obs.repeat(1, 2, 1, 1), action), rtol=1e-4, atol=1e-4)
+
+
+def test_a_population_is_its_members_one_by_one():
+    for agent, actions in ((VotingAgent(VisionNeurons(code=64)), 3), (PuzzleAgent(), 6)):
+        vectors = weights(agent, members=2)
+        obs = patches(4, 20)
+        together = agent.policy(vectors).take(torch.tensor([0, 0, 1, 1]))
+        action, memory = together.act(obs, together.begin(torch.arange(4)), 0)
+        action, _ = together.act(obs, memory, 1)
+        assert action.shape == (4, actions)
+        for member in range(2):
+            alone, rows = agent.policy(vectors[member]), slice(2 * member, 2 * member + 2)
+            mine, memory = alone.act(obs[rows], alone.begin(torch.arange(2)), 0)
+            mine, _ = alone.act(obs[rows], memory, 1)
+            torch.testing.assert_close(action[rows], mine, rtol=1e-3, atol=1e-3)
+
+
+def test_votes_are_column_sums_compiled_or_not():
+    q, k = torch.randn(3, 256, 4), 5 * torch.randn(3, 256, 4)
+    with torch.no_grad():
+        found = [votes(q, k, False), votes(q, k, True)]
+        huge = votes(9 * q, 9 * k)
+    assert huge.isfinite().all()
+    expected = torch.stack([eq.votes(a, b) for a, b in zip(q, k, strict=True)])
+    for each in found:
+        torch.testing.assert_close(each, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(expected.sum(1), torch.full((3,), 256.0))
+
+
+def test_pongs_player_is_made_of_the_released_layers():
+    agent = PuzzleAgent()
+    assert agent.layout.size == 1_687_726
+    vector = weights(agent)
+    tensors = agent.neurons.fold(agent.layout.split(vector))
+    convolutions = nn.Sequential(
+        nn.Conv2d(32, 64, 4, 2),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(3136, 512),
+        nn.ReLU(),
+        nn.Linear(512, 6),
+    )
+    with torch.no_grad():
+        nn.utils.vector_to_parameters(vector[0, -sum(p.numel() for p in convolutions.parameters()) :], convolutions.parameters())
+        obs, before = patches(2, 196), agent.begin(2, vector)[0]
+        assert before.argmax(1).tolist() == [3, 3]
+        code = agent.neurons(tensors, obs, before)
+        picture = torch.relu(code.reshape(2, 20, 20, 32).permute(0, 3, 1, 2))
+        torch.testing.assert_close(agent.logits(tensors, obs, before), convolutions(picture), rtol=1e-3, atol=1e-3)
+
+
+def test_the_driver_by_hand():
+    """Averaging, voting, the LSTM and the share of the old code, step by step with torch's own cell."""
+    agent = VotingAgent(VisionNeurons(code=64), compile=False)
+    raw = agent.layout.split(weights(agent, 3))
+    tensors, cell = agent.neurons.fold(raw), nn.LSTMCell(20, 16)
+    with torch.no_grad():
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            getattr(cell, name).copy_(raw[f"lstm.{name}"][0])
+        memory, state, share, code, drive = (
+            agent.begin(1, raw["query.bias"]),
+            (torch.zeros(1, 16), torch.zeros(1, 16)),
+            0.0,
+            0.0,
+            torch.zeros(1, 3),
+        )
+        for t in range(3):
+            obs = patches(1, 12, t)
+            action, memory = agent.act(tensors, obs, memory)
+            code = (1 - share) * agent.neurons(tensors, obs, drive) + share * code
+            q, k = (code[0] @ raw[f"vote.{name}.weight"][0].T + raw[f"vote.{name}.bias"][0] for name in ("query", "key"))
+            best = torch.softmax(q @ k.T, 1).sum(0).argsort(descending=True)[:10]
+            state = cell(torch.stack([best // 8 / 8, best % 8 / 8], 1).view(1, 20), state)
+            drive = torch.tanh(state[0] @ raw["act.weight"][0].T + raw["act.bias"][0])
+            hidden = torch.tanh(torch.cat([state[0], drive], 1) @ raw["mix.0.weight"][0].T + raw["mix.0.bias"][0])
+            share = torch.sigmoid(hidden @ raw["mix.1.weight"][0].T + raw["mix.1.bias"][0])
+            torch.testing.assert_close(action, torch.cat([drive[:, :1], (drive[:, 1:] + 1) / 2], 1), rtol=1e-3, atol=1e-3)
+
+
+def test_training_does_not_wait_for_who_has_lost_the_road():
+    agent = VotingAgent(VisionNeurons(code=64), compile=False)
+    idle = agent.policy(torch.zeros(agent.layout.size))
+    world = CarPatches(horizon=60)
+    school, true = (play(place.open(), idle, row_seeds(0, 2)) for place in (world.school, world))
+    assert true.lengths.tolist() == [60, 60]
+    assert (school.lengths < 60).all()
+
+
+def test_pong_is_played():
+    world = Pong(horizon=40, senses="occlude:0.7")
+    agent = PuzzleAgent()
+    rollout = play(world.open(), agent.policy(weights(agent)), row_seeds(0, 2), keep=("observations",))
+    assert rollout.observations.shape[2:] == (59, 4, 36)
+    assert rollout.lengths.tolist() == [40, 40]
+    plain = Pong(horizon=5).open()
+    screen = eyes.mosaic(plain.reset(row_seeds(0, 1))[:, :, 3], 84, 84)[0]
+    assert (screen[:10] == 0).all()
+    assert screen[20:80].float().std() > 1
+
+
+def test_the_authors_driver_is_imported_and_drives(tmp_path):
+    path = REFERENCE / "attention_neuron" / "carracing_pi.npz"
+    if not path.exists():
+        pytest.skip(f"the authors' weights are not at {path} (SENSORIUM_REFERENCE names another folder)")
+    assert LAYOUTS["car-racing"].layout.size == 7212
+    vector = read_vector(path, LAYOUTS["car-racing"].layout)
+    np.testing.assert_allclose(vector[:4], [0.02969269, 0.62455153, -0.15446287, 0.20009418], rtol=1e-6)
+    assert vector.std().item() == pytest.approx(0.640, abs=1e-3)
+    car_racing([path], tmp_path / "car")
+    stage, policy = checkpoint.stage(tmp_path / "car"), checkpoint.policy(tmp_path / "car")
+    assert isinstance(stage.world, CarPatches)  # type: ignore[attr-defined]
+    scores = [play(CarPatches(horizon=100, senses=senses).open(), policy, row_seeds(0, 6)).returns for senses in ("", "patches")]
+    # after two seconds of a lap; a car that stands still has -10
+    assert all(score.mean() > 30 for score in scores)
+    torch.testing.assert_close(scores[0].mean(), scores[1].mean(), rtol=0.15, atol=0)
+
+
+def test_the_table_names_every_cell_of_the_paper():
+    rows = {row.cell: row for row in table(None, 1).rows}
+    assert rows["AttentionNeuron, usual grass, patches shuffled"].paper_mean == 801
+    assert rows["NetRand, mt_fuji"].paper_mean == 356
+    assert all(row.verdict == "not-run" for row in rows.values())
+
+
+def test_unknown_places_are_refused(tmp_path):
+    with pytest.raises(Usage, match="no folder"):
+        table(str(Path(tmp_path) / "x"), 1)
