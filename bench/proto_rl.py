@@ -21,13 +21,11 @@ from torch.distributions import Categorical
 from torch.nn import functional
 
 from bench.interleave import interleaved, row, seconds
-from sensorium.core.rollout import stream
-from sensorium.core.seeding import Seeds, row_seeds
+from sensorium.core.seeding import Seeds
 from sensorium.core.stage import placed
 from sensorium.envs.control import Control
 from sensorium.nets.distributions import bounded_log_sd, squashed
 from sensorium.nets.heads import Actor, Critic
-from sensorium.systems.proto_rl.model import Explorer
 from sensorium.systems.proto_rl.stages import Pretrain
 from sensorium.systems.proto_rl.stages.learning import Life
 
@@ -116,7 +114,7 @@ class Plain:
 def alive(batch: int, rows: int = SIDE, steps: int = STEPS, **changes: Any) -> Iterator[Life]:
     """The official variant, with a replay of a few episodes."""
     with tempfile.TemporaryDirectory() as place:
-        settings = {"rows": rows, "batch": batch, "warmup": 10**9, "random": 10**9, "capacity": KEPT, "evaluate_every": 10**9, **changes}
+        settings = {"rows": rows, "batch": batch, "warmup": 10**9, "random": 0, "capacity": KEPT, "evaluate_every": 10**9, **changes}
         stage = placed(replace(Pretrain(replace(WORLD, horizon=steps)), **settings), Path(place))
         state = stage.init(Seeds(0, "bench", 0))
         life = stage.open(state)
@@ -160,7 +158,7 @@ def replay_sample() -> list[dict[str, Any]]:
 
         def theirs() -> None:
             picked = torch.randint(4000, (512,))
-            _ = stacks[0][picked].float(), stacks[1][picked].float()
+            _ = stacks[0][picked], stacks[1][picked]
 
         found = interleaved({"ours": lambda: seconds(ours), "plain": lambda: seconds(theirs)}, 20)
         value, baseline = found["ours"], found["plain"]
@@ -174,19 +172,13 @@ def replay_sample() -> list[dict[str, Any]]:
 
 
 def collect() -> list[dict[str, Any]]:
-    """Agent steps a second of walker from pixels, with the encoder that acts; beside one environment, drawn in full, and float32."""
+    """Agent steps of walker from pixels a second, with the encoder that acts and what replay writes; beside one environment, drawn in full, float32."""
     spent = {}
-    for name, world, rows in (("ours", replace(WORLD, horizon=100), 8), ("plain", replace(WORLD, visuals="full", horizon=12), 1)):
-        stage = Pretrain(world, half=name == "ours")
-        policy = stage.policy(stage.init(Seeds(0, "bench", 0)))
-        assert isinstance(policy, Explorer)
-        policy.noisy = True
-        env = world.open()
-        env.reset(row_seeds(0, rows))
-        began = time.perf_counter()
-        steps = sum(int(moment.live.sum()) for moment in stream(env, policy, row_seeds(0, rows)))
-        spent[name] = steps / (time.perf_counter() - began)
-        env.close()
+    for name, world, rows in (("ours", replace(WORLD, horizon=120), 8), ("plain", replace(WORLD, visuals="full", horizon=60), 1)):
+        with alive(128, rows=rows, steps=world.horizon, world=world, half=name == "ours", capacity=2000) as life:
+            began = time.perf_counter()
+            life.episode(Seeds(0, "bench", 2))
+            spent[name] = rows * world.horizon / (time.perf_counter() - began)
     return [row("proto/collect", spent["ours"], "agent steps/s", "one environment, drawn in full", spent["plain"])]
 
 

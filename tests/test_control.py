@@ -1,5 +1,8 @@
 """The control suite: what it shows, what it pays, and that its engines agree."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -169,3 +172,12 @@ def test_observations_lie_in_dm_controls_order():
     observation = env.reset().observation
     assert names[0] == "position[0]"
     assert flat(observation)[names.index("velocity[0]")] == pytest.approx(observation["velocity"][0])
+
+
+def test_envpool_draws_in_a_process_of_its_own():
+    program = (
+        "import torch, sensorium; w = sensorium.world('control', task='pendulum_swingup', pixels=True, repeat=2, engine='envpool', horizon=2); "
+        "e = w.open(); o = e.reset(torch.arange(1)); s = e.step(torch.zeros(1, 1)); print(tuple(s.obs.shape), int(s.obs.max()) > 100)"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert child.stdout.strip() == "(1, 9, 84, 84) True", child.stderr[-500:]

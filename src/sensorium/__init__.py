@@ -51,10 +51,12 @@ def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: C
 
     `keep` may name observations [T, episodes, ...], actions [T, episodes, actions], rewards [T, episodes] and memory.
     """
+    from sensorium.core.env import closing
     from sensorium.core.rollout import play as rollout
     from sensorium.core.seeding import row_seeds
 
-    return rollout(world.open(), policy, row_seeds(seed, episodes, device), keep)
+    with closing(world) as env:
+        return rollout(env, policy, row_seeds(seed, episodes, device), keep)
 
 
 def evaluate(
@@ -65,6 +67,7 @@ def evaluate(
     Without `senses` and `world` the agent meets those that it was trained with; `senses` replaces them ("" for none).
     """
     from sensorium.core import card, checkpoint
+    from sensorium.core.env import closing
     from sensorium.core.errors import Usage
     from sensorium.core.evaluate import evaluate as scores
     from sensorium.envs.sensors import through
@@ -76,7 +79,8 @@ def evaluate(
     senses = str(getattr(stage, "senses", "")) if senses is None else senses
     place, policy = _meeting(path, world, device)
     seen, policy = through(place, policy, senses)
-    result = scores(seen.open(), policy, episodes, seed, device)
+    with closing(seen) as env:
+        result = scores(env, policy, episodes, seed, device)
     return {"recipe": facts.get("recipe", ""), **result, "seed": seed, "senses": senses, "world": place.spec.name}
 
 

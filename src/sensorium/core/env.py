@@ -1,5 +1,7 @@
 """Env: a batch of worlds. World: the frozen description that opens one. Worlds written in torch are pure functions as well."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -80,6 +82,16 @@ class TorchWorld(Protocol):
     def transition(self, state: State, action: Tensor, t: int | Tensor) -> tuple[State, Step]:
         """The state after step t (the first is 0) and what it shows; knows nothing of rows that have ended."""
         ...
+
+
+@contextmanager
+def closing(world: World) -> Iterator[Env]:
+    """A world's Env, closed at the end: simulators hold processes, threads and pictures' memory."""
+    env = world.open()
+    try:
+        yield env
+    finally:
+        getattr(env, "close", lambda: None)()
 
 
 def select(mask: Bool[Tensor, "rows"], yes: State, no: State) -> State:

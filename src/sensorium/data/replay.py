@@ -32,6 +32,8 @@ class Drawn(NamedTuple):
     rewards: Float[Tensor, "rows n"]
     """of this step and the n - 1 after it"""
     terminated: Bool[Tensor, "rows n"]
+    following: Tensor
+    """what was seen one step later"""
     next_obs: Tensor
     """what was seen n steps later, or at the end"""
 
@@ -121,16 +123,20 @@ class Replay:
         self.arrays: dict[str, Any] = {name: opened(layout.folder / f"replay-{name}.bin", *how) for name, how in layout.files.items()}
         self.tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
         self.flat = {name: tensor.flatten(0, 2) for name, tensor in self.tensors.items()}
+        # counted on the processor, wherever the state is; told to the state when an episode ends
+        self.written = int(state["replay/written"])
+        self.lengths, self.terminated, self.checksums = (
+            state[f"replay/{name}"].cpu().numpy().copy() for name in ("lengths", "terminated", "checksums")
+        )
         self.check()
         self.entry = -1
         self.recount()
 
     def check(self) -> None:
         """Name what does not lie on the disk as it was left."""
-        written = int(self.state["replay/written"])
-        for number in range(max(0, written - self.layout.safe + 1), written):
+        for number in range(max(0, self.written - self.layout.safe + 1), self.written):
             entry = number % self.layout.entries
-            if self.checksum(entry) != int(self.state["replay/checksums"][entry]):
+            if self.checksum(entry) != self.checksums[entry]:
                 raise Failure(
                     f"{self.layout.folder}/replay-*.bin is damaged (episode {number + 1}); delete the folder to begin this stage anew"
                 )
@@ -143,10 +149,8 @@ class Replay:
 
     def begin(self, obs: Tensor) -> None:
         """An episode begins; room is made for it by forgetting the oldest one."""
-        self.entry = int(self.state["replay/written"]) % self.layout.entries
-        self.t = 0
-        self.state["replay/lengths"][self.entry] = 0
-        self.state["replay/terminated"][self.entry] = False
+        self.entry, self.t = self.written % self.layout.entries, 0
+        self.lengths[self.entry], self.terminated[self.entry] = 0, False
         self.write("observations", 0, self.latest(obs))
         self.recount()
 
@@ -163,8 +167,8 @@ class Replay:
         self.write("rewards", self.t, reward)
         self.t += 1
         self.write("observations", self.t, self.latest(obs))
-        self.state["replay/lengths"][self.entry] += live.cpu()
-        self.state["replay/terminated"][self.entry] |= terminated.cpu()
+        self.lengths[self.entry] += live.cpu().numpy()
+        self.terminated[self.entry] |= terminated.cpu().numpy()
         self.recount()
 
     def end(self) -> None:
@@ -172,14 +176,16 @@ class Replay:
         with writing(self.layout.folder):
             for array in self.arrays.values():
                 array.flush()
-        self.state["replay/checksums"][self.entry] = self.checksum(self.entry)
-        self.state["replay/written"] += 1
-        self.entry = -1
+        self.checksums[self.entry] = self.checksum(self.entry)
+        self.written, self.entry = self.written + 1, -1
+        for name, value in (("lengths", self.lengths), ("terminated", self.terminated), ("checksums", self.checksums)):
+            self.state[f"replay/{name}"].copy_(torch.from_numpy(value))
+        self.state["replay/written"].fill_(self.written)
 
     def recount(self) -> None:
         """Which transitions may be drawn: of every entry and row the first step and how many, the newest `capacity` in all."""
-        layout, lengths = self.layout, self.state["replay/lengths"].numpy()
-        written = int(self.state["replay/written"]) + (self.entry >= 0)
+        layout, lengths = self.layout, self.lengths
+        written = self.written + (self.entry >= 0)
         order = [number % layout.entries for number in range(max(0, written - layout.safe), written)]
         played = lengths[order].max(1, initial=0) if order else np.zeros(0, dtype=np.int64)
         # from the newest back, how many steps of each entry are among the newest
@@ -196,8 +202,7 @@ class Replay:
     def draw(self, rows: int, n: int, seed: int, device: torch.device | str = "cpu") -> Drawn:
         """`rows` transitions, each as likely as any other, with the rewards of n steps; a function of the seed and of what is there."""
         layout = self.layout
-        lengths = self.state["replay/lengths"].numpy()[self.order]
-        terminated = self.state["replay/terminated"].numpy()[self.order]
+        lengths, terminated = self.lengths[self.order], self.terminated[self.order]
         # an episode that was cut off has no n rewards after its last steps; one that terminated has earned all that it will
         counts = np.maximum(np.where(terminated, lengths, lengths - n + 1) - self.starts[:, None], 0)
         edges = np.cumsum(counts.ravel())
@@ -226,15 +231,25 @@ class Replay:
         if n == 1:
             # this stack and the next share all but one frame
             frames = at("observations", np.maximum(t[:, None] + np.arange(1 - layout.stack, 2), 0))
-            seen, then = frames[:, :-1], frames[:, 1:]
+            seen, following = frames[:, :-1], frames[:, 1:]
+            then = following
         else:
             seen = at("observations", np.maximum(t[:, None] + past, 0))
+            following = at("observations", np.maximum(t[:, None] + 1 + past, 0))
             then = at("observations", np.maximum(after[:, None] + past, 0))
         rewards = at("rewards", ahead).masked_fill(torch.from_numpy(beyond), 0.0)
         last = (ahead == length[:, None] - 1) & ended[:, None]
         flat = (lambda part: part.flatten(1, 2)) if layout.pictures else (lambda part: part[:, -1])
-        parts = (flat(seen), at("actions", t[:, None])[:, 0], rewards, torch.from_numpy(last), flat(then))
-        return Drawn(*(part.to(device) for part in parts))
+        later = flat(following).to(device)
+        action = at("actions", t[:, None])[:, 0]
+        return Drawn(
+            flat(seen).to(device),
+            action.to(device),
+            rewards.to(device),
+            torch.from_numpy(last).to(device),
+            later,
+            later if n == 1 else flat(then).to(device),
+        )
 
     def close(self) -> None:
         with writing(self.layout.folder):

@@ -16,7 +16,7 @@ from torch import Tensor
 from sensorium.core.env import EnvSpec
 from sensorium.core.errors import Usage, nearest
 from sensorium.envs import painter
-from sensorium.envs.host import HostEnv, Pool, Simulators, extra
+from sensorium.envs.host import HostEnv, Pool, Simulators, envpool
 from sensorium.envs.suite import Suite, load
 
 SUITE = {
@@ -126,13 +126,17 @@ class Control:
         return split(self.task)[0]
 
     @property
+    def frames(self) -> int:
+        """Control steps of an episode."""
+        return self.horizon * self.repeat or (ARM_STEPS if self.domain in ("jaco", "reach") else STEPS)
+
+    @property
     def spec(self) -> EnvSpec:
         names, actions = layout(self.task, self.engine)
-        steps = self.horizon or (ARM_STEPS if self.domain in ("jaco", "reach") else STEPS) // self.repeat
         looks = ["pixels", *(["fast visuals"] if self.visuals == "fast" else [])] if self.pixels else ["states"]
         name = f"{self.task} ({', '.join([*looks, f'action repeat {self.repeat}', self.engine])})"
         shape = (3 * FRAMES, SIZE, SIZE) if self.pixels else (len(names),)
-        return EnvSpec(name, shape, actions, steps, () if self.pixels else names, rows=16)
+        return EnvSpec(name, shape, actions, self.frames // self.repeat, () if self.pixels else names, rows=16)
 
     @property
     def where(self) -> tuple[Coordinate, ...]:
@@ -205,7 +209,7 @@ def envpool_name(task: str) -> str:
 def layout(task: str, engine: str) -> tuple[tuple[str, ...], int]:
     """Names of the state's entries, in order, and the number of actions."""
     if engine == "envpool":
-        spec = extra("envpool", "envpool").make_spec(envpool_name(task))
+        spec = envpool().make_spec(envpool_name(task))
         shapes: dict[str, tuple[int, ...]] = {key: box.shape for key, box in spec.observation_space.spaces.items()}
         return entries(shapes), spec.action_space.shape[0]
     env = load(task, np.random.RandomState(0))

@@ -9,7 +9,7 @@ frame, before frames are stacked. So for three steps after a reshuffle the stack
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -126,6 +126,7 @@ SCENERY = {
 """pictures that are drawn, not shipped: name -> red, green, blue from x and y in [0, 1]"""
 
 
+@runtime_checkable
 class Scene(Protocol):
     """A world whose coloured or grey frames can be looked at."""
 

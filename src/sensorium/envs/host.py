@@ -1,9 +1,10 @@
 """Env over simulators that are not torch: EnvPool's batches, Gymnasium's single environments, ViZDoom's games."""
 
+import ctypes
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -72,9 +73,8 @@ class Pool:
         self.task, self.see, self.act, self.settings = task, see, act, settings
 
     def begin(self, seeds: list[int]) -> Tensor:
-        envpool = extra("envpool", "envpool")
         with elsewhere():
-            self.pool = envpool.make(
+            self.pool = envpool().make(
                 self.task, env_type="gymnasium", num_envs=len(seeds), env_seed=seeds, num_threads=min(torch.get_num_threads(), len(seeds)), **self.settings
             )  # fmt: skip
             return self.see(self.pool.reset()[0])
@@ -121,6 +121,13 @@ def extra(module: str, name: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise Failure(f"{module} cannot be imported ({error}); pip install 'sensorium[{name}]'") from None
+
+
+def envpool() -> Any:
+    """EnvPool. Before it is first imported libEGL has to be there, or its MuJoCo pixels end the process."""
+    with suppress(OSError):
+        ctypes.CDLL("libEGL.so.1", mode=ctypes.RTLD_GLOBAL)
+    return extra("envpool", "envpool")
 
 
 @contextmanager

@@ -68,9 +68,12 @@ class Painter:
         self.mujoco = mujoco
         self.surface = surface(self.size)
         self.surface.make_current()
+        quality = model.vis.quality
+        kept = quality.offsamples, quality.shadowsize
         if self.fast:
-            model.vis.quality.offsamples, model.vis.quality.shadowsize = 0, 0
+            quality.offsamples, quality.shadowsize = 0, 0
         self.context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_150)
+        quality.offsamples, quality.shadowsize = kept
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self.context)
         self.scene = mujoco.MjvScene(model, GEOMS)
         if self.fast:
@@ -96,6 +99,7 @@ class Painter:
 
     def close(self) -> None:
         if self.context is not None:
+            self.surface.make_current()
             self.context.free()
             self.surface.free()
             self.context = None

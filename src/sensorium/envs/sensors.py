@@ -266,6 +266,9 @@ class SensedEnv:
         self.ended = self.ended | step.terminated | step.truncated
         return step._replace(obs=self.obs)
 
+    def close(self) -> None:
+        getattr(self.env, "close", lambda: None)()
+
 
 @dataclass(frozen=True)
 class Forgetful:

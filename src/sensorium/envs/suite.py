@@ -1,8 +1,9 @@
 """dm_control's environments as a batch of simulators: rows dealt to threads, each of which draws its own."""
 
-import itertools
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,7 @@ class Suite:
         self.threads = [ThreadPoolExecutor(1) for _ in range(count)]
         self.painters = [Painter(size, camera, fast) for _ in range(count)]
         self.large = Painter(VIDEO, camera, False)
+        self.closing = weakref.finalize(self, shut, self.threads, [*self.painters, self.large])
 
     def begin(self, seeds: list[int]) -> Tensor:
         while len(self.rows) < len(seeds):
@@ -120,7 +122,13 @@ class Suite:
         return self.threads[0].submit(self.large.draw, self.rows[row].env.physics).result()
 
     def close(self) -> None:
-        for thread, paint in itertools.chain(zip(self.threads, self.painters, strict=True), [(self.threads[0], self.large)]):
+        self.closing()
+
+
+def shut(threads: list[ThreadPoolExecutor], painters: list[Painter]) -> None:
+    """Free contexts where they were made, whoever forgot them: elsewhere that ends the process. The last one lives in the first thread."""
+    for thread, paint in zip([*threads, threads[0]], painters, strict=True):
+        with suppress(RuntimeError):  # at the very end there are no threads any more, nor is there anything to free
             thread.submit(paint.close).result()
-        for thread in self.threads:
-            thread.shutdown()
+    for thread in threads:
+        thread.shutdown()

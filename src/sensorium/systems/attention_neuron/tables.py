@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from sensorium.core import checkpoint
+from sensorium.core.env import closing
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.policy import Policy
@@ -169,11 +170,8 @@ def _driver(folder: str | None) -> tuple[VisionPolicy, CarPatches] | None:
 
 def _drives(driver: tuple[VisionPolicy, CarPatches], senses: str, episodes: int) -> dict[str, Any]:
     """Scores of a driver under some senses."""
-    env = replace(driver[1], senses=senses).open()
-    try:
+    with closing(replace(driver[1], senses=senses)) as env:
         return evaluate(env, driver[0], episodes)
-    finally:
-        env.close()
 
 
 def car_racing(folder: str | None = None, episodes: int | None = None) -> Table:

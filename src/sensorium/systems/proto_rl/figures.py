@@ -15,6 +15,7 @@ from sensorium.core.rollout import stream
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stage import State
 from sensorium.systems.proto_rl import probes
+from sensorium.systems.proto_rl.stages import Finetune
 from sensorium.systems.proto_rl.stages.learning import Learning
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, canvas, picture, smooth
 from sensorium.viz.report import Page, Section, table, video
@@ -50,7 +51,7 @@ def gathered(folder: Path) -> dict[str, Part]:
     for path in paths:
         stage, loaded = checkpoint.placed(checkpoint.stage(path), path), checkpoint.load(path)
         if isinstance(stage, Learning) and loaded is not None and loaded[0]:
-            before = max((part.frames[-1] for part in parts.values()), default=0.0)
+            before = max((part.frames[-1] for part in parts.values()), default=0.0) or explored(stage)
             state = {name: t.float() if t.is_floating_point() else t for name, t in loaded[1].items()}
             parts[type(stage).__name__.lower()] = Part(stage, state, log_rows(path / "metrics.jsonl"), before)
     if not parts:
@@ -58,9 +59,17 @@ def gathered(folder: Path) -> dict[str, Part]:
     return parts
 
 
+def explored(stage: Learning) -> float:
+    """Frames without reward that an agent had behind it when it was given its task, wherever it explored."""
+    if not isinstance(stage, Finetune):
+        return 0.0
+    state = stage.snapshot()
+    return float(state["agent-steps"]) * stage.world.repeat if "agent-steps" in state else 0.0
+
+
 def scores(parts: dict[str, Part]) -> Section:
     """What the task pays, against frames of either kind."""
-    figure, axis = canvas(8.6, 3.4)
+    figure, (axis, paid) = canvas(8.6, 3.4, 2, sharey=True)
     colours = {"pretrain": ORANGE, "finetune": BLUE, "scratch": GREEN}
     names = {
         "pretrain": "exploring (does not see this reward)",
@@ -72,10 +81,13 @@ def scores(parts: dict[str, Part]) -> Section:
         judged = [(frames, row["evaluation/mean"]) for frames, row in zip(part.frames, part.rows, strict=True) if "evaluation/mean" in row]
         if judged:
             axis.plot(*zip(*judged, strict=True), color=colours[name], marker="o", ms=4, label=names[name])
+        if judged and name != "pretrain":
+            paid.plot([frames - part.first for frames, _ in judged], [score for _, score in judged], color=colours[name], marker="o", ms=4)
+    paid.set(xlabel="frames with reward")
     if "finetune" in parts and "pretrain" in parts:
         axis.axvline(parts["finetune"].first, color=INK, lw=1, ls="--")
         axis.text(parts["finetune"].first, axis.get_ylim()[1], " the task's reward begins", va="top", fontsize=9)
-    axis.set(xlabel="frames of the world, with and without reward", ylabel="the task's return")
+    axis.set(xlabel="frames, with and without reward", ylabel="the task's return")
     axis.legend(fontsize=9, loc="upper left")
     text = "Dots: episodes without noise, on starts of their own. Thin lines: the episodes that were learned from."
     return Section(

@@ -22,8 +22,8 @@ SIDE = 35
 
 
 def products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Within, large products run in `dtype`."""
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    """Within, large products run in `dtype`. Nothing is cached: a weight that was cast without a gradient must not be met again with one."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
 
 
 class Encoder(nn.Module):
@@ -81,7 +81,7 @@ class Proto:
     """Settings of the representation and of what it says is new."""
 
     prototypes: int = 512
-    """M; 0: an encoder alone"""
+    """M, as many as a batch has samples, or fewer: with more, samples are their own nearest candidates and earn nothing; 0: an encoder alone"""
     projection: int = 128
     """D, numbers of z"""
     hidden: int = 512

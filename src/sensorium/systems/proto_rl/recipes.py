@@ -1,12 +1,12 @@
 """Settings that reproduce published numbers of Proto-RL, URLB and DrQ-v2. A task follows the name after a dot. Two cores of an AMD Zen 5."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import Folder
-from sensorium.envs.control import Control, split
+from sensorium.envs.control import Control
 from sensorium.rl.ddpg import DDPG
 from sensorium.systems.proto_rl.model import Proto
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain, Scratch
@@ -17,6 +17,7 @@ PRIMAL = {"walker": "walker_stand", "quadruped": "quadruped_walk", "jaco": "jaco
 EASY = ("cartpole_balance", "cartpole_balance_sparse", "cartpole_swingup", "ball_in_cup_catch", "finger_spin", "hopper_stand", "pendulum_swingup",
         "walker_stand", "walker_walk")  # fmt: skip
 HARD = ("humanoid_stand", "humanoid_walk", "humanoid_run")
+L = TypeVar("L", bound=Learning)
 
 
 def pixels(task: str, preset: Preset) -> Control:
@@ -24,9 +25,17 @@ def pixels(task: str, preset: Preset) -> Control:
     return Control(task, pixels=True, repeat=2, visuals="full" if preset == "paper" else "fast")
 
 
+def lived(stage: L, frames: int, evaluations: int, **fields: Any) -> L:
+    """A stage for so many frames of the world, with so many evaluations on the way; replay no larger than it can become."""
+    stage = replace(stage, **fields)
+    steps = frames // (stage.world.frames * stage.rows)
+    capacity = min(stage.capacity, frames // stage.world.repeat)
+    return replace(stage, steps=steps, evaluate_every=max(steps // evaluations, 1), capacity=capacity)
+
+
 def variant_of(name: str, known: tuple[str, ...] = ("official", "urlb")) -> str:
     if name not in known:
-        raise Usage(nearest(name, list(known), "variant"))
+        raise Usage(nearest(name, list(known), "variant here"))
     return name
 
 
@@ -55,39 +64,47 @@ def phases(explore: Pretrain, tune: Finetune, pretrained: str, preset: Preset) -
     return tiny(stages) if preset == "tiny" else stages
 
 
+def sized(proto: Proto, batch: int) -> Proto:
+    """With as many prototypes as a batch has samples, and a queue of four rounds, as in the paper: see `Proto.prototypes`."""
+    return replace(proto, prototypes=batch, queue=4 * batch)
+
+
 def proto_pixels(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "official", pretrained: str = "") -> Stages:
     """Explore from pixels without reward, then learn a task: with SAC as in the paper, or with DDPG as in URLB.
 
     sensorium train proto-pixels.pendulum_swingup --variant official
     published: 847 after 500,000 frames of either kind (P figure 4, digitised); the laptop's are 60,000 of each
     """
-    world = pixels(task, preset)
+    world, laptop = pixels(task, preset), preset == "laptop"
     if variant_of(variant) == "official":
         explore, tune = Pretrain(world), Finetune(world)
-        if preset == "laptop":
+        if laptop:
             # batches a quarter as large, an update every other step
-            less: dict[str, Any] = {"rows": 2, "batch": 128, "every": 2, "steps": 30, "evaluate_every": 5, "capacity": 30_000}
-            explore, tune = replace(explore, **less), replace(tune, **less)
+            less: dict[str, Any] = {"proto": sized(Proto(), 128), "rows": 2, "batch": 128, "every": 2}
+            explore, tune = lived(explore, 60_000, 6, **less), lived(tune, 60_000, 6, **less)
+        else:
+            explore, tune = lived(explore, 500_000, 5), lived(tune, 500_000, 5)
         return phases(explore, tune, pretrained, preset)
-    explore, tune = urlb(world, replace(world, task=PRIMAL.get(split(task)[0], task)), Proto(every=1, centre=0.5), batch=256)
-    if preset == "laptop":
-        less = {"rows": 2, "batch": 128, "steps": 30, "evaluate_every": 5, "capacity": 30_000}
-        explore, tune = replace(explore, snapshots=(), **less), replace(tune, **less)
+    explore, tune = urlb(world, replace(world, task=PRIMAL.get(world.domain, task)), Proto(every=1, centre=0.5), batch=256)
+    if laptop:
+        less = {"proto": sized(explore.proto, 128), "rows": 2, "batch": 128}
+        explore, tune = lived(explore, 60_000, 6, snapshots=(), **less), lived(tune, 60_000, 6, **less)
     return phases(explore, tune, pretrained, preset)
 
 
 def urlb(world: Control, primal: Control, proto: Proto, batch: int) -> tuple[Pretrain, Finetune]:
     """Both phases as URLB runs them: DDPG, everything updated every other step, the task's reward alone in the second."""
-    start, episode = 4000 // world.repeat, 1000
-    explore = Pretrain(
-        primal, proto, DDPG(returns=1), batch=batch, every=2, random=start, warmup=start, capacity=1_000_000, steps=2_000_000 // episode,
-        snapshots=(100_000, 500_000, 1_000_000, 2_000_000), evaluate_every=20,
-    )  # fmt: skip
-    tune = Finetune(
-        world, proto, DDPG(), batch=batch, every=2, random=start, warmup=start, capacity=1_000_000, steps=100_000 // episode, keep_critic=True, novelty=0.0,
-        evaluate_every=10,
-    )  # fmt: skip
-    return explore, tune
+    common: dict[str, Any] = {
+        "proto": proto,
+        "batch": batch,
+        "every": 2,
+        "random": 4000 // world.repeat,
+        "warmup": 4000 // world.repeat,
+        "capacity": 1_000_000,
+    }
+    explore = Pretrain(primal, learner=DDPG(returns=1), snapshots=(100_000, 500_000, 1_000_000, 2_000_000), **common)
+    tune = Finetune(world, learner=DDPG(), keep_critic=True, novelty=0.0, **common)
+    return lived(explore, 2_000_000, 100), lived(tune, 100_000, 10)
 
 
 def proto_states(preset: Preset = "laptop", task: str = "walker_run", pretrained: str = "") -> Stages:
@@ -99,8 +116,8 @@ def proto_states(preset: Preset = "laptop", task: str = "walker_run", pretrained
     world = Control(task)
     explore, tune = urlb(world, replace(world, task=PRIMAL.get(world.domain, task)), Proto(every=1), batch=1024)
     if preset == "laptop":
-        explore = replace(explore, rows=2, batch=256, steps=100, snapshots=(100_000,), capacity=200_000, evaluate_every=20)
-        tune = replace(tune, rows=2, batch=256, steps=50, evaluate_every=5, capacity=100_000)
+        less: dict[str, Any] = {"proto": sized(explore.proto, 256), "rows": 2, "batch": 256}
+        explore, tune = lived(explore, 200_000, 5, snapshots=(100_000,), **less), lived(tune, 100_000, 10, **less)
     return phases(explore, tune, pretrained, preset)
 
 
@@ -110,38 +127,41 @@ def drq_v2(preset: Preset = "laptop", task: str = "pendulum_swingup") -> Stages:
     sensorium train drq-v2.pendulum_swingup
     published: 840 +- 26 after 500,000 frames (the authors' raw curves, 9 seeds); the laptop's are 120,000
     """
-    frames, noise = (1_000_000, 100_000) if task in EASY else (30_000_000, 2_000_000) if task in HARD else (3_000_000, 500_000)
-    walker = task.startswith("walker")
+    frames, noise = (1_100_000, 100_000) if task in EASY else (30_100_000, 2_000_000) if task in HARD else (3_100_000, 500_000)
+    walker, rate = task.startswith("walker"), 8e-5 if task in HARD else 1e-4
     learner = DDPG(
-        noise_first=1.0, noise=0.1, noise_steps=noise, returns=1 if walker else 3, features=100 if task in HARD else 50,
-        learning_rate=8e-5 if task in HARD else 1e-4,
-    )  # fmt: skip
+        learning_rate=rate, noise_first=1.0, noise=0.1, noise_steps=noise, returns=1 if walker else 3, features=100 if task in HARD else 50
+    )
     stage = Scratch(
-        pixels(task, preset), Proto(prototypes=0, by_critic=True, centre=0.5), learner, batch=512 if walker else 256, every=2, random=2000, warmup=2000,
-        capacity=1_000_000, steps=frames // 1000, evaluate_every=20,
+        pixels(task, preset), Proto(prototypes=0, by_critic=True, centre=0.5, learning_rate=rate), learner, batch=512 if walker else 256, every=2,
+        random=2000, warmup=2000, capacity=100_000 if task == "quadruped_run" else 1_000_000,
     )  # fmt: skip
     if preset == "laptop":
-        stage = replace(stage, learner=replace(learner, noise_steps=40_000), rows=2, batch=128, steps=60, evaluate_every=5, capacity=60_000)
+        stage = lived(stage, 120_000, 12, learner=replace(learner, noise_steps=40_000), rows=2, batch=128)
+    else:
+        stage = lived(stage, frames, frames // 20_000)
     return tiny({"scratch": stage}) if preset == "tiny" else {"scratch": stage}
 
 
-def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "official", observations: str = "pixels") -> Stages:
+def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "", observations: str = "pixels") -> Stages:
     """The fair baseline: the same learner and representation, the task's reward from the first step, as many frames as both phases.
 
-    sensorium train scratch.walker_run --observations states
+    sensorium train scratch.walker_run --observations states      # official from pixels, urlb from either
     """
     if observations not in ("pixels", "states"):
         raise Usage(f"observations cannot be '{observations}'; allowed: pixels, states")
+    large: Preset = "laptop" if preset == "tiny" else preset
     if observations == "states":
-        phases_ = proto_states("laptop" if preset == "tiny" else preset, task)
+        variant_of(variant or "urlb", ("urlb",))
+        both = proto_states(large, task)
     else:
-        phases_ = proto_pixels("laptop" if preset == "tiny" else preset, task, variant)
-    explore, tune = phases_["pretrain"], phases_["finetune"]
+        both = proto_pixels(large, task, variant or "official")
+    explore, tune = both["pretrain"], both["finetune"]
     assert isinstance(explore, Pretrain)
     assert isinstance(tune, Finetune)
     stage = Scratch(
         tune.world, tune.proto, tune.learner, rows=tune.rows, batch=tune.batch, every=tune.every, random=explore.random, warmup=explore.warmup,
-        capacity=explore.capacity, evaluate_every=tune.evaluate_every, steps=explore.steps + tune.steps,
+        capacity=explore.capacity + tune.capacity, evaluate_every=tune.evaluate_every, steps=explore.steps + tune.steps,
     )  # fmt: skip
     return tiny({"scratch": stage}) if preset == "tiny" else {"scratch": stage}
 

@@ -1,8 +1,10 @@
 """Published scores of Proto-RL as data, each with how its number was obtained, and ours beside them."""
 
+from dataclasses import replace
 from typing import Any
 
 from sensorium.core import card, checkpoint
+from sensorium.core.env import closing
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.table import Row, Table
@@ -30,18 +32,17 @@ EXPERT = {
 
 
 def judged(folder: str, episodes: int | None, tasks: tuple[str, ...], pixels: bool) -> dict[str, dict[str, Any]]:
-    """The score of one agent, under its task's name; refused where the table has no such task."""
+    """The score of one agent, under its task's name, and how it was trained; refused where the table has no such task."""
     path = checkpoint.agent(folder)
     stage = checkpoint.stage(path)
     if not isinstance(stage, Finetune) or stage.world.task not in tasks or stage.pixels != pixels:
         raise Usage(
             f"{path} was not fine-tuned for a task of this table; it has {', '.join(tasks)} from {'pixels' if pixels else 'states'}"
         )
-    env = stage.world.open()
-    try:
-        return {stage.world.task: evaluate(env, checkpoint.policy(path), episodes or EPISODES)}
-    finally:
-        env.close()
+    with closing(stage.world) as env:
+        frames = (checkpoint.step_of(path) or 0) * stage.world.frames * stage.rows
+        how = f"{stage.world.spec.name}, {frames:,} frames with reward"
+        return {stage.world.task: {**evaluate(env, checkpoint.policy(path), episodes or EPISODES), "how": how}}
 
 
 def shipped(recipe: str) -> dict[str, dict[str, Any]]:
@@ -55,7 +56,13 @@ def shipped(recipe: str) -> dict[str, dict[str, Any]]:
 
 
 def filled(rows: list[Row], names: tuple[str, ...], ours: dict[str, dict[str, Any]]) -> list[Row]:
-    return [row.measured(ours[name]) if name in ours else row for row, name in zip(rows, names, strict=True)]
+    """The rows with our numbers; a cell says by what our agent was trained and looked at."""
+    found = []
+    for row, name in zip(rows, names, strict=True):
+        mine = ours.get(name)
+        cell = f"{row.cell}; ours: {mine['how']}" if mine and "how" in mine else row.cell
+        found.append(replace(row, cell=cell).measured(mine) if mine else row)
+    return found
 
 
 def pixels(agent: str | None, episodes: int | None) -> Table:

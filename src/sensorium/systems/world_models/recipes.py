@@ -112,9 +112,7 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
     vision = Vision(latents=64, group=100, steps=140)
     memory = Memory(hidden=512, restart=True, sequences="streams", length=499, decay=0.99999, steps=120)
     controller = Linear("zch", latents=64, hidden=512, actions=1, bias=False, car=False)
-    evolve = Controller(
-        world=DOOM, controller=controller, dream=True, temperature=temperature, steps=150, evaluation_episodes=1024, block=0
-    )
+    evolve = Controller(world=DOOM, controller=controller, dream=True, temperature=temperature, steps=75, evaluation_episodes=1024, block=0)
     stages: Stages = {"collect": collect, "vision": vision, "memory": memory, "controller": evolve}
     if preset == "paper":
         stages.update({"collect": replace(collect, steps=625), "vision": replace(vision, steps=308), "memory": replace(memory, steps=2440)})

@@ -7,7 +7,11 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, State
+from sensorium.rl.ddpg import DDPG
+from sensorium.rl.sac import SAC
+from sensorium.systems.proto_rl.model import Proto
 from sensorium.systems.proto_rl.stages.learning import Learning, Rewards
+from sensorium.systems.proto_rl.stages.pretrain import Pretrain
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,29 @@ class Finetune(Learning):
                 f"no pre-trained agent at {folder}"
                 + (f"; there are {', '.join(others)}" if others else "; train one first, or give --pretrained")
             )
+        if not (folder / "card.json").exists():
+            # of a run that went on to a task, what explored
+            folder = next((path for path in checkpoint.stages_of(folder) if isinstance(checkpoint.stage(path), Pretrain)), folder)
         folder = checkpoint.agent(folder)
         explorer, loaded = checkpoint.stage(folder), checkpoint.load(folder)
-        if not hasattr(explorer, "proto") or loaded is None:
+        if not isinstance(explorer, Pretrain) or loaded is None:
             raise Usage(f"{folder} holds no agent that explored; give one of Proto-RL's `pretrain` stages, or one of its snapshots")
         for what, theirs, ours in (
-            ("domain", explorer.world.domain, self.world.domain), ("observations", explorer.world.spec.observation, self.world.spec.observation),  # type: ignore[attr-defined]
-            ("learner", type(explorer.learner).__name__, type(self.learner).__name__), ("representation", explorer.proto, self.proto),  # type: ignore[attr-defined]
+            ("domain", explorer.world.domain, self.world.domain), ("observations", explorer.world.spec.observation, self.world.spec.observation),
+            ("learner", sized(explorer.learner), sized(self.learner)), ("representation", seeing(explorer.proto), seeing(self.proto)),
         ):  # fmt: skip
             if theirs != ours:
                 raise Usage(f"{folder} was pre-trained with another {what}: {theirs} there, {ours} here")
+        if self.keep_critic and not any(name.startswith("critic/") for name in loaded[1]):
+            raise Usage(f"{folder} keeps no critic (agents of the zoo do not); give keep_critic False, or a run or snapshot of your own")
         return loaded[1]
+
+
+def sized(learner: SAC | DDPG) -> tuple[str, int, int]:
+    """What of a learner decides whether another one's networks fit."""
+    return type(learner).__name__, learner.features, learner.hidden
+
+
+def seeing(proto: Proto) -> tuple[float, ...]:
+    """What of a representation decides whether another one's networks fit, and mean the same."""
+    return proto.prototypes, proto.projection, proto.hidden, proto.queue, proto.channels, proto.centre

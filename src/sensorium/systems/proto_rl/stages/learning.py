@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
 from sensorium.core.machine import product_type
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play, stream
@@ -55,7 +56,7 @@ class Learning:
     """agent steps before the first update"""
     capacity: int = 100_000
     """transitions that replay holds"""
-    evaluate_every: int = 50
+    evaluate_every: int = 100
     """steps between two evaluations, by the task's reward and without noise"""
     evaluation_episodes: int = 10
     folder: Folder = Folder(".")
@@ -69,6 +70,8 @@ class Learning:
     def __post_init__(self) -> None:
         at_least(self, steps=0, rows=1, batch=1, every=1, warmup=self.rows * self.learner.returns, capacity=1)
         at_least(self, evaluate_every=1, evaluation_episodes=1, checkpoint_every=1)
+        if self.rewards.novelty and self.learner.returns > 1:
+            raise Usage(f"novelty is the reward of one step; give learner.returns 1 instead of {self.learner.returns}, or novelty 0")
 
     @property
     def rewards(self) -> Rewards:
@@ -77,8 +80,8 @@ class Learning:
 
     @property
     def rehearsal(self) -> int:
-        """Steps after which one knows how long a step takes: the first one hardly learns."""
-        return 3
+        """Steps after which one knows how long a step takes: in the first ones little is learned."""
+        return 2 * -(-self.warmup // (self.rows * self.world.spec.horizon)) + 2
 
     @property
     def pixels(self) -> bool:
@@ -113,6 +116,9 @@ class Learning:
             **descent.under("representation", descent.first(seen)), **self.learner.init(self.width, spec.action, not self.pixels, seeds), **self.layout.init(),
             "agent-steps": torch.zeros((), dtype=torch.int64), "critic-updates": torch.zeros((), dtype=torch.int64),
         }  # fmt: skip
+        if proto.by_critic:
+            moments = descent.first(seen.encoder)
+            state |= descent.under("by-critic", {name: tensor for name, tensor in moments.items() if not name.startswith("model/")})
         if proto.prototypes:
             unit(state["representation/model/prototypes"])
             state |= descent.under("target", descent.parameters(seen.target()))
@@ -143,9 +149,11 @@ class Life:
         self.dtype = product_type(self.device) if settings.half else torch.float32
         proto, part = settings.proto, descent.part("representation", state)
         self.seen = descent.loaded(proto.representation(self.spec.observation), part)
-        # states are their own codes: without prototypes there is nothing to train on the way to them
-        self.optimizers = (descent.optimizer(self.seen, part, proto.learning_rate),) if list(self.seen.parameters()) else ()
+        # states are their own codes: there is nothing to train on the way to them
+        trained = self.rewards.represent and proto.by_critic and list(self.seen.encoder.parameters())
+        self.by_critic = (descent.optimizer(self.seen.encoder, descent.part("by-critic", state), proto.learning_rate),) if trained else ()
         if proto.prototypes:
+            self.optimizer = descent.optimizer(self.seen, part, proto.learning_rate)
             target = proto.representation(self.spec.observation).target()
             self.target = descent.loaded(target, descent.part("target", state)).requires_grad_(False)
         self.learner = settings.learner.open(state, settings.width, self.spec.action, not settings.pixels)
@@ -202,26 +210,25 @@ class Life:
         """Update `number`: what the representation, the critic and the actor learn from one batch."""
         settings, proto, told = self.settings, self.settings.proto, dict[str, Tensor]()
         drawn = self.replay.draw(settings.batch, settings.learner.returns, seeds("batch"), self.device)
-        obs, next_obs = self.shifted(drawn, seeds)
+        obs, following, next_obs = self.shifted(drawn, seeds)
         # represent: prototypes of what follows, predicted from what is seen
         if self.rewards.represent and proto.prototypes and number % proto.every == 0:
             unit(self.seen.prototypes.data)
-            loss, scores = proto.loss(self.seen, self.target, obs, next_obs, self.dtype)
-            descent.descend(loss, *self.optimizers)
+            loss, scores = proto.loss(self.seen, self.target, obs, following, self.dtype)
+            descent.descend(loss, self.optimizer)
             follow(self.target.parameters(), self.seen.target().parameters(), proto.tau)
             self.state["representation/updates"] += 1
             self.chosen[scores.argmax(1)] = True
             told |= {"loss/representation": loss.detach(), "prototypes/used": eq.usage(scores, proto.temperature)}
         # encode: codes are what critic and actor see; their gradient ends there, unless the critic is to train the encoder
-        by_critic = self.rewards.represent and proto.by_critic
         with products(self.device, self.dtype), torch.no_grad():
             next_code = self.seen.encoder(next_obs)
-            with torch.set_grad_enabled(by_critic):
+            with torch.set_grad_enabled(bool(self.by_critic)):
                 code = self.seen.encoder(obs)
         # reward: what the task pays, and what is far from all that was seen
         gains, discount = n_step(drawn.rewards, drawn.terminated, settings.learner.discount)
         reward = self.rewards.task * gains
-        if proto.prototypes:
+        if self.rewards.novelty:
             novelty = self.novelty(next_code, seeds)
             reward = reward + self.rewards.novelty * novelty
             told["novelty/mean"] = novelty.mean()
@@ -231,9 +238,10 @@ class Life:
         with products(self.device, self.dtype):
             told |= self.learner.update(
                 batch, number, lambda name: descent.noise(seeds(name), *shape, device=self.device), int(self.state["agent-steps"]),
-                self.optimizers if by_critic else (),
+                self.by_critic,
             )  # fmt: skip
-        self.state["representation/updates"] += by_critic
+        if self.by_critic:
+            self.state["by-critic/updates"] += 1
         self.state["critic-updates"] += 1
         return told
 
@@ -249,13 +257,15 @@ class Life:
         state["queue"], state["pointer"] = eq.enqueue(state["queue"], state["pointer"], chosen, stuck=proto.stuck)
         return eq.particle_reward(z, state["queue"], proto.nearest)
 
-    def shifted(self, drawn: Drawn, seeds: Seeds) -> tuple[Tensor, Tensor]:
-        """Observations and those after them, each moved by a few pixels of its own; states as they are."""
+    def shifted(self, drawn: Drawn, seeds: Seeds) -> tuple[Tensor, Tensor, Tensor]:
+        """Observations, those one step and those n steps after them, each moved by a few pixels of its own; states as they are."""
         if not self.settings.pixels:
-            return drawn.obs, drawn.next_obs
+            return drawn.obs, drawn.following, drawn.next_obs
         rows = len(drawn.obs)
-        moves = [augment.shifts(seeds(name), rows, self.device) for name in ("shift", "next shift")]
-        return augment.random_shift(drawn.obs, moves[0]), augment.random_shift(drawn.next_obs, moves[1])
+        here, there = (augment.shifts(seeds(name), rows, self.device) for name in ("shift", "next shift"))
+        next_obs = augment.random_shift(drawn.next_obs, there)
+        paired = drawn.following is drawn.next_obs or not self.settings.proto.prototypes
+        return augment.random_shift(drawn.obs, here), next_obs if paired else augment.random_shift(drawn.following, there), next_obs
 
     def evaluation(self, seeds: Seeds) -> Metrics:
         """The agent on episodes of its own, without noise, when they are due."""
@@ -278,5 +288,5 @@ def snapshot(settings: Learning, state: State, before: int, at: tuple[int, ...])
                 if (folder / "card.json").exists():
                     checkpoint.write(place / "card.json", (folder / "card.json").read_bytes())
             # all models, and the candidates; no moments, no replay
-            kept = {name: tensor for name, tensor in state.items() if "/model/" in name or name in ("queue", "pointer")}
+            kept = {name: tensor for name, tensor in state.items() if "/model/" in name or name in ("queue", "pointer", "agent-steps")}
             checkpoint.save(place, frames, kept)
