@@ -83,11 +83,15 @@ class Painter:
         self.frame = mujoco.MjrRect(0, 0, self.size, self.size)
         self.eye.type = mujoco.mjtCamera.mjCAMERA_FIXED
 
+    def ready(self, physics: Any) -> None:
+        """Make a context, unless there is one. While that is done no other thread may draw: OpenGL's functions are looked up anew for all."""
+        if self.context is None:
+            self.open(physics.model.ptr)
+
     def draw(self, physics: Any) -> UInt8[np.ndarray, "size size 3"]:
         """A dm_control physics as it is now."""
         model, data = physics.model.ptr, physics.data.ptr
-        if self.context is None:
-            self.open(model)
+        self.ready(physics)
         mj = self.mujoco
         self.surface.make_current()
         self.eye.fixedcamid = self.camera if isinstance(self.camera, int) else physics.model.name2id(self.camera, "camera")

@@ -81,6 +81,10 @@ class Suite:
         while len(self.rows) < len(seeds):
             self.rows.append(Row(self.task, self.repeat))
         self.active = len(seeds)
+        if self.size:
+            # one after another: see `Painter.ready`
+            for thread, paint in zip(self.threads, self.painters, strict=True):
+                thread.submit(paint.ready, self.rows[0].env.physics).result()
 
         def one(number: int, paint: Painter) -> np.ndarray:
             self.rows[number].begin(seeds[number])
