@@ -117,7 +117,7 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
     if preset == "paper":
         stages.update({"collect": replace(collect, steps=625), "vision": replace(vision, steps=308), "memory": replace(memory, steps=2440)})
         stages.update({"controller": replace(evolve, steps=1800)})
-    return tiny(stages, TakeCover(horizon=30)) if preset == "tiny" else stages
+    return tiny(stages, TakeCover(engine="vizdoom", horizon=30)) if preset == "tiny" else stages
 
 
 def iterate(preset: Preset = "laptop", rounds: int = 4, curiosity: float = 0.0) -> Stages:
