@@ -10,7 +10,7 @@ import torch
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.sensors import through
+from sensorium.envs.meeting import through
 from sensorium.systems.attention_neuron import equations
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
 from sensorium.systems.attention_neuron.official import LAYOUTS

@@ -8,7 +8,7 @@ from sensorium.core import checkpoint
 from sensorium.core.evaluate import evaluate
 from sensorium.core.run import run
 from sensorium.core.stage import Folder
-from sensorium.envs.sensors import through
+from sensorium.envs.meeting import through
 from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE

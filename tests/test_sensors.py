@@ -8,7 +8,8 @@ from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.sensors import Sensed, SensedEnv, Shuffle, parse, through
+from sensorium.envs.meeting import through
+from sensorium.envs.sensors import Sensed, SensedEnv, Shuffle, parse
 from sensorium.systems.attention_neuron.model import SensoryAgent
 
 SPECS = [

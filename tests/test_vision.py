@@ -15,8 +15,8 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs import eyes
 from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.meeting import Forgetful, sensed, through
 from sensorium.envs.pong import Pong
-from sensorium.envs.sensors import Forgetful, sensed, through
 from sensorium.nets.attention import votes
 from sensorium.systems.attention_neuron import equations as eq
 from sensorium.systems.attention_neuron.model import PuzzleAgent, VisionNeurons, VotingAgent
@@ -31,11 +31,11 @@ class Still:
     """A scene of which every frame is known: pixel values tell row, time and place."""
 
     def __init__(self, senses: str = "", horizon: int = 30):
-        self.senses, self.horizon = senses, horizon
+        self.treatments, self.horizon = eyes.parse(senses), horizon
 
     @property
     def spec(self):
-        n = eyes.patches_of(16, self.senses)
+        n = eyes.patches_of(16, self.treatments)
         return replace(Pong().spec, observation=(n, 4, 36), horizon=self.horizon)
 
     def frames(self):
@@ -163,6 +163,21 @@ def test_evaluation_sees_a_scene_through_the_senses_it_is_given():
     assert world.senses == "patches:every=5:forget"  # type: ignore[attr-defined]
     assert isinstance(policy, Forgetful)
     assert sensed(CarPatches(), "patches").senses == "patches"  # type: ignore[attr-defined]
+    # a world that has senses of its own keeps them where no others are named
+    assert sensed(CarPatches(senses="patches"), "").senses == "patches"  # type: ignore[attr-defined]
+    assert through(CarPatches(senses="patches"), policy, "")[0].senses == ""  # type: ignore[attr-defined]
+
+
+def test_memory_is_cleared_in_evaluation_alone_and_files_may_have_any_name(tmp_path):
+    with pytest.raises(Usage, match="forget clears"):
+        sensed(CarPatches(senses="patches:every=5:forget"), "")
+    Image.new("RGB", (4, 4)).save(tmp_path / "forget.png")
+    assert sensed(CarPatches(), f"background:{tmp_path / 'forget.png'}").treatments  # type: ignore[attr-defined]
+
+
+def test_a_background_is_refused_where_nothing_stands_behind():
+    with pytest.raises(Usage, match="nothing behind"):
+        Pong(senses="background:dunes")
 
 
 # neurons

@@ -41,7 +41,7 @@ def load(folder: str | Path, device: str = "cpu") -> Policy:
 def world(name: str, senses: str = "", **fields: Any) -> World:
     """A world by name ("cart-pole"), its fields as arguments, seen through altered senses (the grammar of `evaluate --senses`)."""
     from sensorium import registry
-    from sensorium.envs.sensors import sensed
+    from sensorium.envs.meeting import sensed
 
     return sensed(registry.world(name)(**fields), senses)
 
@@ -70,14 +70,15 @@ def evaluate(
     from sensorium.core.env import closing
     from sensorium.core.errors import Usage
     from sensorium.core.evaluate import evaluate as scores
-    from sensorium.envs.sensors import through
+    from sensorium.envs.meeting import through
 
     if episodes < 1:
         raise Usage(f"--episodes cannot be {episodes}; at least 1")
     path = checkpoint.agent(folder)
     stage, facts = checkpoint.stage(path), card.read(path)
-    senses = str(getattr(stage, "senses", "")) if senses is None else senses
     place, policy = _meeting(path, world, device)
+    if senses is None:
+        senses = str(getattr(stage, "senses", "") or getattr(place, "senses", ""))
     seen, policy = through(place, policy, senses)
     with closing(seen) as env:
         result = scores(env, policy, episodes, seed, device)

@@ -34,7 +34,7 @@ class EnvSpec:
     horizon: int
     """steps after which an episode is truncated"""
     sensors: tuple[str, ...] = ()
-    """names of the channels of a vector observation; without them an observation of three axes is a picture, uint8 [height, width, 3]"""
+    """names of the channels of a vector observation; without them an observation of three axes that ends in 3 is a picture, uint8"""
     low: tuple[float, ...] = ()
     """lowest value of each action, where that is not -1"""
     rows: int = 0

@@ -72,7 +72,11 @@ class CarPatches:
     senses: str = ""
     """what is done to the eyes, as for `evaluate --senses`"""
     patience: int = 0
-    """steps in a row that earn nothing after which an episode ends: 20 in the paper's training; 0: it does not"""
+    """steps in a row that earn less than nothing after which an episode ends: 20 in the paper's training; 0: it does not"""
+
+    @property
+    def treatments(self) -> tuple[eyes.Treatment, ...]:
+        return eyes.parse(self.senses)
 
     @property
     def school(self) -> "CarPatches":
@@ -81,7 +85,7 @@ class CarPatches:
 
     @property
     def spec(self) -> EnvSpec:
-        n = eyes.patches_of((FULL // eyes.SIDE) ** 2, self.senses)
+        n = eyes.patches_of((FULL // eyes.SIDE) ** 2, self.treatments)
         return EnvSpec("car-patches", (n, eyes.STACK, eyes.SIDE**2), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
 
     def open(self) -> eyes.Eyes:

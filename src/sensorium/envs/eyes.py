@@ -1,7 +1,7 @@
 """Worlds seen as patches: a grey picture cut into squares of 6 x 6, four frames deep; and what can be done to such eyes.
 
 parse("patches:every=100,background:checks")     what `--senses` takes for patches: a comma list
-Eyes(world, frames)                              an Env whose rows see [patches, frames, 36], each patch for itself
+Eyes(world)                                      an Env whose rows see [patches, frames, 36], each patch for itself
 
 Treatments act where they would act on a real camera: a background on the coloured picture, everything else on the patches of a single
 frame, before frames are stacked. So for three steps after a reshuffle the stack still holds frames in the old order.
@@ -131,7 +131,7 @@ class Scene(Protocol):
     """A world whose coloured or grey frames can be looked at."""
 
     @property
-    def senses(self) -> str: ...
+    def treatments(self) -> "tuple[Treatment, ...]": ...
 
     @property
     def spec(self) -> EnvSpec: ...
@@ -144,8 +144,8 @@ class Scene(Protocol):
         """What the eyes make of a frame: grey, without what they are not to see."""
         ...
 
-    def ground(self, frames: Tensor) -> Bool[Tensor, "rows height width"] | None:
-        """Where a background can be seen; None: nowhere, in no frame."""
+    def ground(self, frames: Tensor) -> Bool[Tensor, "rows height width"]:
+        """Where a background can be seen."""
         ...
 
 
@@ -162,9 +162,9 @@ def mosaic(patches: Tensor, height: int, width: int) -> Tensor:
     return tiles.reshape(-1, height, width)
 
 
-def patches_of(n: int, senses: str) -> int:
+def patches_of(n: int, treatments: tuple[Treatment, ...]) -> int:
     """How many patches n become."""
-    for treatment in parse(senses):
+    for treatment in treatments:
         if isinstance(treatment, Occlude):
             n -= int(n * treatment.share)
         elif isinstance(treatment, Noise):
@@ -177,12 +177,14 @@ class Eyes:
 
     def __init__(self, world: Scene):
         self.world, self.spec, self.env = world, world.spec, world.frames()
-        self.treatments = parse(world.senses)
+        self.treatments = world.treatments
 
     def reset(self, seeds: Int[Tensor, "rows"]) -> UInt8[Tensor, "rows n 4 36"]:
-        self.seeds, self.t, self.order = seeds, 0, dict[int, Tensor]()
+        self.seeds, self.t, self.chosen = seeds, 0, dict[int, Tensor]()
         self.ended = torch.zeros_like(seeds, dtype=torch.bool)
         self.raw = self.env.reset(seeds)
+        names = [treatment.name for treatment in self.treatments if isinstance(treatment, Background)]
+        self.scenery = [scenery(name, *self.raw.shape[1:3]).to(seeds.device) for name in names]
         self.obs = self.look(self.raw)[:, :, None].repeat(1, 1, STACK, 1)
         return self.obs
 
@@ -196,10 +198,8 @@ class Eyes:
 
     def look(self, frames: Tensor) -> UInt8[Tensor, "rows n 36"]:
         """One frame as the agent's patches."""
-        for treatment in self.treatments:
-            if isinstance(treatment, Background) and (ground := self.world.ground(frames)) is not None:
-                behind = scenery(treatment.name, *frames.shape[1:3]).to(frames.device)
-                frames = torch.where(ground[..., None], behind, frames)
+        for behind in self.scenery:
+            frames = torch.where(self.world.ground(frames)[..., None], behind, frames)
         seen = cut(self.world.grey(frames))
         for i, treatment in enumerate(self.treatments):
             seen = self.treat(treatment, seen, i)
@@ -209,15 +209,17 @@ class Eyes:
         """One treatment of a frame's patches; what is chosen at the start of an episode stays until its time comes."""
         seeds, n = fold(self.seeds, "eyes", i), seen.shape[1]
         if isinstance(treatment, (Shuffle, Swap)):
-            if i not in self.order or (treatment.every and self.t % treatment.every == 0):
-                self.order[i] = treatment.layout(seeds, self.t, n)
-            return take(seen, self.order[i])
+            if i not in self.chosen or (treatment.every and self.t % treatment.every == 0):
+                self.chosen[i] = treatment.layout(seeds, self.t, n)
+            return take(seen, self.chosen[i])
         if isinstance(treatment, (Occlude, Blackout)):
             gone = int(n * treatment.share)
-            ranks = uniform(fold(seeds, "chosen"), 0, n).argsort(1)
+            if i not in self.chosen:
+                ranks = uniform(fold(seeds, "chosen"), 0, n).argsort(1)
+                self.chosen[i] = ranks[:, gone:].sort(1).values if isinstance(treatment, Occlude) else ranks[:, :gone, None]
             if isinstance(treatment, Occlude):
-                return take(seen, ranks[:, gone:].sort(1).values)
-            return seen.scatter(1, ranks[:, :gone, None].expand(-1, -1, seen.shape[2]), 0)
+                return take(seen, self.chosen[i])
+            return seen.scatter(1, self.chosen[i].expand(-1, -1, seen.shape[2]), 0)
         if isinstance(treatment, Noise):
             drawn = uniform(fold(seeds, "noise"), self.t, treatment.count * seen.shape[2])
             return torch.cat([seen, (256 * drawn).to(torch.uint8).view(len(seen), treatment.count, -1)], 1)

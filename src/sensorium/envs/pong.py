@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sensorium.core.env import EnvSpec
+from sensorium.core.errors import Usage
 from sensorium.envs import eyes
 from sensorium.envs.host import HostEnv, Pool
 
@@ -31,9 +32,17 @@ class Pong:
     senses: str = ""
     """what is done to the eyes, as for `evaluate --senses`"""
 
+    def __post_init__(self) -> None:
+        if any(isinstance(treatment, eyes.Background) for treatment in self.treatments):
+            raise Usage("Pong has nothing behind its scene; a background can be seen in car-patches")
+
+    @property
+    def treatments(self) -> tuple[eyes.Treatment, ...]:
+        return eyes.parse(self.senses)
+
     @property
     def spec(self) -> EnvSpec:
-        n = eyes.patches_of((SIZE // eyes.SIDE) ** 2, self.senses)
+        n = eyes.patches_of((SIZE // eyes.SIDE) ** 2, self.treatments)
         return EnvSpec("pong", (n, eyes.STACK, eyes.SIDE**2), BUTTONS, self.horizon, rows=32)
 
     def open(self) -> eyes.Eyes:
@@ -51,8 +60,8 @@ class Pong:
         grey[:, :SCORE] = 0
         return grey
 
-    def ground(self, frames: Tensor) -> None:
-        return None
+    def ground(self, frames: Tensor) -> Tensor:
+        return torch.zeros_like(frames, dtype=torch.bool)
 
 
 def press(action: np.ndarray) -> np.ndarray:

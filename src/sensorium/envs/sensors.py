@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.core.env import Env, EnvSpec, Step, TorchEnv, TorchWorld, World, select
+from sensorium.core.env import Env, EnvSpec, Step, TorchEnv, TorchWorld, World
 from sensorium.core.errors import Usage, nearest
-from sensorium.core.policy import Memory, Policy
 from sensorium.core.seeding import fold, normal, uniform
 
 NOISE_SD = 0.1
@@ -268,56 +267,3 @@ class SensedEnv:
 
     def close(self) -> None:
         getattr(self.env, "close", lambda: None)()
-
-
-@dataclass(frozen=True)
-class Forgetful:
-    """A policy whose memory is cleared every `every` steps: what `shuffle:every=100:forget` asks for."""
-
-    policy: Policy
-    every: int
-
-    @property
-    def members(self) -> int:
-        return self.policy.members
-
-    def take(self, members: Int[Tensor, "some"]) -> Policy:
-        return replace(self, policy=self.policy.take(members))
-
-    def begin(self, seeds: Int[Tensor, "rows"]) -> Memory:
-        return self.policy.begin(seeds)
-
-    def act(self, obs: Tensor, memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
-        time = torch.as_tensor(t, device=obs.device)
-        blank = self.policy.begin(torch.zeros(len(obs), dtype=torch.int64, device=obs.device))
-        clear = ((time % self.every == 0) & (time > 0)).expand(len(obs))
-        return self.policy.act(obs, select(clear, blank, memory), t)
-
-
-def sensed(world: World, senses: str) -> World:
-    """The world as it is to be sensed. `forget` is about the agent and not about the world: only `through` can do it."""
-    if "forget" in senses:
-        raise Usage("forget clears an agent's memory while it is evaluated; a world, or training, cannot")
-    if hasattr(world, "senses"):
-        # pictures: the world does it itself, before frames are stacked
-        return replace(world, senses=senses)  # type: ignore[type-var]
-    return Sensed(world, senses) if senses else world
-
-
-def through(world: World, policy: Policy, spec: str) -> tuple[World, Policy]:
-    """World and policy as `--senses SPEC` has them meet."""
-    if hasattr(world, "senses"):
-        from sensorium.envs import eyes
-
-        for sense in eyes.parse(spec):
-            if isinstance(sense, Shuffle) and sense.forget:
-                policy = Forgetful(policy, sense.every)
-        return replace(world, senses=spec), policy  # type: ignore[type-var]
-    if not spec:
-        return world, policy
-    if len(world.spec.observation) != 1:
-        raise Usage(f"'{spec}' is for vectors of observations; {world.spec.name} shows {world.spec.observation}")
-    for sense in parse(spec):
-        if isinstance(sense, Shuffle) and sense.forget and sense.every:
-            policy = Forgetful(policy, sense.every)
-    return Sensed(world, spec), policy

@@ -1,4 +1,4 @@
-"""Attention of which only sums are needed, without holding its weights."""
+"""Attention of which only sums are needed, one row of a batch at a time: what is held of its weights stays in a processor's cache."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,8 @@ from torch import Tensor
 
 from sensorium.core.machine import compiled
 
-TILE = 1024
-"""queries at a time: their weights, 4 MB, stay in a processor's cache"""
 
-
-def tile(queries: Float[Tensor, "q d"], keys: Float[Tensor, "d n"]) -> tuple[Float[Tensor, "q n"], Float[Tensor, "q"]]:
+def weighed(queries: Float[Tensor, "q d"], keys: Float[Tensor, "d n"]) -> tuple[Float[Tensor, "q n"], Float[Tensor, "q"]]:
     """exp(Q K^T) and its rows' sums. Few dimensions: a sum of products is part of the passes over the scores, which are never stored."""
     scores = queries[:, :1] * keys[:1]
     for i in range(1, len(keys)):
@@ -28,15 +25,14 @@ _compiled: list[Callable[..., Any]] = []
 def votes(queries: Float[Tensor, "rows m d"], keys: Float[Tensor, "rows m d"], compile: bool = True) -> Float[Tensor, "rows m"]:
     """Column sums of softmax(Q K^T) in every row: how much each key is listened to by all queries together.
 
-    On processors tile by tile, in cache; on other devices, or where nothing is compiled, as it is written.
+    On processors row by row, in cache; on other devices, or where nothing is compiled, as it is written.
     """
     if not compile or queries.device.type != "cpu" or torch.is_grad_enabled():
         return torch.softmax(queries @ keys.mT, -1).sum(-2)
     if not _compiled:
-        _compiled.append(compiled(tile))
+        _compiled.append(compiled(weighed))
     found = torch.zeros(keys.shape[:2])
     for total, q, k in zip(found, queries, keys.mT.contiguous(), strict=True):
-        for part in q.split(TILE):
-            weights, sums = _compiled[0](part, k)
-            total.addmv_(weights.T, sums.reciprocal_())
+        weights, sums = _compiled[0](q, k)
+        total.addmv_(weights.T, sums.reciprocal_())
     return found

@@ -13,7 +13,7 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stats import bootstrap_interval
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.sensors import through
+from sensorium.envs.meeting import through
 from sensorium.systems.attention_neuron.model import SensoryPolicy
 
 

@@ -1,6 +1,7 @@
 """What Proto-RL has to show: the page that `sensorium report` writes, told for one who has not read the paper."""
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import numpy as np
 import torch
 
 from sensorium.core import checkpoint
-from sensorium.core.errors import Usage
+from sensorium.core.env import closing
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.log import rows as log_rows
 from sensorium.core.rollout import stream
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stage import State
+from sensorium.envs.control import ControlEnv
 from sensorium.systems.proto_rl import probes
+from sensorium.systems.proto_rl.model import Uniform
 from sensorium.systems.proto_rl.stages import Finetune
 from sensorium.systems.proto_rl.stages.learning import Learning
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, canvas, picture, smooth
@@ -60,11 +64,11 @@ def gathered(folder: Path) -> dict[str, Part]:
 
 
 def explored(stage: Learning) -> float:
-    """Frames without reward that an agent had behind it when it was given its task, wherever it explored."""
-    if not isinstance(stage, Finetune):
-        return 0.0
-    state = stage.snapshot()
-    return float(state["agent-steps"]) * stage.world.repeat if "agent-steps" in state else 0.0
+    """Frames without reward that an agent had behind it when it was given its task, wherever it explored; 0 where that is gone."""
+    if isinstance(stage, Finetune):
+        with suppress(Usage, Failure):
+            return float(stage.snapshot().get("agent-steps", 0)) * stage.world.repeat
+    return 0.0
 
 
 def scores(parts: dict[str, Part]) -> Section:
@@ -144,7 +148,7 @@ def known(part: Part) -> Section | None:
         return None
     model, policy = probes.representation(stage, part.state), stage.policy(part.state)
     trained, test = probes.passage(stage, policy, ROWS, 21), probes.passage(stage, policy, ROWS, 22)
-    blind, blind_test = (probes.passage(stage, probes.wanderer(stage), ROWS, seed) for seed in (23, 24))
+    blind, blind_test = (probes.passage(stage, Uniform(stage.world.spec.action), ROWS, seed) for seed in (23, 24))
     both = probes.Passage(torch.cat([trained.observations, blind.observations]), torch.cat([trained.states, blind.states]))
     both_test = probes.Passage(torch.cat([test.observations, blind_test.observations]), torch.cat([test.states, blind_test.states]))
     shown = []
@@ -172,12 +176,13 @@ def film(part: Part, seed: int, place: Path) -> str | None:
     """One episode, as people see it."""
     if part.stage.world.engine != "dm_control":
         return None
-    env, frames = part.stage.world.open(), []
-    for moment in stream(env, part.stage.policy(part.state), row_seeds(seed, 2)):
-        frames.append(beside(env.picture(0), env.picture(1)))
-        if moment.t + 1 >= FILM:
-            break
-    env.close()
+    frames = []
+    with closing(part.stage.world) as env:
+        assert isinstance(env, ControlEnv)
+        for moment in stream(env, part.stage.policy(part.state), row_seeds(seed, 2)):
+            frames.append(beside(env.picture(0), env.picture(1)))
+            if moment.t + 1 >= FILM:
+                break
     write_mp4(place, frames, fps=25)
     return video(place)
 
@@ -198,9 +203,8 @@ def films(parts: dict[str, Part]) -> Section | None:
 
 def now(part: Part) -> Section:
     """How well the last agent does."""
-    env = part.stage.world.open()
-    result = evaluate(env, part.stage.policy(part.state), EPISODES, 7)
-    env.close()
+    with closing(part.stage.world) as env:
+        result = evaluate(env, part.stage.policy(part.state), EPISODES, 7)
     low, high = result["ci95"]
     row = (part.stage.world.spec.name, f"{result['mean']:.0f}", f"{low:.0f} to {high:.0f}", f"{result['median']:.0f}")
     shown = table((f"{EPISODES} episodes", "mean", "95 % interval", "median"), [row])

@@ -8,13 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sensorium.core.env import closing
 from sensorium.core.rollout import stream
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import State
 from sensorium.envs.control import ControlEnv
 from sensorium.nets import descent
 from sensorium.nets.mlp import orthogonal
-from sensorium.systems.proto_rl.model import Representation, Uniform
+from sensorium.systems.proto_rl.model import Representation
 from sensorium.systems.proto_rl.stages.learning import Learning
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -31,12 +32,12 @@ class Passage:
 
 def passage(stage: Learning, policy: Any, rows: int, seed: int) -> Passage:
     """An episode of some rows. A policy that draws its actions explores nothing, one that has learned does."""
-    env: ControlEnv = stage.world.open()
     seen, states = [], []
-    for moment in stream(env, policy, row_seeds(seed, rows)):
-        seen.append(moment.step.obs.clone())
-        states.append(env.states())
-    env.close()
+    with closing(stage.world) as env:
+        assert isinstance(env, ControlEnv)
+        for moment in stream(env, policy, row_seeds(seed, rows)):
+            seen.append(moment.step.obs.clone())
+            states.append(env.states())
     return Passage(torch.cat(seen), torch.cat(states))
 
 
@@ -81,8 +82,3 @@ def standing(model: Representation, way: Passage) -> Float[Tensor, "M s"]:
     """For each prototype the state, among those passed through, whose z lies nearest to it."""
     z = torch.cat([model.project(code) for code in codes(model, way.observations).split(1024)])
     return way.states[(z @ torch.nn.functional.normalize(model.prototypes, dim=1).T).argmax(0)]
-
-
-def wanderer(stage: Learning) -> Uniform:
-    """Who draws its actions."""
-    return Uniform(stage.world.spec.action)

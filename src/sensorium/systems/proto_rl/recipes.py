@@ -64,7 +64,7 @@ def phases(explore: Pretrain, tune: Finetune, pretrained: str, preset: Preset) -
     return tiny(stages) if preset == "tiny" else stages
 
 
-def sized(proto: Proto, batch: int) -> Proto:
+def matched(proto: Proto, batch: int) -> Proto:
     """With as many prototypes as a batch has samples, and a queue of four rounds, as in the paper: see `Proto.prototypes`."""
     return replace(proto, prototypes=batch, queue=4 * batch)
 
@@ -80,14 +80,14 @@ def proto_pixels(preset: Preset = "laptop", task: str = "pendulum_swingup", vari
         explore, tune = Pretrain(world), Finetune(world)
         if laptop:
             # batches a quarter as large, an update every other step
-            less: dict[str, Any] = {"proto": sized(Proto(), 128), "rows": 2, "batch": 128, "every": 2}
+            less: dict[str, Any] = {"proto": matched(Proto(), 128), "rows": 2, "batch": 128, "every": 2}
             explore, tune = lived(explore, 60_000, 6, **less), lived(tune, 60_000, 6, **less)
         else:
             explore, tune = lived(explore, 500_000, 5), lived(tune, 500_000, 5)
         return phases(explore, tune, pretrained, preset)
     explore, tune = urlb(world, replace(world, task=PRIMAL.get(world.domain, task)), Proto(every=1, centre=0.5), batch=256)
     if laptop:
-        less = {"proto": sized(explore.proto, 128), "rows": 2, "batch": 128}
+        less = {"proto": matched(explore.proto, 128), "rows": 2, "batch": 128}
         explore, tune = lived(explore, 60_000, 6, snapshots=(), **less), lived(tune, 60_000, 6, **less)
     return phases(explore, tune, pretrained, preset)
 
@@ -116,7 +116,7 @@ def proto_states(preset: Preset = "laptop", task: str = "walker_run", pretrained
     world = Control(task)
     explore, tune = urlb(world, replace(world, task=PRIMAL.get(world.domain, task)), Proto(every=1), batch=1024)
     if preset == "laptop":
-        less: dict[str, Any] = {"proto": sized(explore.proto, 256), "rows": 2, "batch": 256}
+        less: dict[str, Any] = {"proto": matched(explore.proto, 256), "rows": 2, "batch": 256}
         explore, tune = lived(explore, 200_000, 5, snapshots=(100_000,), **less), lived(tune, 100_000, 10, **less)
     return phases(explore, tune, pretrained, preset)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sensorium.core import checkpoint
+from sensorium.core.env import closing
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
@@ -13,8 +14,8 @@ from sensorium.core.seeding import Seeds, normal, row_seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.envs.car_racing import CarPatches
 from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.meeting import sensed
 from sensorium.envs.pong import Pong
-from sensorium.envs.sensors import sensed
 from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
@@ -121,9 +122,9 @@ class Evolve:
         }
         if seeds.step % self.evaluate_every == 0:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, device)
-            world, policy = sensed(self.world, self.senses).open(), self.policy(state)
-            parts = rows.split(self.world.spec.rows or len(rows))
-            scores = torch.cat([play(world, policy, part, compile=False).returns for part in parts])
+            parts, policy = rows.split(self.world.spec.rows or len(rows)), self.policy(state)
+            with closing(sensed(self.world, self.senses)) as world:
+                scores = torch.cat([play(world, policy, part, compile=False).returns for part in parts])
             metrics = {"score/agent": float(scores.mean()), **metrics}
         return metrics
 

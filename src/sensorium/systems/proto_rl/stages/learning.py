@@ -1,5 +1,6 @@
 """What the three stages share: acting, remembering, and the update of Proto-RL's algorithm box (P appendix, algorithm 1)."""
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ class Rewards:
 
 
 @dataclass(frozen=True)
-class Learning:
+class Learning(ABC):
     """The fields that all three stages have, and what follows from them."""
 
     world: Control
@@ -74,9 +75,9 @@ class Learning:
             raise Usage(f"novelty is the reward of one step; give learner.returns 1 instead of {self.learner.returns}, or novelty 0")
 
     @property
+    @abstractmethod
     def rewards(self) -> Rewards:
         """What counts in this stage."""
-        raise NotImplementedError
 
     @property
     def rehearsal(self) -> int:
