@@ -13,7 +13,7 @@ from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
-from sensorium.systems.attention_neuron.stages import Clone, Evolve
+from sensorium.systems.attention_neuron.stages import Dagger, Evolve
 
 SOLVED = 18.0
 """of at most 20; a point that stays where it starts earns 10 on average, the best policy 19"""
@@ -44,7 +44,7 @@ def test_every_strategy_solves_the_toy(search, seed, tmp_path):
 def test_a_clone_plays_as_its_teacher_does_even_shuffled(seed, tmp_path):
     run(toy(FeedForwardAgent(3, layers=(4,)), PGPE(64, 0.3, 0.1)), tmp_path / "1-baseline", seed)
     agent = SensoryAgent(code=8, key=8)
-    clone = Clone(
+    clone = Dagger(
         world=Toy(),
         agent=agent,
         teacher=Folder("../1-baseline"),

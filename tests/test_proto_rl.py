@@ -13,15 +13,17 @@ from torch.nn.functional import normalize
 
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Usage
+from sensorium.core.machine import products
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import placed
 from sensorium.nets.mlp import orthogonal
 from sensorium.registry import recipe
+from sensorium.rl.acting import Acting
 from sensorium.rl.ddpg import DDPG
 from sensorium.systems.proto_rl import equations as eq
 from sensorium.systems.proto_rl.figures import sections
-from sensorium.systems.proto_rl.model import Encoder, Explorer, Proto, Uniform, products, unit
+from sensorium.systems.proto_rl.model import Encoder, Proto, Uniform, unit
 from sensorium.systems.proto_rl.probes import ridge
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain, Scratch
 from sensorium.systems.proto_rl.stages.learning import Learning, Life
@@ -443,11 +445,11 @@ def test_losses_and_rewards_are_those_of_the_plain_formulation(half):
 def test_explorers_act_at_random_at_first_and_without_noise_when_asked():
     live = recipe("proto-states").stages("tiny")["pretrain"]
     policy = checkpoint.policy(trained("proto-states") / "1-pretrain")
-    assert isinstance(policy, Explorer)
+    assert isinstance(policy, Acting)
     obs, seeds = torch.randn(3, *live.world.spec.observation), torch.arange(3)  # type: ignore[attr-defined]
     calm = [policy.act(obs, seeds, t)[0] for t in (0, 5)]
     assert torch.equal(calm[0], calm[1])
-    eager = Explorer(policy.encoder, policy.actor, policy.learner, policy.actions, noisy=True, step=0, random=10)
+    eager = Acting(policy.encoder, policy.actor, policy.learner, policy.actions, noisy=True, step=0, random=10)
     assert torch.equal(eager.act(obs, seeds, 2)[0], Uniform(policy.actions).act(obs, seeds, 2)[0])
     noisy = eager.act(obs, seeds, 8)[0]
     assert not torch.equal(noisy, calm[0])

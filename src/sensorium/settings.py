@@ -11,13 +11,13 @@ from typing import Any
 from sensorium import registry
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.recipe import Recipe, Stages
-from sensorium.core.stage import Folder
+from sensorium.core.stage import folders, unplaced
 
 
 def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -> Stages:
     """The stages of a recipe with the command line's changes; `folder` is the run's, from which flags that name folders are seen."""
     recipe = registry.recipe(name)
-    flags, arguments = recipe_flags(recipe, arguments, folder)
+    flags, arguments = recipe_flags(recipe, arguments)
     stages = recipe.stages(preset, **flags)
     for argument in (a for a in arguments if a.startswith("-") and a not in ("-h", "--help") and not _number(a)):
         check(argument, stages, recipe)
@@ -28,17 +28,17 @@ def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -
 def seen_from(stage: Any, default: Any, folder: Path) -> Any:
     """The stage with the folders that the user named seen from its own folder: no card holds the path of one machine."""
     given = {
-        f.name: getattr(stage, f.name) for f in fields(stage) if f.type is Folder and getattr(stage, f.name) != getattr(default, f.name)
+        name: os.path.abspath(place) for name, place in folders(stage).items() if place != getattr(default, name) and os.path.isdir(place)
     }
-    return replace(stage, **{name: os.path.relpath(value, folder) for name, value in given.items() if os.path.isdir(value)})
+    return unplaced(replace(stage, **given), folder)
 
 
 def _number(text: str) -> bool:
     return re.fullmatch(r"-\d.*", text) is not None
 
 
-def recipe_flags(recipe: Recipe, arguments: list[str], folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """The recipe's own arguments (`--teacher DIR`), and what is left. A folder is kept relative to the stages' folders."""
+def recipe_flags(recipe: Recipe, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The recipe's own arguments (`--teacher DIR`), and what is left."""
     flags, left, rest = {}, [], list(arguments)
     while rest:
         argument = rest.pop(0)
@@ -52,7 +52,7 @@ def recipe_flags(recipe: Recipe, arguments: list[str], folder: Path) -> tuple[di
         value = value or rest.pop(0)
         default = recipe.arguments[flag]
         try:
-            flags[flag] = os.path.relpath(value, folder / "stage") if os.path.isdir(value) else type(default)(value)
+            flags[flag] = type(default)(value)
         except ValueError:
             raise Usage(f"{key} cannot be '{value}'; it is a {type(default).__name__}, e.g. {default!r}") from None
     return flags, left

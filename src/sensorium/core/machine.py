@@ -53,6 +53,11 @@ def product_type(device: torch.device | str = "cpu") -> torch.dtype:
     return torch.bfloat16 if "bf16" in _flags() else torch.float32
 
 
+def products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Within, large products run in `dtype`. Nothing is cached: a weight that was cast without a gradient must not be met again with one."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
+
+
 def facts(device: str = "cpu") -> dict[str, Any]:
     """What the bits of a result depend on, and what its speed does: for cards and `doctor`."""
     return {

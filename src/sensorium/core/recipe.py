@@ -1,12 +1,13 @@
 """Recipe: a function whose keyword arguments are flags, returning named stages in order; and what `list` says of it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, signature
 from typing import Any, Literal
 
 from sensorium.core.errors import Usage, nearest
-from sensorium.core.stage import Stage
+from sensorium.core.stage import Folder, Stage
 
 Preset = Literal["tiny", "laptop", "paper"]
 PRESETS = ("tiny", "laptop", "paper")
@@ -36,4 +37,12 @@ class Recipe:
         """The stages under a preset."""
         if preset not in PRESETS:
             raise Usage(nearest(preset, list(PRESETS), "preset"))
-        return self.build(preset=preset, **flags)
+        return self.build(preset=preset, **{name: self.found(name, value) for name, value in flags.items()})
+
+    def found(self, flag: str, value: Any) -> Any:
+        """The value of a flag; a folder as its place on this machine, which `unplaced` takes out again."""
+        if signature(self.build).parameters[flag].annotation is not Folder or not value:
+            return value
+        if not os.path.isdir(value):
+            raise Usage(f"no folder {value}; --{flag} is a run, a stage or a zoo agent (`sensorium list` shows the zoo)")
+        return Folder(os.path.abspath(value))

@@ -20,6 +20,9 @@ State = dict[str, Tensor]
 Folder = NewType("Folder", str)
 """an earlier stage's folder, relative to the folder of the stage that names it"""
 
+NOWHERE = Folder("")
+"""no folder"""
+
 Live = Any
 """what `open` opened and `run` closes: worlds, compiled functions, teachers; never saved"""
 
@@ -70,5 +73,15 @@ S = TypeVar("S")
 
 def placed(stage: S, folder: Path) -> S:
     """The stage with the earlier folders that it names as real paths, seen from its own folder."""
-    names = [f.name for f in fields(stage) if f.type is Folder and getattr(stage, f.name)]  # type: ignore[arg-type]
-    return replace(stage, **{name: os.path.normpath(folder / getattr(stage, name)) for name in names})  # type: ignore[type-var]
+    return replace(stage, **{name: os.path.normpath(folder / place) for name, place in folders(stage).items()})  # type: ignore[type-var]
+
+
+def unplaced(stage: S, folder: Path) -> S:
+    """The stage with the places on this machine that it names as seen from its own folder: what a card may hold."""
+    real = {name: place for name, place in folders(stage).items() if os.path.isabs(place)}
+    return replace(stage, **{name: os.path.relpath(place, folder) for name, place in real.items()})  # type: ignore[type-var]
+
+
+def folders(stage: object) -> dict[str, str]:
+    """The folders that a stage names, by field."""
+    return {f.name: getattr(stage, f.name) for f in fields(stage) if f.type is Folder and getattr(stage, f.name)}  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """Episodes on disk: lossless, compressed, checked, written as they come, read in any order.
 
 A shard is an `.npz` file, so `numpy.load` opens it as well: for episode i the arrays `frames-i` uint8 [steps, 64, 64, 3] (what was seen
-before each action), `actions-i` float32 [steps, n], `rewards-i` float32 [steps] (what each action earned) and `terminated-i` (whether
-the last action ended the episode), and `lengths`. Its name holds its number and the first sixteen digits of its SHA-256.
+before each action), `actions-i` float32 [steps, n], `rewards-i` float32 [steps] (what each action earned), `terminated-i` (whether
+the last action ended the episode), where a teacher was asked `advice-i` float32 [steps, n], and `lengths`. Frames may be of another shape and type. Its name holds its number and the first sixteen digits of its SHA-256.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from sensorium.core import checkpoint
-from sensorium.core.errors import Failure
-from sensorium.core.seeding import name_hash
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.seeding import Seeds, name_hash
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Episode:
     actions: np.ndarray
     rewards: np.ndarray
     terminated: bool
+    advice: np.ndarray | None = None
+    """what a teacher would have done"""
 
     def __len__(self) -> int:
         return len(self.rewards)
@@ -47,6 +49,8 @@ def pack(episodes: list[Episode]) -> bytes:
             f"frames-{i:03d}": episode.frames, f"actions-{i:03d}": episode.actions.astype(np.float32),
             f"rewards-{i:03d}": episode.rewards.astype(np.float32), f"terminated-{i:03d}": np.array(episode.terminated),
         }  # fmt: skip
+        if episode.advice is not None:
+            arrays[f"advice-{i:03d}"] = episode.advice.astype(np.float32)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for name, array in arrays.items():
@@ -170,3 +174,18 @@ def mend(folder: Path, shards: int, redo: Callable[[int], Any]) -> None:
         for old in folder.glob(f"shard-{number:05d}.*"):
             os.unlink(old)
         redo(number)
+
+
+def whole(folder: str, kind: type, shard: Callable[[Any, Seeds], Any]) -> list[Path]:
+    """The shards of a finished stage of a kind and of the `earlier` ones that it adds to, all checked, and made anew where they are damaged."""
+    place = Path(folder)
+    card, stage = checkpoint.cards.read(place), checkpoint.placed(checkpoint.stage(place), place)
+    name = place.name.partition("-")[2] or place.name
+    if not isinstance(stage, kind):
+        raise Usage(f"{place} holds no recorded episodes of this kind")
+    mend(place, checkpoint.step_of(place) or 0, lambda number: shard(stage, Seeds(card["seed"], name, number)))
+    earlier = getattr(stage, "earlier", "")
+    found = [*(whole(earlier, kind, shard) if earlier else []), *sorted(place.glob("shard-*.npz"))]
+    if not found:
+        raise Failure(f"{place} holds no episodes")
+    return found

@@ -9,17 +9,21 @@ stage's state.
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sensorium.core.checkpoint import writing
+from sensorium.core.env import Env
 from sensorium.core.errors import Failure, Usage
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import Moment, stream
 from sensorium.core.stage import State
 
 
@@ -255,3 +259,15 @@ class Replay:
         with writing(self.layout.folder):
             for array in self.arrays.values():
                 array.flush()
+
+
+def lived(env: Env, policy: Policy, seeds: Int[Tensor, "rows"], replay: Replay, count: Tensor) -> Iterator[Moment]:
+    """Play an episode a row into a replay; `count`, the number of agent steps ever taken, grows in place. For learning in between."""
+    for moment in stream(env, policy, seeds):
+        if moment.t == 0:
+            replay.begin(moment.obs)
+        step = moment.step
+        replay.add(moment.action, step.reward, step.obs, step.terminated, moment.live)
+        count += int(moment.live.sum())
+        yield moment
+    replay.end()

@@ -96,6 +96,13 @@ class CarPatches:
         env = simulated(spec, self.engine, torch.from_numpy)
         return HostEnv(spec, Patience(env.simulators, self.patience)) if self.patience else env
 
+    @property
+    def others(self) -> tuple[type, ...]:
+        return (CarRacing,)
+
+    def shown(self, env: HostEnv, frames: Tensor, world: CarRacing) -> Tensor:
+        return world.see(frames.cpu().numpy()).to(frames.device)
+
     def grey(self, frames: Tensor) -> Tensor:
         grey = eyes.luma(frames)
         grey[:, ROWS:] = 0

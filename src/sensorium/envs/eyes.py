@@ -9,7 +9,7 @@ frame, before frames are stacked. So for three steps after a reshuffle the stack
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -144,6 +144,15 @@ class Scene(Protocol):
         """What the eyes make of a frame: grey, without what they are not to see."""
         ...
 
+    @property
+    def others(self) -> tuple[type, ...]:
+        """Worlds of the same simulator that show it in another way: to teachers who learned there."""
+        ...
+
+    def shown(self, env: HostEnv, frames: Tensor, world: Any) -> Tensor:
+        """What one of the others would show now."""
+        ...
+
     def ground(self, frames: Tensor) -> Bool[Tensor, "rows height width"]:
         """Where a background can be seen."""
         ...
@@ -224,6 +233,10 @@ class Eyes:
             drawn = uniform(fold(seeds, "noise"), self.t, treatment.count * seen.shape[2])
             return torch.cat([seen, (256 * drawn).to(torch.uint8).view(len(seen), treatment.count, -1)], 1)
         return seen
+
+    def shown(self, world: Any) -> Tensor:
+        """The same moment, as another world of the same simulator would show it."""
+        return self.world.shown(self.env, self.raw, world)
 
     def close(self) -> None:
         self.env.close()

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -77,10 +78,16 @@ class Pool:
             self.pool = envpool().make(
                 self.task, env_type="gymnasium", num_envs=len(seeds), env_seed=seeds, num_threads=min(torch.get_num_threads(), len(seeds)), **self.settings
             )  # fmt: skip
-            return self.see(self.pool.reset()[0])
+            obs, info = self.pool.reset()
+        self.told(info, first=True)
+        return self.see(obs)
+
+    def told(self, info: dict[str, np.ndarray], first: bool) -> None:
+        """What else the simulators tell with every observation: for worlds that listen."""
 
     def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        obs, reward, terminated, truncated, _ = self.pool.step(self.act(action))
+        obs, reward, terminated, truncated, info = self.pool.step(self.act(action))
+        self.told(info, first=False)
         return self.see(obs), reward, terminated | truncated
 
     def close(self) -> None:
@@ -128,6 +135,21 @@ def envpool() -> Any:
     with suppress(OSError):
         ctypes.CDLL("libEGL.so.1", mode=ctypes.RTLD_GLOBAL)
     return extra("envpool", "envpool")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, what libraries print to stdout is not heard: stdout is for results."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

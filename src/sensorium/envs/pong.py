@@ -1,5 +1,6 @@
 """Atari's Pong in grey patches: 84 x 84, the score blacked out, a step every four frames, six buttons."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,11 +50,16 @@ class Pong:
         return eyes.Eyes(self)
 
     def frames(self) -> HostEnv:
-        pool = Pool(
-            "Pong-v5", lambda frames: torch.from_numpy(frames[:, -1]), press, max_episode_steps=min(self.horizon + 1, LONGEST), stack_num=1, frame_skip=4,
-            noop_max=30, use_fire_reset=False, episodic_life=False, reward_clip=False, gray_scale=True, img_height=SIZE, img_width=SIZE,
-        )  # fmt: skip
-        return HostEnv(replace(self.spec, observation=(SIZE, SIZE)), pool)
+        consoles = Consoles(self.horizon, SIZE, lambda consoles, frames: torch.from_numpy(frames[:, -1]))
+        return HostEnv(replace(self.spec, observation=(SIZE, SIZE)), consoles)
+
+    @property
+    def others(self) -> tuple[type, ...]:
+        return (PongMemory,)
+
+    def shown(self, env: HostEnv, frames: Tensor, world: "PongMemory") -> Tensor:
+        assert isinstance(env.simulators, Consoles)
+        return world.see(env.simulators)
 
     def grey(self, frames: Tensor) -> Tensor:
         grey = frames.clone()
@@ -67,3 +73,85 @@ class Pong:
 def press(action: np.ndarray) -> np.ndarray:
     """The button whose number is largest."""
     return action.argmax(1).astype(np.int32)
+
+
+class Consoles(Pool):
+    """Batches of the game on EnvPool, which also tell what its memory holds now and held a step before."""
+
+    def __init__(self, horizon: int, size: int, see: Callable[["Consoles", np.ndarray], Tensor]):
+        super().__init__(
+            "Pong-v5", lambda frames: see(self, frames), press, max_episode_steps=min(horizon + 1, LONGEST), stack_num=1, frame_skip=4, noop_max=30,
+            use_fire_reset=False, episodic_life=False, reward_clip=False, gray_scale=True, img_height=size, img_width=size,
+        )  # fmt: skip
+
+    def told(self, info: dict[str, np.ndarray], first: bool) -> None:
+        ram = info["ram"].astype(np.float32)
+        self.before = ram if first else self.ram
+        self.ram = ram
+
+
+BALL_X, BALL_Y, OTHER, OWN = 49, 54, 50, 51
+"""bytes of the game's memory; ball and paddles have other origins"""
+LINE, TOP, BOTTOM = 187.0, 44.0, 207.0
+"""where the ball meets the player's paddle, and the walls"""
+
+
+def crossing(x: np.ndarray, y: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where a ball that flies towards the player's line will cross it, walls being mirrors, and after how many steps; (y, 0) for any other."""
+    coming = dx > 0
+    steps = np.where(coming, np.maximum(LINE - x, 0) / np.where(coming, dx, 1), 0)
+    height = BOTTOM - TOP
+    folded = np.mod(y + steps * dy - TOP, 2 * height)
+    return TOP + np.minimum(folded, 2 * height - folded), steps
+
+
+@dataclass(frozen=True)
+class PongMemory:
+    """The same game, read from the console's memory: for a teacher.
+
+    Seven numbers: where the ball will cross the player's line and where it is, both seen from the paddle; how fast the paddle moves, the ball's
+    two speeds, the steps until the crossing, and where the other paddle is. No ball: what has to do with it is 0.
+    """
+
+    horizon: int = LONGEST
+    """steps until a game is cut off"""
+    praise: float = 0.0
+    """reward for playing a ball back, on top of points"""
+
+    @property
+    def school(self) -> "PongMemory":
+        """The world while a teacher is evolved: short, and a ball that is played back is worth something."""
+        return replace(self, horizon=min(self.horizon, 600), praise=0.1)
+
+    @property
+    def spec(self) -> EnvSpec:
+        sensors = ("crossing", "ball", "own speed", "ball's speed across", "ball's speed along", "steps left", "other paddle")
+        return EnvSpec("pong-memory", (len(sensors),), BUTTONS, self.horizon, sensors, rows=64)
+
+    def see(self, consoles: Consoles) -> Tensor:
+        now, before = consoles.ram, consoles.before
+        x, y, own, other = (now[:, byte] for byte in (BALL_X, BALL_Y, OWN, OTHER))
+        there = (y > 0) & (before[:, BALL_Y] > 0)
+        dx, dy = (np.where(there, now[:, byte] - before[:, byte], 0) for byte in (BALL_X, BALL_Y))
+        y_then, steps = crossing(x, y, dx, dy)
+        ball = np.stack([(y_then - own) / 32, (y - own) / 32, dy / 8, dx / 4, steps / 32], 1) * there[:, None]
+        rest = np.stack([(own - before[:, OWN]) / 16, (other - own) / 64], 1)
+        return torch.from_numpy(np.concatenate([ball[:, :2], rest[:, :1], ball[:, 2:], rest[:, 1:]], 1).astype(np.float32))
+
+    def open(self) -> HostEnv:
+        consoles = Consoles(self.horizon, 8, lambda consoles, frames: self.see(consoles))
+        return HostEnv(self.spec, Praised(consoles, self.praise) if self.praise else consoles)
+
+
+class Praised:
+    """Games in which a ball that is played back is worth something: for training alone."""
+
+    def __init__(self, inner: Consoles, praise: float):
+        self.inner, self.praise, self.begin, self.close = inner, praise, inner.begin, inner.close
+
+    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        coming = self.inner.ram[:, BALL_X] > self.inner.before[:, BALL_X]
+        obs, reward, ended = self.inner.step(action, live)
+        now, before = self.inner.ram, self.inner.before
+        back = coming & (now[:, BALL_X] < before[:, BALL_X]) & (now[:, BALL_Y] > 0) & (before[:, BALL_X] > 150)
+        return obs, reward + self.praise * back, ended

@@ -78,6 +78,34 @@ def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
         each.step()
 
 
+def taught(weights: Tensor) -> State:
+    """The state of parameters that are learned as one vector: themselves, Adam's moments, and the running average of them that is the agent."""
+    zeros = torch.zeros_like(weights)
+    return {
+        "agent": weights.clone(),
+        "weights": weights,
+        "first": zeros,
+        "second": zeros.clone(),
+        "updates": torch.zeros((), dtype=torch.int64),
+    }
+
+
+@torch.no_grad()
+def teach(state: State, gradient: Tensor, learning_rate: float, half_life: int, clip: float, average: float) -> None:
+    """One step of Adam (Kingma & Ba 2015, algorithm 1) down a clipped gradient, at a rate that halves every `half_life` updates, and of the average."""
+    gradient = gradient * (clip / gradient.norm().clamp(min=1e-12)).clamp(max=1.0)
+    t = int(state["updates"]) + 1
+    state["updates"] = state["updates"] + 1
+    state["first"] = 0.9 * state["first"] + 0.1 * gradient
+    state["second"] = 0.999 * state["second"] + 0.001 * gradient**2
+    rate = learning_rate * 0.5 ** (t / half_life)
+    unbiased = (state["second"] / (1 - 0.999**t)).sqrt()
+    state["weights"] = state["weights"].detach() - rate * state["first"] / (1 - 0.9**t) / (unbiased + 1e-8)
+    # at first the average is young, and keeps less of itself
+    keep = min(average, t / (t + 10))
+    state["agent"] = keep * state["agent"] + (1 - keep) * state["weights"]
+
+
 def glorot(module: nn.Module, seed: int) -> None:
     """Uniform first weights after Glorot & Bengio 2010, biases 0: TensorFlow's defaults."""
     generator = torch.Generator().manual_seed(seed & 0x7FFFFFFFFFFFFFFF)

@@ -45,12 +45,14 @@ class SAC:
     """numbers to which a code is reduced"""
     hidden: int = 1024
     """units of a layer"""
+    bounded: bool = False
+    """whether features are kept between -1 and 1 by a tanh"""
 
     def actor(self, width: int, actions: int, states: bool) -> Actor:
-        return Actor(width, 2 * actions, self.features, self.hidden, False, states)
+        return Actor(width, 2 * actions, self.features, self.hidden, self.bounded, states)
 
     def critic(self, width: int, actions: int, states: bool) -> Critic:
-        return Critic(width, actions, self.features, self.hidden, False, states)
+        return Critic(width, actions, self.features, self.hidden, self.bounded, states)
 
     def init(self, width: int, actions: int, states: bool, seeds: Seeds) -> State:
         """Actor, critic, its target and temperature, before their first update."""

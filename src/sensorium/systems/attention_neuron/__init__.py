@@ -4,7 +4,10 @@ _HERE = "sensorium.systems.attention_neuron"
 
 PARTS = {
     "evolve": f"{_HERE}.stages.evolve:Evolve",
+    "dagger": f"{_HERE}.stages.dagger:Dagger",
+    "teach": f"{_HERE}.stages.teach:Teach",
     "clone": f"{_HERE}.stages.clone:Clone",
+    "actor-critic": f"{_HERE}.stages.actor_critic:ActorCritic",
     "sensory-agent": f"{_HERE}.model.sensory:SensoryAgent",
     "feed-forward-agent": f"{_HERE}.model.sensory:FeedForwardAgent",
     "vision-neurons": f"{_HERE}.model.vision:VisionNeurons",
@@ -17,7 +20,13 @@ RECIPES = {
     "cart-pole-mlp": f"{_HERE}.recipes:CART_POLE_MLP",
     "cart-pole-mlp-10": f"{_HERE}.recipes:CART_POLE_MLP_10",
     "cart-pole-mlp-shuffled": f"{_HERE}.recipes:CART_POLE_MLP_SHUFFLED",
+    "ant": f"{_HERE}.recipes:ANT",
+    "ant-teacher": f"{_HERE}.recipes:ANT_TEACHER",
+    "ant-clone": f"{_HERE}.recipes:ANT_CLONE",
+    "pong-clone": f"{_HERE}.recipes:PONG_CLONE",
     "car-patches": f"{_HERE}.recipes:CAR_PATCHES",
+    "car-patches-clone": f"{_HERE}.recipes:CAR_PATCHES_CLONE",
+    "clone": f"{_HERE}.recipes:CLONE",
 }
 TABLES = {
     "cart-pole": f"{_HERE}.tables:cart_pole",

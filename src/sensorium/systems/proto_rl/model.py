@@ -10,20 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from sensorium.core.errors import Usage
-from sensorium.core.seeding import normal, uniform
-from sensorium.nets.heads import Actor
+from sensorium.core.machine import products
+from sensorium.core.seeding import uniform
 from sensorium.nets.mlp import mlp
-from sensorium.rl.ddpg import DDPG
-from sensorium.rl.sac import SAC
 from sensorium.systems.proto_rl import equations as eq
 
 SIDE = 35
 """lines and columns of what the encoder's convolutions leave of 84"""
-
-
-def products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Within, large products run in `dtype`. Nothing is cached: a weight that was cast without a gradient must not be met again with one."""
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
 
 
 class Encoder(nn.Module):
@@ -145,33 +138,6 @@ class Proto:
 def unit(prototypes: Tensor) -> None:
     """Give prototypes length 1, in place, beside the gradient: what the authors do before each use."""
     prototypes.copy_(normalize(prototypes, dim=1))
-
-
-class Explorer:
-    """Encoder and actor as a Policy: deterministic, or as they act while they learn. Its memory is the rows' seeds."""
-
-    members = 1
-
-    def __init__(
-        self, encoder: Encoder | Plain, actor: Actor, learner: SAC | DDPG, actions: int, dtype: torch.dtype = torch.float32, *,
-        noisy: bool = False, step: int = 0, random: int = 0,
-    ):  # fmt: skip
-        self.encoder, self.actor, self.learner, self.actions, self.dtype = encoder, actor, learner, actions, dtype
-        self.noisy, self.step, self.random = noisy, step, random
-
-    def take(self, members: Int[Tensor, "some"]) -> "Explorer":
-        return self
-
-    def begin(self, seeds: Int[Tensor, "rows"]) -> Tensor:
-        return seeds
-
-    def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
-        step = self.step + int(t) * len(obs)
-        if self.noisy and step < self.random:
-            return 2 * uniform(memory, t, self.actions) - 1, memory
-        noise = normal(memory, t, self.actions) if self.noisy else None
-        with torch.no_grad(), products(obs.device, self.dtype):
-            return self.learner.act(self.actor, self.encoder(obs), noise, step).float(), memory
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.recipe import Preset, Recipe, Stages
-from sensorium.core.stage import Folder
+from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.control import Control
 from sensorium.rl.ddpg import DDPG
 from sensorium.systems.proto_rl.model import Proto
@@ -58,9 +58,9 @@ def tiny(stages: Stages) -> Stages:
     return found
 
 
-def phases(explore: Pretrain, tune: Finetune, pretrained: str, preset: Preset) -> Stages:
+def phases(explore: Pretrain, tune: Finetune, pretrained: Folder, preset: Preset) -> Stages:
     """Both phases, or the second alone on what an earlier run explored."""
-    stages: Stages = {"finetune": replace(tune, pretrained=Folder(pretrained))} if pretrained else {"pretrain": explore, "finetune": tune}
+    stages: Stages = {"finetune": replace(tune, pretrained=pretrained)} if pretrained else {"pretrain": explore, "finetune": tune}
     return tiny(stages) if preset == "tiny" else stages
 
 
@@ -69,7 +69,9 @@ def matched(proto: Proto, batch: int) -> Proto:
     return replace(proto, prototypes=batch, queue=4 * batch)
 
 
-def proto_pixels(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "official", pretrained: str = "") -> Stages:
+def proto_pixels(
+    preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "official", pretrained: Folder = NOWHERE
+) -> Stages:
     """Explore from pixels without reward, then learn a task: with SAC as in the paper, or with DDPG as in URLB.
 
     sensorium train proto-pixels.pendulum_swingup --variant official
@@ -107,7 +109,7 @@ def urlb(world: Control, primal: Control, proto: Proto, batch: int) -> tuple[Pre
     return lived(explore, 2_000_000, 100), lived(tune, 100_000, 10)
 
 
-def proto_states(preset: Preset = "laptop", task: str = "walker_run", pretrained: str = "") -> Stages:
+def proto_states(preset: Preset = "laptop", task: str = "walker_run", pretrained: Folder = NOWHERE) -> Stages:
     """URLB from states: explore a domain without reward, then learn one of its tasks within 100,000 frames.
 
     sensorium train proto-states.walker_run

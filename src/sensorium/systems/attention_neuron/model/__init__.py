@@ -9,9 +9,9 @@ from sensorium.systems.attention_neuron.model.sensory import (
     head,
     head_shapes,
 )
-from sensorium.systems.attention_neuron.model.vision import PuzzleAgent, VisionNeurons, VisionPolicy, VotingAgent
+from sensorium.systems.attention_neuron.model.vision import UNTAUGHT, PuzzleAgent, VisionNeurons, VisionPolicy, VotingAgent
 
 __all__ = [
-    "FeedForwardAgent", "FeedForwardPolicy", "PuzzleAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy", "VotingAgent", "fold", "head",
+    "UNTAUGHT", "FeedForwardAgent", "FeedForwardPolicy", "PuzzleAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy", "VotingAgent", "fold", "head",
     "head_shapes",
 ]  # fmt: skip

@@ -120,9 +120,18 @@ class SensoryPolicy:
         return blank, blank, bias.new_zeros(a.actions, len(seeds)).mT
 
     def act(self, obs: Float[Tensor, "rows N"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
+        return self.say(obs, memory)
+
+    def say(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Memory]:
+        """What the agent would do, with its gradient: what a clone is taught."""
         hidden, cell = self.neurons(obs, memory)
         action = self.read(self.listen(obs, hidden))
         return action, (hidden, cell, action)
+
+    def told(self, memory: Memory, action: Float[Tensor, "rows actions"]) -> Memory:
+        """The memory of an agent in whose place something else was done."""
+        hidden, cell, _ = memory
+        return hidden, cell, action
 
     def neurons(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Tensor]:
         """Hidden and cell states [rows, N, H] of all neurons after each has heard its sensor and the previous action."""

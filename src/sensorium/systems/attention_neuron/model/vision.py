@@ -13,10 +13,13 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import conv2d, one_hot
 
+from sensorium.core.errors import Usage
 from sensorium.core.policy import Memory, Policy
 from sensorium.nets.attention import votes
 from sensorium.nets.flat import Layout
 from sensorium.systems.attention_neuron import equations as eq
+
+UNTAUGHT = "a VotingAgent picks its ten winners by rank, through which nothing can be learned by gradient; clone into a PuzzleAgent"
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 Tensors = dict[str, Tensor]
@@ -160,19 +163,28 @@ class VotingAgent:
         drive = torch.tanh(linear(tensors, "act", hidden))
         mixing = torch.tanh(linear(tensors, "mix.0", torch.cat([hidden, drive], 1)))
         share = torch.sigmoid(linear(tensors, "mix.1", mixing))
-        # gas and brake from 0 to 1; the neurons hear what was said, not what was done
-        action = torch.cat([drive[:, :1], (drive[:, 1:] + 1) / 2], 1)
-        return action, (drive, code, share, hidden, cell)
+        # the neurons hear what was said, not what was done
+        return wheel_and_pedals(drive), (drive, code, share, hidden, cell)
+
+
+def wheel_and_pedals(drive: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 3"]:
+    """Steering from -1 to 1, gas and brake from 0 to 1."""
+    return torch.cat([drive[:, :1], (drive[:, 1:] + 1) / 2], 1)
 
 
 @dataclass(frozen=True)
 class PuzzleAgent:
-    """The player of Pong (1,687,726 numbers): convolutions read the code as a picture of 20 x 20. Its actions are logits of the game's buttons."""
+    """The player of Pong (1,687,726 numbers): convolutions read the code as a picture of 20 x 20, the largest of six logits is pressed.
+
+    With another end, ours, it drives: three tanh units turn the wheel and press the pedals.
+    """
 
     neurons: VisionNeurons = VisionNeurons(actions=6, code=400, width=32, time_last=False, learned_norms=True)
     actions: int = 6
     first: int = 3
     """the button that counts as pressed before the first step"""
+    drives: bool = False
+    """whether an action is a wheel and two pedals instead of a button"""
 
     @property
     def layout(self) -> Layout:
@@ -184,21 +196,27 @@ class PuzzleAgent:
         return VisionPolicy(self, self.neurons.fold(self.layout.split(vectors.reshape(-1, vectors.shape[-1]))))
 
     def begin(self, rows: int, like: Tensor) -> Memory:
-        """(previous button, one-hot)."""
+        """(previous action,), a button as one-hot."""
+        if self.drives:
+            return (like.new_zeros(rows, self.actions),)
         return (one_hot(torch.full((rows,), self.first, device=like.device), self.actions).to(like.dtype),)
 
     def act(self, tensors: Tensors, patches: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        logits = self.logits(tensors, patches, memory[0])
-        pressed = one_hot(logits.argmax(1), self.actions).to(logits.dtype)
-        return pressed, (pressed,)
+        action = self.done(self.say(tensors, patches, memory[0]))
+        return action, (action,)
 
-    def logits(self, tensors: Tensors, patches: Tensor, before: Float[Tensor, "rows 6"]) -> Float[Tensor, "rows 6"]:
-        """How much the agent wants to press each button."""
+    def done(self, said: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
+        """What follows from what was said; a button is pressed by whatever wants it most."""
+        return said if self.drives else one_hot(said.argmax(1), self.actions).to(said.dtype)
+
+    def say(self, tensors: Tensors, patches: Tensor, before: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
+        """How much the agent wants to press each button; or where wheel and pedals are to be."""
         code, side = self.neurons(tensors, patches, before), round(math.sqrt(self.neurons.code))
         picture = torch.relu(code.view(len(code), side, side, -1).permute(0, 3, 1, 2))
         for i, stride in enumerate((2, 1)):
             picture = torch.relu(self.convolved(picture, tensors[f"conv.{i}.weight"], tensors[f"conv.{i}.bias"], stride))
-        return linear(tensors, "act", torch.relu(linear(tensors, "full", picture.flatten(1))))
+        said = linear(tensors, "act", torch.relu(linear(tensors, "full", picture.flatten(1))))
+        return wheel_and_pedals(torch.tanh(said)) if self.drives else said
 
     def convolved(self, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
         """A convolution, one for all rows or, as groups, one for each."""
@@ -228,3 +246,13 @@ class VisionPolicy:
     def act(self, obs: UInt8[Tensor, "rows n t p"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Any]:
         with torch.no_grad():
             return self.agent.act(self.tensors, obs, memory)
+
+    def say(self, obs: UInt8[Tensor, "rows n t p"], memory: Memory) -> tuple[Tensor, Memory]:
+        """What the agent wants, with its gradient: what a clone is taught."""
+        if isinstance(self.agent, VotingAgent):
+            raise Usage(UNTAUGHT)
+        return self.agent.say(self.tensors, obs, memory[0]), memory
+
+    def told(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
+        """The memory of an agent in whose place something else was done."""
+        return (self.agent.done(action),) if isinstance(self.agent, PuzzleAgent) else memory

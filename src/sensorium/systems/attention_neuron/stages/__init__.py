@@ -1,6 +1,10 @@
-"""What learns: `Evolve` searches an agent's parameters by playing, `Clone` teaches it what another agent does."""
+"""What learns: `Evolve` searches an agent's parameters by playing; `Dagger` and `Clone` teach it what another agent does, at once or from what
+`Teach` recorded; `ActorCritic` makes teachers."""
 
+from sensorium.systems.attention_neuron.stages.actor_critic import ActorCritic
 from sensorium.systems.attention_neuron.stages.clone import Clone
+from sensorium.systems.attention_neuron.stages.dagger import Dagger
 from sensorium.systems.attention_neuron.stages.evolve import Evolve
+from sensorium.systems.attention_neuron.stages.teach import Teach
 
-__all__ = ["Clone", "Evolve"]
+__all__ = ["ActorCritic", "Clone", "Dagger", "Evolve", "Teach"]

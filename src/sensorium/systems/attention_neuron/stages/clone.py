@@ -1,187 +1,156 @@
-"""Clone: teach an agent what another one does."""
+"""Clone: teach an agent what another one does, from lessons that were recorded."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
-from sensorium.core import checkpoint
-from sensorium.core.env import TorchWorld, select
+from sensorium.core.env import closing
 from sensorium.core.errors import Usage
-from sensorium.core.machine import compiled
+from sensorium.core.machine import compiled, product_type, products
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
-from sensorium.core.seeding import Seeds, row_seeds
-from sensorium.core.stage import Folder, Metrics, State, at_least
-from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.toy import Toy
-from sensorium.systems.attention_neuron.model import SensoryAgent
-from sensorium.systems.attention_neuron.stages.evolve import first_vector
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
+from sensorium.data.lessons import Lessons, Window
+from sensorium.envs.ant import Ant
+from sensorium.envs.eyes import STACK
+from sensorium.nets import descent
+from sensorium.systems.attention_neuron.model import UNTAUGHT, PuzzleAgent, SensoryAgent, VotingAgent
+from sensorium.systems.attention_neuron.stages.evolve import first_vector, start_from
+from sensorium.systems.attention_neuron.stages.teach import World, whole
 
 
 @dataclass
-class Lesson:
-    """What cloning has open: the teacher, and one compiled step of student, teacher and world."""
+class Lectern:
+    """What cloning has open: the lessons, and one step through them."""
 
-    teacher: Policy
+    lessons: Lessons
     tick: Any
 
 
 @dataclass(frozen=True)
 class Clone:
-    """Teach an agent what another would have done: DAgger (Ross et al. 2011) with truncated back-propagation through its memory.
+    """Behavioural cloning through time (Tang & Ha 2021, appendix): windows of recorded episodes, each an update.
 
-    The student acts, the teacher, which sees the senses in order, is asked what it would have done; a batch of episodes goes on from
-    step to step, and rows that end begin anew. In some rows the teacher acts itself, so that the student sees what it cannot reach yet.
-    The agent is the running average of what gradient steps leave behind, which plays far better than any one of them.
+    The student hears before each step what was really done before it. The agent is the running average of what gradient steps leave behind.
     """
 
     @property
     def learned(self) -> tuple[str, ...]:
         return ("agent",)
 
-    world: CartPole | Toy = CartPole()
-    agent: SensoryAgent = SensoryAgent()
-    teacher: Folder = Folder("../1-baseline")
-    """the agent to learn from: a run, a stage or a zoo agent"""
-    soften: float = 1.0
-    """factor on the teacher's answers before their tanh; less than 1: less force"""
-    rows: int = 512
-    """episodes that are played at once"""
-    guided: float = 0.3
-    """share of the rows in which the teacher acts"""
-    window: int = 40
-    """steps through which gradients flow back"""
-    windows: int = 25
-    """windows, each followed by one update, in a step of the stage"""
-    learning_rate: float = 5e-3
+    world: World = Ant()
+    """where the student is judged"""
+    agent: SensoryAgent | PuzzleAgent = SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True)
+    lessons: Folder = Folder("../2-teach")
+    start: Folder = NOWHERE
+    """an earlier clone to go on from; empty: begin anew"""
+    loss: Literal["squares", "buttons"] = "squares"
+    """squares of what is between student and teacher, in actions (in logits where these are said); or the cross-entropy of the teacher's button"""
+    batch: int = 64
+    """windows in an update"""
+    window: int = 100
+    """steps of a window, through which gradients flow back; 1 for an agent without memory"""
+    updates: int = 100
+    """updates in a step of the stage"""
+    learning_rate: float = 1e-3
     """Adam's, at the beginning"""
-    half_life: int = 4000
+    half_life: int = 5000
     """updates in which the learning rate halves"""
     clip: float = 0.5
     """largest norm of the gradient"""
     average: float = 0.998
     """share of itself that the running average of the parameters keeps at an update"""
+    disturb: float = 0.03
+    """standard deviation of what is added to the action that the student hears"""
+    occlude: float = 0.0
+    """share of the sensors that each batch goes without"""
     spread: float = 1.0
     """of the random first parameters, sd spread / sqrt(inputs)"""
     remember: float = 2.0
-    """first bias of the forget gates: a neuron that forgets at once cannot find out which sensor it is connected to"""
-    steps: int = 200
-    checkpoint_every: int = 10
-    evaluate_every: int = 4
-    """steps between two evaluations of the student"""
-    evaluation_episodes: int = 256
-    """episodes of such an evaluation"""
+    """first bias of the forget gates of the neurons' LSTMs"""
+    half: bool = True
+    """whether pictures are multiplied in bfloat16 where this machine has it built in"""
     compile: bool = True
-    """whether student, teacher and world are compiled as one step"""
+    """whether a step through vectors of observations is compiled"""
+    steps: int = 100
+    checkpoint_every: int = 10
+    evaluate_every: int = 10
+    """steps between two evaluations of the student"""
+    evaluation_episodes: int = 16
+    """episodes of such an evaluation"""
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, rows=1, window=1, windows=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
+        at_least(self, steps=0, batch=1, window=1, updates=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
+        if isinstance(self.agent, VotingAgent):
+            raise Usage(UNTAUGHT)
+        if not 0 <= self.occlude < 1:
+            raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
 
     def init(self, seeds: Seeds) -> State:
-        start = seeds.rows("worlds", self.rows)
-        vector = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
-        world = self.world.initial(start)
-        obs = self.world.observe(world)
-        # the first step shows how large the student's memory is
-        _, memory = self.agent.policy(vector).act(obs, self.agent.policy(vector).begin(start), 0)
-        blank = {f"memory/{i}": torch.zeros(part.shape) for i, part in enumerate(memory)}
-        # ages are spread over the horizon, so that every batch holds all phases of an episode
-        ages = torch.arange(self.rows) * self.world.horizon // self.rows
-        zeros = torch.zeros_like(vector)
-        return {
-            "agent": vector, "weights": vector.clone(), "first": zeros, "second": zeros.clone(), "updates": torch.zeros((), dtype=torch.int64), "ages": ages,
-            **{f"world/{i}": part.clone() for i, part in enumerate(world)}, **blank,
-        }  # fmt: skip
+        begun = (
+            start_from(self.start, self.agent) if self.start else first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
+        )
+        return descent.taught(begun)
 
-    def open(self, state: State) -> Lesson:
-        teacher = checkpoint.policy(self.teacher, str(state["agent"].device))
-        if teacher.begin(state["ages"]) != ():
-            raise Usage(f"the teacher in {self.teacher} has a memory; a feed-forward teacher is needed")
-        return Lesson(teacher, compiled(lesson_tick) if self.compile else lesson_tick)
+    def open(self, state: State) -> Lectern:
+        lessons = Lessons(whole(self.lessons), STACK if isinstance(self.agent, PuzzleAgent) else 0)
+        recurrent = isinstance(self.agent, SensoryAgent)
+        return Lectern(lessons, compiled(moment) if self.compile and recurrent else moment)
 
-    def step(self, state: State, live: Lesson, seeds: Seeds) -> Metrics:
-        loss = 0.0
-        for k in range(self.windows):
-            loss += self.update(state, live, seeds.rows(f"worlds {k}", self.rows, state["agent"].device)) / self.windows
-        metrics = {"loss": loss}
-        if seeds.step % self.evaluate_every == 0 or seeds.step == 1:
-            rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["agent"].device)
-            score = play(self.world.open(), self.policy(state), rows, compile=False).returns.mean()
-            metrics = {"score/agent": float(score), **metrics}
+    def step(self, state: State, live: Lectern, seeds: Seeds) -> Metrics:
+        losses = [
+            self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k)) for k in range(self.updates)
+        ]
+        metrics = {"loss": float(torch.stack(losses).mean())}
+        if seeds.step % self.evaluate_every == 0:
+            rows, policy = seeds.rows("evaluation", self.evaluation_episodes, state["agent"].device), self.policy(state)
+            with closing(self.world) as env:
+                scores = [play(env, policy, some, compile=False).returns for some in rows.split(self.world.spec.rows or len(rows))]
+            metrics = {"score/agent": float(torch.cat(scores).mean()), **metrics}
         return metrics
 
-    def update(self, state: State, live: Lesson, fresh: Tensor) -> float:
-        """One window of acting and asking, one step of Adam; returns the mean squared error of the actions."""
+    def update(self, state: State, live: Lectern, seeds: Seeds) -> Tensor:
+        """One batch of windows, one step of Adam; returns the loss."""
         weights = state["weights"].requires_grad_()
         student = self.agent.policy(weights)
-        world, memory = _group(state, "world"), _group(state, "memory")
-        obs, ended = self.world.observe(world), torch.zeros_like(state["ages"], dtype=torch.bool)
-        guided = torch.arange(self.rows, device=weights.device) < round(self.guided * self.rows)
-        error = count = torch.zeros((), device=weights.device)
-        # act and ask
-        for _ in range(self.window):
-            world, obs, memory, ended, error, count = live.tick(
-                self.world, student, live.teacher, self.soften, guided, world, obs, memory, ended, error, count
-            )
-        loss = error / count
+        drawn = self.occluded(live.lessons.draw(self.batch, self.window, seeds("windows"), weights.device), seeds)
+        memory = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=weights.device))
+        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=weights.device)
+        # before the first step something counts as done: what a memory begins with
+        before = torch.where(drawn.first[..., None], memory[-1], drawn.before + noise)
+        error = torch.zeros((), device=weights.device)
+        dtype = product_type(weights.device) if self.half and isinstance(self.agent, PuzzleAgent) else torch.float32
+        with products(weights.device, dtype):
+            for t in range(self.window):
+                # in the first step of a memory its size becomes known
+                tick = live.tick if t else moment
+                memory, error = tick(student, memory, drawn.obs[t], before[t], drawn.advice[t], drawn.live[t], error, self.loss)
+        loss = error / drawn.live.sum()
         (gradient,) = torch.autograd.grad(loss, weights)
-        # learn
-        with torch.no_grad():
-            state["weights"] = weights.detach()
-            self.adam(state, gradient * (self.clip / gradient.norm().clamp(min=1e-12)).clamp(max=1.0))
-            # rows that have ended begin anew, without memory
-            memory = tuple(part.detach() for part in memory)
-            ages = state["ages"] + self.window
-            ended = ended | (ages >= self.world.horizon)
-            world = select(ended, self.world.initial(fresh), world)
-            memory = select(ended, tuple(torch.zeros_like(part) for part in memory), memory)
-            state["ages"] = torch.where(ended, 0, ages)
-            state.update(
-                {f"world/{i}": part for i, part in enumerate(world)}, **{f"memory/{i}": part.contiguous() for i, part in enumerate(memory)}
-            )
-        return float(loss.detach())
+        descent.teach(state, gradient, self.learning_rate, self.half_life, self.clip, self.average)
+        return loss.detach()
 
-    def adam(self, state: State, gradient: Tensor) -> None:
-        """One descent step (Kingma & Ba 2015, algorithm 1) with a learning rate that halves every `half_life` updates, and the average."""
-        t = int(state["updates"]) + 1
-        state["updates"] = state["updates"] + 1
-        state["first"] = 0.9 * state["first"] + 0.1 * gradient
-        state["second"] = 0.999 * state["second"] + 0.001 * gradient**2
-        rate = self.learning_rate * 0.5 ** (t / self.half_life)
-        unbiased = (state["second"] / (1 - 0.999**t)).sqrt()
-        state["weights"] = state["weights"] - rate * state["first"] / (1 - 0.9**t) / (unbiased + 1e-8)
-        # at first the average is young, and keeps less of itself
-        keep = min(self.average, t / (t + 10))
-        state["agent"] = keep * state["agent"] + (1 - keep) * state["weights"]
+    def occluded(self, drawn: Window, seeds: Seeds) -> Window:
+        """The windows without some sensors, the same ones in the whole batch."""
+        sensors = drawn.obs.shape[2]
+        gone = int(sensors * self.occlude)
+        if not gone:
+            return drawn
+        order = torch.randperm(sensors, generator=torch.Generator().manual_seed(seeds("occlude")))
+        return drawn._replace(obs=drawn.obs[:, :, order[gone:].sort().values.to(drawn.obs.device)])
 
     def policy(self, state: State) -> Policy:
         return self.agent.policy(state["agent"].detach())
 
 
-def _group(state: State, name: str) -> tuple[Tensor, ...]:
-    """The tensors name/0, name/1, ... of a state."""
-    return tuple(state[f"{name}/{i}"] for i in range(sum(key.startswith(f"{name}/") for key in state)))
-
-
-CERTAIN = 1 - 1e-6
-"""largest answer that is told from a larger one when answers are softened"""
-
-
-def lesson_tick(
-    world: TorchWorld, student: Policy, teacher: Policy, soften: float, guided: Tensor, state: Any, obs: Tensor, memory: Any, ended: Tensor, error: Tensor, count: Tensor
-) -> tuple[Any, Tensor, Any, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Both say what they would do, the student acts (in guided rows the teacher); squared errors add up over living rows."""
-    answer, memory = student.act(obs, memory, 0)
-    with torch.no_grad():
-        advice, _ = teacher.act(obs, (), 0)
-        advice = torch.tanh(soften * torch.atanh(advice.clamp(-CERTAIN, CERTAIN)))
-        action = torch.where(guided[:, None], advice, answer.detach())
-        alive = ~ended
-        state, step = world.transition(state, action, 0)
-    error = error + torch.where(alive, ((answer - advice) ** 2).mean(1), 0.0).sum()
-    # whoever acted, the neurons hear next what was done
-    hidden, cell, answered = memory
-    memory = (hidden, cell, torch.where(guided[:, None], action, answered))
-    return state, step.obs, memory, ended | step.terminated, error, count + alive.sum()
+def moment(
+    student: Any, memory: Any, obs: Tensor, before: Tensor, advice: Tensor, live: Tensor, error: Tensor, loss: str
+) -> tuple[Any, Tensor]:
+    """The student is told what was done, sees, and says what it would do; errors add up over living rows."""
+    said, memory = student.say(obs, student.told(memory, before))
+    each = ((said.float() - advice) ** 2).mean(1) if loss == "squares" else cross_entropy(said.float(), advice.argmax(1), reduction="none")
+    return memory, error + torch.where(live, each, 0.0).sum()

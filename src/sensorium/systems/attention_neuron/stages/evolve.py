@@ -1,5 +1,6 @@
 """Evolve: search an agent's parameters by playing."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +12,12 @@ from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, normal, row_seeds
-from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
+from sensorium.envs.ant import Ant, AntV5
 from sensorium.envs.car_racing import CarPatches
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.meeting import sensed
-from sensorium.envs.pong import Pong
+from sensorium.envs.pong import Pong, PongMemory
 from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
@@ -26,12 +28,22 @@ Agent = SensoryAgent | FeedForwardAgent | VotingAgent | PuzzleAgent
 
 
 def first_vector(agent: Agent, spread: float, remember: float, seed: int) -> Tensor:
-    """Random first parameters: weights with sd spread / sqrt(inputs), biases 0 but for `remember` at the forget gates of an LSTM."""
+    """Random first parameters: weights with sd spread / sqrt(inputs), scales 1, biases 0 but for `remember` at the forget gates of an LSTM."""
     noise = agent.layout.split(normal(torch.tensor([seed]), 0, agent.layout.size)[0])
-    tensors = {name: t * spread * t.shape[-1] ** -0.5 * ("bias" not in name) for name, t in noise.items()}
+    tensors = {name: t * spread * math.prod(t.shape[1:]) ** -0.5 * ("bias" not in name) for name, t in noise.items()}
+    tensors |= {name: torch.ones_like(t) for name, t in tensors.items() if name.endswith("norm.weight") and spread}
     if isinstance(agent, SensoryAgent) and agent.recurrent:
         tensors["neuron.bias_ih"][agent.hidden : 2 * agent.hidden] = remember
     return agent.layout.join(tensors)
+
+
+def start_from(place: str, agent: Agent) -> Tensor:
+    """The parameters of an earlier agent of a kind, whatever it was trained by: its stage keeps them as one vector."""
+    folder = checkpoint.agent(place)
+    stage, loaded = checkpoint.stage(folder), checkpoint.load(folder)
+    if loaded is None or getattr(stage, "agent", None) != agent:
+        raise Usage(f"{place} holds no agent of the kind that is to be trained ({type(agent).__name__})")
+    return loaded[1]["agent"].float()
 
 
 @dataclass(frozen=True)
@@ -42,7 +54,7 @@ class Evolve:
     def learned(self) -> tuple[str, ...]:
         return ("agent",)
 
-    world: CartPole | Toy | CarPatches | Pong = CartPole()
+    world: CartPole | Toy | Ant | AntV5 | CarPatches | Pong | PongMemory = CartPole()
     agent: Agent = SensoryAgent()
     search: PGPE | CMA = PGPE()
     senses: str = ""
@@ -53,7 +65,7 @@ class Evolve:
     """whether all candidates of a generation face the same episodes (they did in the paper)"""
     average: float = 0.0
     """share of itself that the running average of the means keeps at a generation; the agent is this average, 0: the last mean"""
-    start: Folder = Folder("")
+    start: Folder = NOWHERE
     """an earlier agent whose parameters to start from; empty: begin anew"""
     spread: float = 0.0
     """of the random first parameters, sd spread / sqrt(inputs); 0 starts at zero, as the paper does"""
@@ -78,12 +90,7 @@ class Evolve:
     def init(self, seeds: Seeds) -> State:
         if not self.start:
             return self.begin(first_vector(self.agent, self.spread, self.remember, seeds("parameters")))
-        # the earlier stage keeps its agent as one vector, whatever it was trained by
-        folder = checkpoint.agent(self.start)
-        stage, loaded = checkpoint.stage(folder), checkpoint.load(folder)
-        if loaded is None or getattr(stage, "agent", None) != self.agent:
-            raise Usage(f"{self.start} holds no agent of the kind that is to be evolved ({type(self.agent).__name__})")
-        return self.begin(loaded[1]["agent"].float())
+        return self.begin(start_from(self.start, self.agent))
 
     def begin(self, vector: Tensor) -> State:
         """The state of a search that starts at a vector."""
@@ -91,8 +98,7 @@ class Evolve:
 
     def open(self, state: State) -> Workers:
         # some worlds are kinder, or more impatient, while an agent learns
-        school = self.world.school if isinstance(self.world, CarPatches) else self.world
-        return Workers(sensed(school, self.senses), self.agent, self.block, self.compile)
+        return Workers(sensed(getattr(self.world, "school", self.world), self.senses), self.agent, self.block, self.compile)
 
     def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
         # ask: a generation of candidates around the mean

@@ -11,20 +11,21 @@ from torch import Tensor
 
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
-from sensorium.core.machine import product_type
+from sensorium.core.machine import product_type, products
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import play, stream
+from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
-from sensorium.data.replay import Drawn, Layout, Replay
+from sensorium.data.replay import Drawn, Layout, Replay, lived
 from sensorium.envs.control import FRAMES, Control, ControlEnv
 from sensorium.nets import augment, descent
 from sensorium.nets.mlp import orthogonal
+from sensorium.rl.acting import Acting
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
 from sensorium.rl.targets import Batch, follow, n_step
 from sensorium.systems.proto_rl import equations as eq
-from sensorium.systems.proto_rl.model import Explorer, Proto, products, unit
+from sensorium.systems.proto_rl.model import Proto, unit
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Learning(ABC):
         actor = self.learner.actor(self.width, self.world.spec.action, not self.pixels)
         actor, device = descent.loaded(actor, descent.part("actor", state)), next(iter(state.values())).device
         dtype = product_type(device) if self.half else torch.float32
-        return Explorer(seen.encoder, actor, self.learner, self.world.spec.action, dtype)
+        return Acting(seen.encoder, actor, self.learner, self.world.spec.action, dtype)
 
 
 class Life:
@@ -174,7 +175,7 @@ class Life:
             world.close()
 
     def policy(self, **how: Any) -> Policy:
-        return Explorer(
+        return Acting(
             self.seen.encoder, self.learner.actor, self.settings.learner, self.spec.action, self.dtype, **how
         )  # fmt: skip
 
@@ -184,19 +185,13 @@ class Life:
         rows, start = seeds.rows("worlds", settings.rows, self.device), int(state["agent-steps"])
         self.chosen.zero_()
         env, returns, states = self.world("learning"), torch.zeros(settings.rows, device=self.device), []
-        for moment in stream(env, self.policy(noisy=True, step=start, random=settings.random), rows):
-            if moment.t == 0:
-                self.replay.begin(moment.obs)
-            step = moment.step
-            self.replay.add(moment.action, step.reward, step.obs, step.terminated, moment.live)
-            returns += step.reward
+        for moment in lived(env, self.policy(noisy=True, step=start, random=settings.random), rows, self.replay, state["agent-steps"]):
+            returns += moment.step.reward
             if env.suite is not None:
                 states.append(env.states())
-            state["agent-steps"] += int(moment.live.sum())
             for number in range(self.due(), int(state["agent-steps"] - settings.warmup) // settings.every):
                 for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():
                     told[name].append(value)
-        self.replay.end()
         frames = int(state["agent-steps"]) * settings.world.repeat
         means = {name: float(torch.stack(values).mean()) for name, values in told.items()}
         if "prototypes/used" in means:

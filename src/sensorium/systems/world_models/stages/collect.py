@@ -11,11 +11,11 @@ from torch import Tensor
 
 from sensorium.core import checkpoint
 from sensorium.core.env import EnvSpec, TorchEnv
-from sensorium.core.errors import Failure, Usage
+from sensorium.core.errors import Failure
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, fold, normal
-from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode
 from sensorium.envs.car_racing import CarRacing
@@ -50,11 +50,11 @@ class Collect:
 
     world: World = CarRacing()
     player: RandomNetworks | HeldActions = RandomNetworks()
-    agent: Folder = Folder("")
+    agent: Folder = NOWHERE
     """an earlier agent that plays instead of `player`"""
     noise: float = 0.0
     """standard deviation of what is added to each of its actions"""
-    earlier: Folder = Folder("")
+    earlier: Folder = NOWHERE
     """an earlier collection, which this one adds to"""
     rows: int = 16
     """episodes of a shard, played side by side"""
@@ -150,13 +150,4 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
 
 def whole(folder: str) -> list[Path]:
     """The shards of a finished `Collect` and of those that it adds to, all checked, and collected anew where they are damaged."""
-    place = Path(folder)
-    card, stage = checkpoint.cards.read(place), checkpoint.placed(checkpoint.stage(place), place)
-    name = place.name.partition("-")[2] or place.name
-    if not isinstance(stage, Collect):
-        raise Usage(f"{place} holds no collected episodes")
-    disk.mend(place, checkpoint.step_of(place) or 0, lambda number: shard(stage, Seeds(card["seed"], name, number)))
-    found = [*(whole(stage.earlier) if stage.earlier else []), *sorted(place.glob("shard-*.npz"))]
-    if not found:
-        raise Failure(f"{place} holds no episodes")
-    return found
+    return disk.whole(folder, Collect, shard)

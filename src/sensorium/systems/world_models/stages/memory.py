@@ -11,7 +11,7 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled, product_type
 from sensorium.core.seeding import Seeds
-from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import Latents, encoded, opened
@@ -59,7 +59,7 @@ class Memory:
     """the collected episodes"""
     vision: Folder = Folder("../2-vision")
     """V"""
-    start: Folder = Folder("")
+    start: Folder = NOWHERE
     """an earlier M from which to go on"""
     folder: Folder = Folder(".")
     """where the encoded episodes are kept: the stage's own folder"""

@@ -9,7 +9,7 @@ from torch import Tensor
 from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled, product_type
 from sensorium.core.seeding import Seeds
-from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data.episodes import Episodes, Shuffled
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
@@ -47,7 +47,7 @@ class Vision:
 
     episodes: Folder = Folder("../1-collect")
     """the collected episodes"""
-    start: Folder = Folder("")
+    start: Folder = NOWHERE
     """an earlier V from which to go on"""
     latents: int = 32
     """length of z"""

@@ -4,12 +4,11 @@ from dataclasses import replace
 
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import Folder
-from sensorium.envs.car_racing import CarPatches
 from sensorium.envs.cart_pole import CartPole
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent, VisionNeurons, VotingAgent
-from sensorium.systems.attention_neuron.stages import Clone, Evolve
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
+from sensorium.systems.attention_neuron.stages import Dagger, Evolve
 
 TINY = Evolve(
     world=CartPole(horizon=60), search=PGPE(population=8), episodes=2, steps=4, checkpoint_every=2, evaluate_every=2,
@@ -42,7 +41,7 @@ def cart_pole_clone(preset: Preset = "laptop") -> Stages:
     """
     baseline = feed_forward(preset, FeedForwardAgent(5))
     if preset == "tiny":
-        clone = Clone(
+        clone = Dagger(
             world=CartPole(horizon=60),
             rows=16,
             window=5,
@@ -56,7 +55,7 @@ def cart_pole_clone(preset: Preset = "laptop") -> Stages:
         return {"baseline": baseline, "clone": clone, "evolve": replace(TINY, agent=SensoryAgent(), start=Folder("../2-clone"))}
     search = PGPE(population=256, sigma=0.05, optimizer="clipup", learning_rate=0.5, max_speed=0.15, decay=0.997, sigma_decay=0.999)
     evolve = Evolve(search=search, episodes=32, average=0.98, start=Folder("../2-clone"), steps=600)
-    return {"baseline": replace(baseline, steps=250), "clone": Clone(), "evolve": evolve}
+    return {"baseline": replace(baseline, steps=250), "clone": Dagger(), "evolve": evolve}
 
 
 def feed_forward(preset: Preset, agent: FeedForwardAgent, senses: str = "") -> Evolve:
@@ -95,31 +94,6 @@ def cart_pole_mlp_shuffled(preset: Preset = "laptop") -> Stages:
     return {"evolve": feed_forward(preset, FeedForwardAgent(5), "shuffle")}
 
 
-def car_patches(preset: Preset = "laptop") -> Stages:
-    """The driver of CarRacing from shuffled grey patches, by evolution.
-
-    sensorium train car-patches --preset paper   # CMA-ES, population 256, 16 episodes, 4,000 generations
-    published: 801 +- 147 over 100 tracks, in order and shuffled (table 4; 256 processors, 10 days)
-    """
-    evolve = Evolve(world=CarPatches(), agent=VotingAgent(), search=CMA(population=256, sigma=0.1), block=2, steps=4000, checkpoint_every=1)
-    if preset == "paper":
-        return {"evolve": evolve}
-    search = PGPE(population=64, sigma=0.1, optimizer="clipup", learning_rate=0.5, max_speed=0.4)
-    evolve = replace(evolve, search=search, episodes=1, spread=1.0, steps=100, evaluate_every=10, evaluation_episodes=32)
-    if preset == "laptop":
-        return {"evolve": evolve}
-    agent = VotingAgent(VisionNeurons(code=64, width=4), compile=False)
-    small = {
-        "world": CarPatches(horizon=10),
-        "agent": agent,
-        "search": PGPE(population=4),
-        "steps": 4,
-        "checkpoint_every": 2,
-        "evaluate_every": 2,
-    }
-    return {"evolve": replace(evolve, **small, evaluation_episodes=2, compile=False)}
-
-
 CART_POLE = Recipe(
     "cart-pole",
     cart_pole,
@@ -150,7 +124,3 @@ CART_POLE_MLP_SHUFFLED = Recipe(
     "135 +- 171 shuffled (seed 0); not in the paper",
     {"tiny": 0.1, "laptop": 2, "paper": 60},
 )
-CAR_PATCHES = Recipe(
-    "car-patches", car_patches, "not measured; paper 801 +- 147 (100 tracks, table 4), the authors' weights here 776 +- 119",
-    {"tiny": 0.2, "laptop": 140, "paper": 14000}, ("envpool",),
-)  # fmt: skip

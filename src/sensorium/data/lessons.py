@@ -1,0 +1,73 @@
+"""Lessons: recorded episodes with a teacher's advice, in memory, from which windows are drawn."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from sensorium.core.errors import Usage
+from sensorium.data.episodes import Episodes, read
+
+MEMORY = 12e9
+"""bytes that lessons may take"""
+
+
+class Window(NamedTuple):
+    """Some steps of some episodes, time first."""
+
+    obs: Tensor
+    """[steps, rows, ...]: what was seen, of pictures the last few"""
+    before: Float[Tensor, "steps rows a"]
+    """what had been done just before; zeros in a first step"""
+    first: Bool[Tensor, "steps rows"]
+    """whether nothing had been done before"""
+    advice: Float[Tensor, "steps rows a"]
+    """what the teacher would have done"""
+    live: Bool[Tensor, "steps rows"]
+    """whether the episode still went on"""
+
+
+class Lessons:
+    """Episodes one after another in one array each: frames [N, ...], actions [N, a] and advice [N, a]."""
+
+    def __init__(self, paths: list[Path], stack: int):
+        """`stack`: frames that an observation is made of; 0: an observation is what was recorded."""
+        episodes, self.stack = Episodes(paths), stack
+        self.lengths = episodes.lengths
+        self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
+        total, one = int(self.lengths.sum()), episodes[0]
+        if one.frames[0].nbytes * total > MEMORY:
+            raise Usage(
+                f"these lessons take {one.frames[0].nbytes * total / 1e9:.0f} GB of memory, {MEMORY / 1e9:.0f} are allowed; record fewer"
+            )
+        self.frames = torch.from_numpy(np.empty((total, *one.frames.shape[1:]), dtype=one.frames.dtype))
+        self.actions, self.advice = (torch.empty(total, one.actions.shape[1]) for _ in range(2))
+        for number, (start, length) in enumerate(zip(self.starts, self.lengths, strict=True)):
+            path, i = episodes.places[number]
+            for name, kept in (("frames", self.frames), ("actions", self.actions), ("advice", self.advice)):
+                kept[start : start + length] = torch.from_numpy(read(path, f"{name}-{i:03d}"))
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def draw(self, rows: int, steps: int, seed: int, device: torch.device | str = "cpu") -> Window:
+        """`rows` windows of `steps` steps, from each episode as often as it is long; a function of the seed."""
+        random = np.random.Generator(np.random.Philox(seed))
+        which = np.searchsorted(self.starts, random.integers(len(self), size=rows), side="right") - 1
+        start, length = self.starts[which], self.lengths[which]
+        t = random.integers(np.maximum(length - steps, 0) + 1)[None] + np.arange(steps)[:, None]
+        live, place = t < length, start + np.minimum(t, length - 1)
+        place, before = torch.from_numpy(place), torch.from_numpy(np.maximum(place - 1, start))
+        first = torch.from_numpy(t == 0)
+        if self.stack:
+            # before the first frame of an episode stands that frame
+            past = np.maximum(place.numpy()[..., None] + np.arange(1 - self.stack, 1), start[:, None])
+            # patches of one frame after another -> frames of one patch after another
+            obs = self.frames[torch.from_numpy(past)].transpose(2, 3)
+        else:
+            obs = self.frames[place]
+        parts = (obs, self.actions[before] * ~first[..., None], first, self.advice[place], torch.from_numpy(live))
+        return Window(*(part.to(device) for part in parts))

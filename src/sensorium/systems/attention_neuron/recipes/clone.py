@@ -1,0 +1,112 @@
+"""Any trained agent as a permutation-invariant one; and what all recipes that clone from recorded lessons share."""
+
+from dataclasses import replace
+from typing import Any
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
+from sensorium.core.recipe import Preset, Recipe, Stages
+from sensorium.core.stage import NOWHERE, Folder
+from sensorium.envs.ant import Ant, AntV5
+from sensorium.envs.car_racing import CarPatches, CarRacing
+from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.pong import Pong, PongMemory
+from sensorium.envs.toy import Toy
+from sensorium.systems.attention_neuron.model import PuzzleAgent, SensoryAgent, VisionNeurons
+from sensorium.systems.attention_neuron.stages import Clone, Dagger, Teach
+from sensorium.systems.attention_neuron.stages.teach import World, seen
+
+WALKER = SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True)
+"""the agent for Ant (2,504 numbers)"""
+PLAYER = PuzzleAgent()
+"""the agent for Pong"""
+DRIVER = PuzzleAgent(VisionNeurons(actions=3, code=400, width=32, time_last=False, learned_norms=True), actions=3, drives=True)
+"""an agent for CarRacing that can be taught by gradient"""
+
+
+def cloned(preset: Preset, before: Stages, teach: Teach, clone: Clone, rounds: int = 1) -> Stages:
+    """Lessons and a clone, after the stages before them; in further rounds the student plays and the teacher says what it would have done."""
+    if rounds < 1:
+        raise Usage(f"rounds cannot be {rounds}; at least 1")
+    stages = dict(before)
+
+    def add(name: str, stage: Teach | Clone) -> Folder:
+        stages[name] = stage
+        return Folder(f"../{len(stages)}-{name}")
+
+    for number in range(1, rounds + 1):
+        after = f"-{number}" if number > 1 else ""
+        lessons = add(f"teach{after}", teach)
+        student = add(f"clone{after}", replace(clone, lessons=lessons))
+        teach, clone = replace(teach, student=student, earlier=lessons, noise=0.0), replace(clone, start=student)
+    return tiny(stages) if preset == "tiny" else stages
+
+
+def tiny(stages: Stages) -> Stages:
+    """A few seconds of everything, eager."""
+    short: dict[type, dict[str, Any]] = {
+        Teach: {"rows": 2, "steps": 2},
+        Clone: {
+            "batch": 4,
+            "updates": 2,
+            "steps": 4,
+            "checkpoint_every": 2,
+            "evaluate_every": 2,
+            "evaluation_episodes": 2,
+            "half": False,
+            "compile": False,
+        },
+    }
+    found: Stages = {}
+    for name, stage in stages.items():
+        if isinstance(stage, Teach):
+            stage = replace(stage, place=replace(stage.place, horizon=12), **short[Teach])
+        if isinstance(stage, Clone):
+            stage = replace(stage, world=replace(stage.world, horizon=12), window=min(stage.window, 5), **short[Clone])
+        found[name] = stage
+    return found
+
+
+def classroom(world: Any) -> tuple[World, SensoryAgent | PuzzleAgent]:
+    """Where a teacher from a world can teach, and whom."""
+    walker: tuple[World, SensoryAgent] = (world, WALKER)
+    known: dict[type, tuple[World, SensoryAgent | PuzzleAgent]] = {
+        CartPole: (world, SensoryAgent()), Toy: (world, SensoryAgent(code=8, key=8)), Ant: walker, AntV5: walker, CarPatches: (CarPatches(), DRIVER),
+        CarRacing: (CarPatches(), DRIVER), Pong: (Pong(), PLAYER), PongMemory: (Pong(), PLAYER),
+    }  # fmt: skip
+    if type(world) not in known:
+        raise Usage(
+            f"no student is known for a teacher from {world.spec.name}; one from cart-pole, toy, ant, ant-v5, car-racing, car-patches or pong is needed"
+        )
+    return known[type(world)]
+
+
+def lessons_in(world: World, agent: SensoryAgent | PuzzleAgent, teacher: str) -> tuple[Teach, Clone]:
+    """Lessons and a clone for a laptop."""
+    teach = Teach(world, Folder(teacher), noise=0.1 if isinstance(world, (Ant, AntV5, CarPatches)) else 0.0)
+    clone = Clone(world, agent)
+    if isinstance(agent, PuzzleAgent):
+        clone = replace(clone, loss="squares" if agent.drives else "buttons", batch=128, window=1, half_life=3000)
+    return teach, clone
+
+
+def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 2, occlude: float = 0.0) -> Stages:
+    """Any trained agent, whatever it is, as a permutation-invariant one: worlds in torch by DAgger, all others from recorded lessons.
+
+    sensorium train clone --teacher runs/mine
+    published: nothing; the paper clones the teachers that it names
+    """
+    teacher = teacher or Folder(str(checkpoint.ZOO / "cart-pole-mlp"))
+    world, agent = classroom(seen(teacher))
+    if isinstance(world, (CartPole, Toy)):
+        assert isinstance(agent, SensoryAgent)
+        dagger = Dagger(world, agent, teacher)
+        if preset != "tiny":
+            return {"clone": dagger}
+        small: dict[str, Any] = {"rows": 16, "window": 5, "windows": 4, "steps": 4, "checkpoint_every": 2, "evaluate_every": 2}
+        return {"clone": replace(dagger, world=replace(world, horizon=20), evaluation_episodes=8, compile=False, **small)}
+    teach, student = lessons_in(world, agent, teacher)
+    return cloned(preset, {}, teach, replace(student, occlude=occlude), rounds)
+
+
+CLONE = Recipe("clone", clone, "as its teacher, shuffled or not; not in the paper", {"tiny": 0.2, "laptop": 60, "paper": 60})

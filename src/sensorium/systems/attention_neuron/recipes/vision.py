@@ -1,0 +1,94 @@
+"""Pong and CarRacing from shuffled patches (Tang & Ha 2021, figure 5 and table 4)."""
+
+from dataclasses import replace
+from typing import Any
+
+from sensorium.core import checkpoint
+from sensorium.core.recipe import Preset, Recipe, Stages
+from sensorium.core.stage import NOWHERE, Folder
+from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.pong import Pong, PongMemory
+from sensorium.es.cma import CMA
+from sensorium.es.pgpe import PGPE
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, cloned, lessons_in
+from sensorium.systems.attention_neuron.stages import Evolve
+
+
+def car_patches(preset: Preset = "laptop") -> Stages:
+    """The driver of CarRacing from shuffled grey patches, by evolution.
+
+    sensorium train car-patches --preset paper   # CMA-ES, population 256, 16 episodes, 4,000 generations
+    published: 801 +- 147 over 100 tracks, in order and shuffled (table 4; 256 processors, 10 days)
+    """
+    evolve = Evolve(world=CarPatches(), agent=VotingAgent(), search=CMA(population=256, sigma=0.1), block=2, steps=4000, checkpoint_every=1)
+    if preset == "paper":
+        return {"evolve": evolve}
+    search = PGPE(population=64, sigma=0.1, optimizer="clipup", learning_rate=0.5, max_speed=0.4)
+    evolve = replace(evolve, search=search, episodes=1, spread=1.0, steps=100, evaluate_every=10, evaluation_episodes=32)
+    if preset == "laptop":
+        return {"evolve": evolve}
+    agent = VotingAgent(VisionNeurons(code=64, width=4), compile=False)
+    small = {
+        "world": CarPatches(horizon=10),
+        "agent": agent,
+        "search": PGPE(population=4),
+        "steps": 4,
+        "checkpoint_every": 2,
+        "evaluate_every": 2,
+    }
+    return {"evolve": replace(evolve, **small, evaluation_episodes=2, compile=False)}
+
+
+def car_patches_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 1) -> Stages:
+    """A driver from shuffled grey patches, cloned from one that sees the road in colour and dreams of it.
+
+    sensorium train car-patches-clone --teacher zoo/car-racing
+    published: nothing for a clone; 801 +- 147 by evolution (100 tracks, table 4)
+    """
+    before: Stages = {}
+    if not teacher and preset == "tiny":
+        # a teacher from nothing
+        before, teacher = {"teacher": car_patches("tiny")["evolve"]}, Folder("../1-teacher")
+    teach, clone = lessons_in(CarPatches(), DRIVER, teacher or str(checkpoint.ZOO / "car-racing"))
+    return cloned(preset, before, replace(teach, steps=8), replace(clone, steps=60), rounds)
+
+
+def pong_teacher(preset: Preset) -> Evolve:
+    """Who reads the game in the console's memory and knows where the ball will cross its line."""
+    search = PGPE(population=32, sigma=0.3, optimizer="clipup", learning_rate=0.5, max_speed=0.4)
+    teacher = Evolve(
+        world=PongMemory(horizon=3000), agent=FeedForwardAgent(7, 6, (8,)), search=search, episodes=1, block=8, spread=0.5, steps=150, checkpoint_every=5,
+        evaluate_every=25, evaluation_episodes=16, compile=False,
+    )  # fmt: skip
+    if preset == "tiny":
+        small: dict[str, Any] = {"search": PGPE(population=4), "block": 2, "steps": 4, "checkpoint_every": 2, "evaluate_every": 2}
+        teacher = replace(teacher, world=PongMemory(horizon=12), evaluation_episodes=2, **small)
+    return teacher
+
+
+def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 2, occlude: float = 0.0) -> Stages:
+    """The player of shuffled patches, cloned from one that reads the console's memory; with `occlude` it learns without some of them.
+
+    sensorium train pong-clone --occlude 0.5
+    published: 21 in order and shuffled when nothing is occluded (figure 5; the teacher a PPO agent; 1 day on a V100)
+    """
+    before: Stages = {} if teacher else {"teacher": pong_teacher(preset)}
+    teach, clone = lessons_in(Pong(horizon=3000), PLAYER, teacher or "../1-teacher")
+    if preset == "paper":
+        # 1,000 episodes of the teacher's alone
+        teach, rounds, clone = replace(teach, steps=63), 1, replace(clone, batch=256, steps=2000, half_life=50_000)
+    return cloned(preset, before, teach, replace(clone, occlude=occlude), rounds)
+
+
+CAR_PATCHES = Recipe(
+    "car-patches", car_patches, "not measured; paper 801 +- 147 (100 tracks, table 4), the authors' weights here 776 +- 119",
+    {"tiny": 0.2, "laptop": 140, "paper": 14000}, ("envpool",),
+)  # fmt: skip
+CAR_PATCHES_CLONE = Recipe(
+    "car-patches-clone", car_patches_clone, "not measured yet; paper 801 +- 147 by evolution (100 tracks, table 4)",
+    {"tiny": 0.3, "laptop": 90, "paper": 90}, ("envpool",),
+)  # fmt: skip
+PONG_CLONE = Recipe(
+    "pong-clone", pong_clone, "not measured yet; paper 21 (100 games, shuffled, figure 5)", {"tiny": 0.3, "laptop": 120, "paper": 3000}, ("envpool",)
+)  # fmt: skip

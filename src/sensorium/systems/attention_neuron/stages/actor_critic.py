@@ -1,0 +1,124 @@
+"""ActorCritic: learn to act from rewards, from all sensors in their order. How a teacher is made."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sensorium.core.env import closing
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import play
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.data.replay import Layout, Replay, lived
+from sensorium.envs.ant import Ant, AntV5
+from sensorium.envs.toy import Toy
+from sensorium.nets import descent
+from sensorium.rl.acting import Acting
+from sensorium.rl.sac import SAC
+from sensorium.rl.targets import Batch, n_step
+
+
+@dataclass(frozen=True)
+class ActorCritic:
+    """Soft actor-critic (Haarnoja et al. 2018). A step is an episode of every world, with its updates."""
+
+    world: Ant | AntV5 | Toy = Ant()
+    learner: SAC = SAC(learning_rate=3e-4, tau=0.005, alpha=0.2, slow=1, hidden=256, bounded=True)
+    rows: int = 4
+    """worlds that are lived in side by side"""
+    batch: int = 256
+    every: int = 1
+    """agent steps between two updates"""
+    random: int = 10_000
+    """agent steps, at first, of random actions"""
+    capacity: int = 1_000_000
+    """transitions that replay holds"""
+    folder: Folder = Folder(".")
+    """where replay lies: the stage's own folder"""
+    steps: int = 120
+    """episodes of every world"""
+    checkpoint_every: int = 5
+    evaluate_every: int = 10
+    """steps between two evaluations, without noise"""
+    evaluation_episodes: int = 10
+    """episodes of such an evaluation"""
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, rows=1, batch=1, every=1, random=1, capacity=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        spec = self.world.spec
+        return tuple(f"actor/{name}" for name in descent.names(self.learner.actor(spec.observation[0], spec.action, True)))
+
+    @property
+    def layout(self) -> Layout:
+        """How replay lies in the stage's folder."""
+        spec = self.world.spec
+        return Layout(Path(self.folder), self.capacity, spec.horizon, self.rows, self.checkpoint_every, spec.observation, spec.action)
+
+    def init(self, seeds: Seeds) -> State:
+        spec = self.world.spec
+        learner = self.learner.init(spec.observation[0], spec.action, True, seeds)
+        return {**learner, **self.layout.init(), "agent-steps": torch.zeros((), dtype=torch.int64)}
+
+    def open(self, state: State) -> "Practice":
+        return Practice(self, state)
+
+    def step(self, state: State, live: "Practice", seeds: Seeds) -> Metrics:
+        return live.episode(seeds)
+
+    def policy(self, state: State) -> Policy:
+        spec = self.world.spec
+        actor = descent.loaded(self.learner.actor(spec.observation[0], spec.action, True), descent.part("actor", state))
+        return Acting(torch.nn.Identity(), actor, self.learner, spec.action)
+
+
+class Practice:
+    """What the stage has open while it learns."""
+
+    def __init__(self, settings: ActorCritic, state: State):
+        self.settings, self.state, self.spec = settings, state, settings.world.spec
+        self.device = state["agent-steps"].device
+        self.learner = settings.learner.open(state, self.spec.observation[0], self.spec.action, True)
+        self.replay = Replay(settings.layout, state)
+        self.env = settings.world.open()
+
+    def close(self) -> None:
+        self.replay.close()
+        getattr(self.env, "close", lambda: None)()
+
+    def acting(self, noisy: bool) -> Acting:
+        settings, steps = self.settings, int(self.state["agent-steps"])
+        return Acting(
+            torch.nn.Identity(), self.learner.actor, settings.learner, self.spec.action, noisy=noisy, step=steps, random=settings.random
+        )
+
+    def episode(self, seeds: Seeds) -> Metrics:
+        """Play an episode in every world and learn on the way."""
+        settings, steps, told = self.settings, self.state["agent-steps"], defaultdict(list)
+        returns = torch.zeros(settings.rows, device=self.device)
+        for moment in lived(self.env, self.acting(True), seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
+            returns += moment.step.reward
+            for number in range(int(self.state["critic/updates"]), int(steps - settings.random) // settings.every):
+                for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():
+                    told[name].append(value)
+        means = {name: float(torch.stack(values).mean()) for name, values in told.items()}
+        metrics = {"score/mean": float(returns.mean()), "agent-steps": float(steps), **means}
+        if seeds.step % settings.evaluate_every == 0:
+            rows = seeds.rows("evaluation", settings.evaluation_episodes, self.device)
+            with closing(settings.world) as env:
+                metrics = {"score/agent": float(play(env, self.acting(False), rows, compile=False).returns.mean()), **metrics}
+        return metrics
+
+    def update(self, number: int, seeds: Seeds) -> dict[str, Tensor]:
+        """Update `number`, from transitions that are as likely as any other."""
+        settings, learner = self.settings, self.settings.learner
+        drawn = self.replay.draw(settings.batch, learner.returns, seeds("batch"), self.device)
+        gains, discount = n_step(drawn.rewards, drawn.terminated, learner.discount)
+        batch = Batch(drawn.obs, drawn.action, gains, discount, drawn.next_obs)
+        shape = (settings.batch, self.spec.action)
+        return self.learner.update(batch, number, lambda name: descent.noise(seeds(name), *shape, device=self.device), 0)

@@ -1,0 +1,165 @@
+"""Teach: have a teacher play, or say what it would do while a student plays, and keep it on disk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor
+
+from sensorium.core import checkpoint
+from sensorium.core.env import Env, closing
+from sensorium.core.env import World as AnyWorld
+from sensorium.core.errors import Usage
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import play
+from sensorium.core.seeding import Seeds, fold, normal, uniform
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
+from sensorium.data import episodes as disk
+from sensorium.data.episodes import Episode
+from sensorium.envs.ant import Ant, AntV5
+from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.eyes import Eyes
+from sensorium.envs.pong import Pong
+from sensorium.envs.toy import Toy
+
+World = CartPole | Toy | Ant | AntV5 | CarPatches | Pong
+View = Callable[[Tensor], Tensor]
+
+
+def views(world: World, env: Env, teacher: AnyWorld) -> View:
+    """What a teacher, who learned in a world of its own, sees of the moment in which its student sees something; one sentence where it cannot."""
+    if teacher.spec.action == world.spec.action:
+        if type(teacher) is type(world) and teacher.spec.observation == world.spec.observation:
+            return lambda obs: obs
+        if isinstance(env, Eyes) and isinstance(teacher, env.world.others):
+            return lambda obs: env.shown(teacher)
+    raise Usage(f"a teacher from {teacher.spec.name} cannot teach in {world.spec.name}: it sees or does other things")
+
+
+class Lesson:
+    """Teacher and student as one Policy: both say what they would do, one of them acts. Its memory ends with the teacher's advice."""
+
+    members = 1
+
+    def __init__(self, teacher: Policy, student: Policy | None, guided: float, noise: float, low: Tensor, view: View):
+        self.teacher, self.student, self.guided, self.noise, self.low, self.view = teacher, student, guided, noise, low, view
+
+    def take(self, members: Tensor) -> "Lesson":
+        return self
+
+    def begin(self, seeds: Tensor) -> Any:
+        memories = (self.teacher.begin(seeds), self.student.begin(seeds) if self.student else ())
+        return fold(seeds, "lesson"), *memories, torch.zeros(len(seeds), len(self.low))
+
+    def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
+        seeds, teaching, learning, _ = memory
+        advice, teaching = self.teacher.act(self.view(obs), teaching, t)
+        action = advice
+        if self.noise:
+            action = torch.maximum(advice + self.noise * normal(seeds, t, advice.shape[1]), self.low).clamp(max=1.0)
+        if self.student:
+            answer, learning = self.student.act(obs, learning, t)
+            # who acts is drawn anew for every episode
+            guided = uniform(seeds, 2**31, 1) < self.guided
+            action = torch.where(guided, action, answer)
+            learning = told(self.student, learning, action)
+        # whoever acted, both hear next what was done
+        return action, (seeds, told(self.teacher, teaching, action), learning, advice)
+
+
+def told(policy: Any, memory: Any, action: Tensor) -> Any:
+    """A memory that knows what was really done, where a policy listens to that."""
+    return policy.told(memory, action) if hasattr(policy, "told") else memory
+
+
+@dataclass(frozen=True)
+class Teach:
+    """Record what a teacher does (Tang & Ha 2021, appendix), or with a `student` what it would have done in its place (DAgger, Ross et al. 2011).
+
+    The teacher keeps its own eyes: it sees each moment as the world shows it in which it was trained. A step is a shard of episodes.
+    """
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("shards",)
+
+    place: World = Ant()
+    """the student's world, where lessons take place"""
+    teacher: Folder = Folder("../1-teacher")
+    """who is asked: a run, a stage or a zoo agent"""
+    student: Folder = NOWHERE
+    """who acts; empty: the teacher"""
+    guided: float = 0.2
+    """share of a student's episodes in which the teacher acts all the same"""
+    noise: float = 0.0
+    """standard deviation of what is added to the teacher's actions, not to its advice: so that it shows how to recover"""
+    earlier: Folder = NOWHERE
+    """earlier lessons, which these add to"""
+    rows: int = 16
+    """episodes of a shard, played side by side"""
+    folder: Folder = Folder(".")
+    """where the episodes are kept: the stage's own folder"""
+    steps: int = 4
+    """shards"""
+    checkpoint_every: int = 1
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, rows=1, checkpoint_every=1)
+
+    def init(self, seeds: Seeds) -> State:
+        # a teacher that does not fit is refused before anything is played
+        views(self.place, self.place.open(), seen(self.teacher))
+        return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "checksum")}
+
+    def open(self, state: State) -> None:
+        return None
+
+    def step(self, state: State, live: None, seeds: Seeds) -> Metrics:
+        metrics, checksum = shard(self, seeds)
+        state["shards"] = state["shards"] + 1
+        state["checksum"] = torch.full_like(state["checksum"], checksum)
+        return metrics
+
+    def policy(self, state: State) -> NoReturn:
+        raise Usage("lessons do not act; name a teacher or a clone")
+
+
+def seen(folder: str) -> AnyWorld:
+    """The world in which an agent was trained."""
+    return checkpoint.stage(checkpoint.agent(folder)).world  # type: ignore[attr-defined]
+
+
+def shard(stage: Teach, seeds: Seeds) -> tuple[Metrics, int]:
+    """Play and write the shard of one step, a function of the stage and the seeds; metrics and checksum."""
+    parts: dict[str, list[Tensor]] = {"observations": [], "actions": [], "rewards": [], "memory": []}
+
+    def keep(t: int, row: dict[str, Any]) -> None:
+        seen = row["observations"]
+        parts["observations"].append((seen[:, :, -1] if seen.dim() == 4 else seen).cpu().clone())
+        parts["actions"].append(row["actions"].cpu().clone())
+        parts["rewards"].append(row["rewards"].cpu().clone())
+        parts["memory"].append(row["memory"][-1].cpu().clone())
+
+    spec = stage.place.spec
+    teacher, student = checkpoint.policy(stage.teacher), checkpoint.policy(stage.student) if stage.student else None
+    low = torch.tensor(spec.low or (-1.0,) * spec.action)
+    with closing(stage.place) as env:
+        rows = seeds.rows("episodes", stage.rows)
+        lesson = Lesson(teacher, student, stage.guided, stage.noise, low, views(stage.place, env, seen(stage.teacher)))
+        rollout = play(env, lesson, rows, keep=tuple(parts), sink=keep)
+    frames, actions, rewards, advice = (torch.stack(part, 1).numpy() for part in parts.values())
+    lengths = rollout.lengths.tolist()
+    found = [Episode(frames[i, :n], actions[i, :n], rewards[i, :n], n < spec.horizon, advice[i, :n]) for i, n in enumerate(lengths)]
+    path = disk.write(Path(stage.folder), seeds.step, found)
+    metrics = {
+        "score/mean": float(rollout.returns.mean()), "length/mean": float(rollout.lengths.float().mean()), "moments": float(sum(lengths)),
+    }  # fmt: skip
+    return metrics, int(path.name.split(".")[1][:15], 16)
+
+
+def whole(folder: str) -> list[Path]:
+    """The shards of finished lessons and of those that they add to, all checked, and recorded anew where they are damaged."""
+    return disk.whole(folder, Teach, shard)
