@@ -90,7 +90,7 @@ def test_evaluate_in_another_world(capsys, trained):
 def test_verify_measures_every_table(name, trained, capsys, monkeypatch):
     recipes = {
         "world-models/car-racing": "car-racing", "world-models/temperature": "take-cover", "attention-neuron/car-racing": "car-patches",
-        "attention-neuron/reshuffle": "car-patches", "proto-rl/pixels": "proto-pixels", "proto-rl/urlb-states": "proto-states",
+        "attention-neuron/reshuffle": "car-patches", "attention-neuron/ant": "ant-clone", "attention-neuron/pong": "pong-clone", "proto-rl/pixels": "proto-pixels", "proto-rl/urlb-states": "proto-states",
     }  # fmt: skip
     agent = tiny(recipes[name]) if name in recipes else trained if name.startswith("attention-neuron") else None
     episodes = 20 if agent == trained else 2

@@ -22,6 +22,7 @@ WORLDS = {
     "toy": "sensorium.envs.toy:Toy",
     "car-racing": "sensorium.envs.car_racing:CarRacing",
     "car-patches": "sensorium.envs.car_racing:CarPatches",
+    "car-frames": "sensorium.envs.car_racing:CarFrames",
     "pong": "sensorium.envs.pong:Pong",
     "pong-memory": "sensorium.envs.pong:PongMemory",
     "ant": "sensorium.envs.ant:Ant",

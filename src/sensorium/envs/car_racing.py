@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from sensorium.core.env import EnvSpec
@@ -109,8 +110,56 @@ class CarPatches:
         return grey
 
     def ground(self, frames: Tensor) -> Tensor:
-        colours = torch.tensor(GRASS, dtype=frames.dtype, device=frames.device)
-        return (frames[..., None, :] == colours).all(-1).any(-1)
+        return grass(frames)
+
+
+def grass(frames: UInt8[Tensor, "rows height width 3"]) -> Bool[Tensor, "rows height width"]:
+    """Where the grass is, to the colour."""
+    colours = torch.tensor(GRASS, dtype=frames.dtype, device=frames.device)
+    return (frames[..., None, :] == colours).all(-1).any(-1)
+
+
+@dataclass(frozen=True)
+class CarFrames:
+    """The same cars, seen as the simulator draws them, 96 x 96 in colour with the panel: for AttentionAgent, the baseline."""
+
+    engine: Literal["envpool", "gymnasium"] = "envpool"
+    """the simulator: batched, or one environment after another; tracks differ from seed to seed between the two"""
+    horizon: int = 1000
+    """steps until an episode is truncated"""
+    senses: str = ""
+    """a background, as for `evaluate --senses`"""
+    patience: int = 0
+    """steps in a row that earn less than nothing after which an episode ends: 20 in the paper's training; 0: it does not"""
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(treatment, eyes.Background) for treatment in self.treatments):
+            raise Usage(f"'{self.senses}' is for patches; whole frames can only be put before a background")
+
+    @property
+    def treatments(self) -> tuple[eyes.Treatment, ...]:
+        return eyes.parse(self.senses)
+
+    @property
+    def school(self) -> "CarFrames":
+        """The world while an agent is evolved: it does not wait for who has lost the road (the authors' training)."""
+        return replace(self, patience=20)
+
+    @property
+    def spec(self) -> EnvSpec:
+        return EnvSpec("car-frames", (FULL, FULL, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
+
+    def open(self) -> HostEnv:
+        scenery = [eyes.scenery(treatment.name, FULL, FULL) for treatment in self.treatments if isinstance(treatment, eyes.Background)]
+
+        def see(frames: np.ndarray) -> Tensor:
+            seen = torch.from_numpy(frames)
+            for behind in scenery:
+                seen = torch.where(grass(seen)[..., None], behind, seen)
+            return seen
+
+        env = simulated(self.spec, self.engine, see)
+        return HostEnv(self.spec, Patience(env.simulators, self.patience)) if self.patience else env
 
 
 class Patience:

@@ -11,8 +11,9 @@ PARTS = {
     "sensory-agent": f"{_HERE}.model.sensory:SensoryAgent",
     "feed-forward-agent": f"{_HERE}.model.sensory:FeedForwardAgent",
     "vision-neurons": f"{_HERE}.model.vision:VisionNeurons",
-    "voting-agent": f"{_HERE}.model.vision:VotingAgent",
-    "puzzle-agent": f"{_HERE}.model.vision:PuzzleAgent",
+    "voting-agent": f"{_HERE}.model.voting:VotingAgent",
+    "attention-agent": f"{_HERE}.model.voting:AttentionAgent",
+    "puzzle-agent": f"{_HERE}.model.puzzle:PuzzleAgent",
 }
 RECIPES = {
     "cart-pole": f"{_HERE}.recipes:CART_POLE",
@@ -32,12 +33,17 @@ TABLES = {
     "cart-pole": f"{_HERE}.tables:cart_pole",
     "cart-pole-reshuffle": f"{_HERE}.tables:cart_pole_reshuffle",
     "cart-pole-probe": f"{_HERE}.tables:cart_pole_probe",
+    "ant": f"{_HERE}.tables:ant",
+    "pong": f"{_HERE}.tables:pong",
     "car-racing": f"{_HERE}.tables:car_racing",
     "reshuffle": f"{_HERE}.tables:reshuffle",
 }
 IMPORTS = {
     "cart-pole": f"{_HERE}.official:cart_pole",
+    "ant": f"{_HERE}.official:ant",
+    "ant-mlp": f"{_HERE}.official:ant_mlp",
     "car-racing": f"{_HERE}.official:car_racing",
+    "attention-agent": f"{_HERE}.official:attention_agent",
     "pong": f"{_HERE}.official:pong",
 }
 REPORT = f"{_HERE}.figures:sections"

@@ -10,10 +10,11 @@ from sensorium.core import card as cards
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import facts
-from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.ant import Ant
+from sensorium.envs.car_racing import CarFrames, CarPatches
 from sensorium.envs.pong import Pong
 from sensorium.nets.flat import Layout
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, PuzzleAgent, SensoryAgent, VotingAgent
+from sensorium.systems.attention_neuron.model import AttentionAgent, FeedForwardAgent, PuzzleAgent, SensoryAgent, VotingAgent
 from sensorium.systems.attention_neuron.stages import Evolve
 
 # each known layout stands in our own order already: the released modules list LSTM, Wq, Wk and head as `SensoryAgent.layout` does
@@ -22,6 +23,7 @@ LAYOUTS = {
     "ant": SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True),
     "ant-mlp": FeedForwardAgent(28, 8, (32, 32)),
     "car-racing": VotingAgent(),
+    "attention-agent": AttentionAgent(),
     "pong": PuzzleAgent(),
 }
 """the layouts that are known, and how many numbers each has"""
@@ -54,6 +56,21 @@ def read_vector(path: Path, layout: Layout) -> torch.Tensor:
 def cart_pole(files: list[Path], out: Path) -> list[str]:
     """Import the permutation-invariant cart-pole agent; returns what there is to say."""
     return imported("cart-pole", files, out, Evolve(agent=LAYOUTS["cart-pole"], steps=0))
+
+
+def ant(files: list[Path], out: Path) -> list[str]:
+    """Import the permutation-invariant ant."""
+    return imported("ant", files, out, Evolve(world=Ant(), agent=LAYOUTS["ant"], block=8, steps=0))
+
+
+def ant_mlp(files: list[Path], out: Path) -> list[str]:
+    """Import the ordinary network that runs as an ant: the authors' released one, which is not the paper's better teacher."""
+    return imported("ant-teacher", files, out, Evolve(world=Ant(), agent=LAYOUTS["ant-mlp"], block=8, steps=0))
+
+
+def attention_agent(files: list[Path], out: Path) -> list[str]:
+    """Import the baseline driver, who sees whole frames."""
+    return imported("", files, out, Evolve(world=CarFrames(), agent=LAYOUTS["attention-agent"], block=2, steps=0))
 
 
 def car_racing(files: list[Path], out: Path) -> list[str]:

@@ -1,5 +1,7 @@
-"""The learnable parts, named as the paper names them: `sensory` for vectors of observations, `vision` for patches of pictures."""
+"""The learnable parts, named as the paper names them: `sensory` for vectors of observations, `vision` for patches of pictures, with the agents
+`puzzle` and `voting` around such neurons."""
 
+from sensorium.systems.attention_neuron.model.puzzle import PuzzleAgent
 from sensorium.systems.attention_neuron.model.sensory import (
     FeedForwardAgent,
     FeedForwardPolicy,
@@ -9,9 +11,10 @@ from sensorium.systems.attention_neuron.model.sensory import (
     head,
     head_shapes,
 )
-from sensorium.systems.attention_neuron.model.vision import UNTAUGHT, PuzzleAgent, VisionNeurons, VisionPolicy, VotingAgent
+from sensorium.systems.attention_neuron.model.vision import UNTAUGHT, VisionNeurons, VisionPolicy
+from sensorium.systems.attention_neuron.model.voting import AttentionAgent, VotingAgent
 
 __all__ = [
-    "UNTAUGHT", "FeedForwardAgent", "FeedForwardPolicy", "PuzzleAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy", "VotingAgent", "fold", "head",
-    "head_shapes",
+    "UNTAUGHT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "PuzzleAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
+    "VotingAgent", "fold", "head", "head_shapes",
 ]  # fmt: skip

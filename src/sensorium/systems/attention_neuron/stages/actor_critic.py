@@ -26,10 +26,10 @@ class ActorCritic:
     """Soft actor-critic (Haarnoja et al. 2018). A step is an episode of every world, with its updates."""
 
     world: Ant | AntV5 | Toy = Ant()
-    learner: SAC = SAC(learning_rate=3e-4, tau=0.005, alpha=0.2, slow=1, hidden=256, bounded=True)
+    learner: SAC = SAC(learning_rate=5e-4, discount=0.98, tau=0.01, slow=1, hidden=256, bounded=True)
     rows: int = 4
     """worlds that are lived in side by side"""
-    batch: int = 256
+    batch: int = 128
     every: int = 1
     """agent steps between two updates"""
     random: int = 10_000

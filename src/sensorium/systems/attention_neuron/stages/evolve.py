@@ -14,7 +14,7 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, normal, row_seeds
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.envs.ant import Ant, AntV5
-from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.car_racing import CarFrames, CarPatches
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.meeting import sensed
 from sensorium.envs.pong import Pong, PongMemory
@@ -22,9 +22,9 @@ from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.es.workers import Workers
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, PuzzleAgent, SensoryAgent, VotingAgent
+from sensorium.systems.attention_neuron.model import AttentionAgent, FeedForwardAgent, PuzzleAgent, SensoryAgent, VotingAgent
 
-Agent = SensoryAgent | FeedForwardAgent | VotingAgent | PuzzleAgent
+Agent = SensoryAgent | FeedForwardAgent | VotingAgent | AttentionAgent | PuzzleAgent
 
 
 def first_vector(agent: Agent, spread: float, remember: float, seed: int) -> Tensor:
@@ -54,7 +54,7 @@ class Evolve:
     def learned(self) -> tuple[str, ...]:
         return ("agent",)
 
-    world: CartPole | Toy | Ant | AntV5 | CarPatches | Pong | PongMemory = CartPole()
+    world: CartPole | Toy | Ant | AntV5 | CarPatches | CarFrames | Pong | PongMemory = CartPole()
     agent: Agent = SensoryAgent()
     search: PGPE | CMA = PGPE()
     senses: str = ""

@@ -1,23 +1,18 @@
-"""The paper's tables, as data, and how each cell is measured (Tang & Ha 2021; 1,000 test episodes of cart-pole, 100 of CarRacing)."""
+"""The paper's tables of cart-pole, as data, and how each cell is measured (Tang & Ha 2021; 1,000 test episodes)."""
 
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from sensorium.core import checkpoint
-from sensorium.core.env import closing
 from sensorium.core.errors import Usage
-from sensorium.core.evaluate import evaluate
 from sensorium.core.policy import Policy
 from sensorium.core.stats import bootstrap_interval
 from sensorium.core.table import Row, Table
-from sensorium.envs.car_racing import CarPatches
-from sensorium.envs.eyes import SCENERY
-from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy, VisionPolicy
+from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import codes, r_squared, under
+from sensorium.systems.attention_neuron.tables.agents import zoo
 
 EPISODES = 1000
 HALF = 0.5
@@ -52,24 +47,8 @@ CART_POLE = (
 )
 RESHUFFLE = ((25, 107, 146), (50, 163, 198), (100, 242, 254), (200, 318, 310), (500, 407, 380), (0, 472, 426))
 """steps between two orders (0: only one), paper's mean and sd (table 6)"""
-TRACKS = 100
-"""test episodes of CarRacing"""
-DRIVERS = (
-    ("AttentionAgent", (901, 54), (-81, 4), (-57, 38), (-107, 50), (-56, 23)), ("NetRand", (480, 144), (20, 84), (356, 159), (533, 111), (-27, 34)),
-    ("NetRand + AttentionAgent", (885, 64), (-51, 14), (709, 94), (656, 131), (122, 134)),
-)  # fmt: skip
-"""other agents of the CarRacing table: on the usual grass, and on four backgrounds"""
-BACKGROUNDS = (("kof", 646, 189), ("mt_fuji", 503, 152), ("ukiyoe", 661, 140), ("kimetsu", 171, 146))
-"""the paper's backgrounds, by the names of its files, which are others' art and not shipped; AttentionNeuron's mean and sd"""
-DRIVER_RESHUFFLED = ((25, 732, 161), (50, 772, 163), (100, 768, 167), (200, 774, 182), (500, 805, 158), (0, 801, 147))
-"""steps between two orders of the patches (0: only one), mean and sd of CarRacing (table of reshuffling)"""
 PROBE = (("position", 0.354), ("speed", 0.620), ("cos angle", 0.626), ("sin angle", 0.233), ("spin", 0.550))
 """R^2 of a linear regression from the code to each observation (table 2)"""
-
-
-def _zoo(*names: str) -> Path | None:
-    """The first of these agents that ships with the checkout."""
-    return next((checkpoint.ZOO / name for name in names if (checkpoint.ZOO / name).is_dir()), None)
 
 
 def _kind(policy: Policy) -> str:
@@ -88,7 +67,7 @@ def _agents(folder: str | None) -> dict[str, Policy]:
         if _kind(policy) not in ("sensory", "mlp-5", "mlp-10"):
             raise Usage(f"{folder} is none of this table's agents (AttentionNeuron, or a feed-forward network of 5 or 10 observations)")
         return {_kind(policy): policy}
-    found = {"sensory": _zoo(*OURS), "mlp-5": _zoo("cart-pole-mlp"), "mlp-10": _zoo("cart-pole-mlp-10")}
+    found = {"sensory": zoo(*OURS), "mlp-5": zoo("cart-pole-mlp"), "mlp-10": zoo("cart-pole-mlp-10")}
     return {kind: checkpoint.policy(path) for kind, path in found.items() if path}
 
 
@@ -154,59 +133,3 @@ def cart_pole_probe(folder: str | None = None, episodes: int | None = None) -> T
         "score alike may write differently, so a difference from the paper here is a difference of handwriting and not a failure."
     )
     return Table("Tang & Ha 2021, table 2 (R² of a linear regression from the code to the state)", rows, meaning)
-
-
-def _driver(folder: str | None) -> tuple[VisionPolicy, CarPatches] | None:
-    """The driver that a table is about, and its world."""
-    place = folder or _zoo("car-patches")
-    if place is None:
-        return None
-    stage, policy = checkpoint.stage(checkpoint.agent(place)), checkpoint.policy(place)
-    world = getattr(stage, "world", None)
-    if not isinstance(policy, VisionPolicy) or not isinstance(world, CarPatches):
-        raise Usage(f"{place} is no driver of CarRacing that sees patches")
-    return policy, world
-
-
-def _drives(driver: tuple[VisionPolicy, CarPatches], senses: str, episodes: int) -> dict[str, Any]:
-    """Scores of a driver under some senses."""
-    with closing(replace(driver[1], senses=senses)) as env:
-        return evaluate(env, driver[0], episodes)
-
-
-def car_racing(folder: str | None = None, episodes: int | None = None) -> Table:
-    """The CarRacing table: in order, shuffled, before the paper's backgrounds where their files are at hand, and before ours."""
-    driver, count, rows = _driver(folder), episodes or TRACKS, []
-
-    def cell(name: str, aim: Literal["at-least", "same"], mean: float | None, sd: float | None, senses: str | None) -> None:
-        row = Row(name, aim, mean, sd, TRACKS if mean is not None else None)
-        rows.append(row.measured(_drives(driver, senses, count)) if driver is not None and senses is not None else row)
-
-    cell("AttentionNeuron, usual grass, patches in order", "at-least", 801, 147, "")
-    cell("AttentionNeuron, usual grass, patches shuffled", "at-least", 801, 147, "patches")
-    pictures = Path(os.environ.get("SENSORIUM_BACKGROUNDS", "backgrounds"))
-    for name, mean, sd in BACKGROUNDS:
-        file = pictures / f"{name}.jpg"
-        cell(f"AttentionNeuron, {name}", "at-least", mean, sd, f"background:{file}" if file.is_file() else None)
-    for name in SCENERY:
-        cell(f"AttentionNeuron, our background {name}", "same", None, None, f"background:{name}")
-    for name, *scores in DRIVERS:
-        for where, (mean, sd) in zip(("usual grass", *(b for b, *_ in BACKGROUNDS)), scores, strict=True):
-            cell(f"{name}, {where}", "same", mean, sd, None)
-    meaning = (
-        "The paper drove CarRacing-v0; this is version 3. Its backgrounds are others' art: SENSORIUM_BACKGROUNDS names a folder with kof.jpg, mt_fuji.jpg, "
-        "ukiyoe.jpg and kimetsu.jpg. Rows of other agents are printed as published."
-    )
-    return Table("Tang & Ha 2021, CarRacing (mean ± sd of the return over 100 tracks)", rows, meaning)
-
-
-def reshuffle(folder: str | None = None, episodes: int | None = None) -> Table:
-    """The table of reshuffling, CarRacing's column."""
-    driver, rows = _driver(folder), []
-    for every, mean, sd in DRIVER_RESHUFFLED:
-        row = Row(f"CarRacing, every {every} steps" if every else "CarRacing, never again", "at-least", mean, sd, TRACKS)
-        if driver is not None:
-            row = row.measured(_drives(driver, f"patches:every={every}" if every else "patches", episodes or TRACKS))
-        rows.append(row)
-    meaning = "What an agent has seen lies in the last four frames, so it is itself again three steps after a reshuffle, but for its averaged code."
-    return Table("Tang & Ha 2021, patches in a new order every t steps (mean ± sd of the return)", rows, meaning)

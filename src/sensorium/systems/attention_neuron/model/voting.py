@@ -1,0 +1,135 @@
+"""Drivers of CarRacing who vote for ten places, and whose LSTM hears only where these lie."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from sensorium.core.policy import Memory
+from sensorium.nets.attention import votes
+from sensorium.nets.flat import Layout
+from sensorium.systems.attention_neuron import equations as eq
+from sensorium.systems.attention_neuron.model.vision import Shapes, Tensors, VisionNeurons, VisionPolicy, affine, linear, wheel_and_pedals
+
+
+def recurrent(inputs: int, hidden: int) -> Shapes:
+    """An LSTM's weights and biases."""
+    h = 4 * hidden
+    return ("lstm.weight_ih", (h, inputs)), ("lstm.weight_hh", (h, hidden)), ("lstm.bias_ih", (h,)), ("lstm.bias_hh", (h,))
+
+
+def elected(importance: Float[Tensor, "rows n"], winners: int, side: int) -> Float[Tensor, "rows winners 2"]:
+    """Row and column, on a square of `side`, of those with most votes, most first."""
+    chosen = eq.most_voted(importance, winners)
+    return torch.stack([chosen // side, chosen % side], -1).to(importance.dtype)
+
+
+def remembered(
+    tensors: Tensors, places: Float[Tensor, "rows winners 2"], hidden: Float[Tensor, "rows h"], cell: Float[Tensor, "rows h"]
+) -> tuple[Tensor, Tensor]:
+    """Hidden and cell state after having heard where the winners stand."""
+    gates = linear({"x.weight": tensors["lstm.weight_ih"], "x.bias": tensors["lstm.bias_ih"]}, "x", places.flatten(1))
+    gates = gates + linear({"h.weight": tensors["lstm.weight_hh"], "h.bias": tensors["lstm.bias_hh"]}, "h", hidden)
+    hidden, cell = (part.mT for part in eq.lstm(gates.mT, cell.mT))
+    return hidden, cell
+
+
+@dataclass(frozen=True)
+class VotingAgent:
+    """The driver of CarRacing (7,212 numbers): the rows of the code vote for ten of themselves, and an LSTM hears where these stand.
+
+    AttentionAgent's controller (Tang, Nguyen & Ha 2020) on a code instead of on patches; the code is averaged over time with a share
+    that the agent chooses itself. Its choice of ten passes no gradient: it can be evolved and imported, not cloned.
+    """
+
+    neurons: VisionNeurons = VisionNeurons()
+    vote: int = 4
+    """width of the votes' queries and keys"""
+    hidden: int = 16
+    winners: int = 10
+    actions: int = 3
+    compile: bool = True
+    """whether votes are counted by a compiled function"""
+
+    @property
+    def layout(self) -> Layout:
+        d, h = self.neurons.width, self.hidden
+        return Layout((
+            *self.neurons.shapes, *affine("vote.query", self.vote, d), *affine("vote.key", self.vote, d), *recurrent(2 * self.winners, h), *affine("act", self.actions, h),
+            *affine("mix.0", h, h + self.actions), *affine("mix.1", 1, h),
+        ))  # fmt: skip
+
+    def policy(self, vectors: Float[Tensor, "*members n"]) -> "VisionPolicy":
+        return VisionPolicy(self, self.neurons.fold(self.layout.split(vectors.reshape(-1, vectors.shape[-1]))))
+
+    def begin(self, rows: int, like: Tensor) -> Memory:
+        """(previous action, code, share of the old code, hidden, cell)."""
+        sizes = ((self.actions,), (self.neurons.code, self.neurons.width), (1,), (self.hidden,), (self.hidden,))
+        return tuple(like.new_zeros(rows, *size) for size in sizes)
+
+    def act(self, tensors: Tensors, patches: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        before, code, share, hidden, cell = memory
+        fresh = self.neurons(tensors, patches, before)
+        code = (1 - share[..., None]) * fresh + share[..., None] * code
+        # the rows of the code elect ten of themselves
+        importance = votes(linear(tensors, "vote.query", code), linear(tensors, "vote.key", code), self.compile)
+        side = round(math.sqrt(self.neurons.code))
+        # remember, act, and choose how much of the code to keep
+        hidden, cell = remembered(tensors, elected(importance, self.winners, side) / side, hidden, cell)
+        drive = torch.tanh(linear(tensors, "act", hidden))
+        mixing = torch.tanh(linear(tensors, "mix.0", torch.cat([hidden, drive], 1)))
+        share = torch.sigmoid(linear(tensors, "mix.1", mixing))
+        # the neurons hear what was said, not what was done
+        return wheel_and_pedals(drive), (drive, code, share, hidden, cell)
+
+
+@dataclass(frozen=True)
+class AttentionAgent:
+    """The baseline (3,667 numbers; Tang, Nguyen & Ha 2020): overlapping patches of the coloured frame vote for each other.
+
+    Its LSTM hears where on the screen the winners lie, so that it is lost when patches change places.
+    """
+
+    size: int = 96
+    """lines and columns of a frame"""
+    patch: int = 7
+    """lines and columns of a patch"""
+    stride: int = 4
+    """lines and columns from one patch to the next"""
+    vote: int = 4
+    """width of the votes' queries and keys"""
+    hidden: int = 16
+    winners: int = 10
+    actions: int = 3
+    compile: bool = True
+    """whether votes are counted by a compiled function"""
+
+    @property
+    def layout(self) -> Layout:
+        inputs, h = 3 * self.patch**2, self.hidden
+        votes = (*affine("query", self.vote, inputs), *affine("key", self.vote, inputs))
+        return Layout((*votes, *recurrent(2 * self.winners, h), *affine("act", self.actions, h)))
+
+    def policy(self, vectors: Float[Tensor, "*members n"]) -> VisionPolicy:
+        return VisionPolicy(self, self.layout.split(vectors.reshape(-1, vectors.shape[-1])))
+
+    def begin(self, rows: int, like: Tensor) -> Memory:
+        """(hidden, cell)."""
+        return like.new_zeros(rows, self.hidden), like.new_zeros(rows, self.hidden)
+
+    def patches(self, frames: UInt8[Tensor, "rows size size 3"]) -> Float[Tensor, "rows n inputs"]:
+        """Every patch as numbers from 0 to 1, line after line of pixels, each with its colours."""
+        tiles = frames.unfold(1, self.patch, self.stride).unfold(2, self.patch, self.stride)
+        return tiles.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2).float() * (1 / 255)
+
+    def act(self, tensors: Tensors, frames: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        seen = self.patches(frames)
+        queries = linear(tensors, "query", seen) / math.sqrt(self.vote)
+        importance = votes(queries, linear(tensors, "key", seen), self.compile)
+        # centres of patches, in shares of the screen
+        side = (self.size - self.patch) // self.stride + 1
+        places = (elected(importance, self.winners, side) * self.stride + self.patch // 2) / self.size
+        hidden, cell = remembered(tensors, places, *memory)
+        return wheel_and_pedals(torch.tanh(linear(tensors, "act", hidden))), (hidden, cell)

@@ -1,0 +1,45 @@
+"""Who stands for a table's agents: the zoo's, or the one that is to be judged; and their scores."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sensorium.core import checkpoint
+from sensorium.core.env import World, closing
+from sensorium.core.errors import Usage
+from sensorium.core.evaluate import evaluate
+from sensorium.core.policy import Policy
+from sensorium.core.stage import Stage
+from sensorium.envs.meeting import through
+
+
+def zoo(*names: str) -> Path | None:
+    """The first of these agents that ships with the checkout."""
+    return next((checkpoint.ZOO / name for name in names if (checkpoint.ZOO / name).is_dir()), None)
+
+
+@dataclass(frozen=True)
+class Player:
+    """An agent and where it was trained to play."""
+
+    stage: Stage
+    world: World
+    policy: Policy
+
+    def scores(self, senses: str, episodes: int) -> dict[str, Any]:
+        """Under some senses."""
+        world, policy = through(self.world, self.policy, senses)
+        with closing(world) as env:
+            return evaluate(env, policy, episodes)
+
+
+def player(folder: str | None, kinds: tuple[type, ...], *names: str) -> Player | None:
+    """The agent that a table is about, from one of its worlds: the one that is named, or else the zoo's; None: there is none."""
+    place = folder or zoo(*names)
+    if place is None:
+        return None
+    stage = checkpoint.stage(checkpoint.agent(place))
+    world: Any = getattr(stage, "world", None)
+    if not isinstance(world, kinds):
+        raise Usage(f"{place} plays in {world.spec.name if world else 'no world'}, which this table is not about")
+    return Player(stage, world, checkpoint.policy(place))

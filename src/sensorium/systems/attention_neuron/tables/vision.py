@@ -1,0 +1,103 @@
+"""The paper's tables of agents with eyes, as data, and how each cell is measured (Tang & Ha 2021; 100 test episodes)."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from sensorium.core.table import Row, Table
+from sensorium.envs.ant import Ant
+from sensorium.envs.car_racing import CarFrames, CarPatches
+from sensorium.envs.eyes import SCENERY
+from sensorium.envs.pong import Pong
+from sensorium.systems.attention_neuron.tables.agents import player
+
+TRACKS = 100
+"""test episodes of CarRacing"""
+DRIVERS = (
+    ("AttentionAgent", (901, 54), (-81, 4), (-57, 38), (-107, 50), (-56, 23)), ("NetRand", (480, 144), (20, 84), (356, 159), (533, 111), (-27, 34)),
+    ("NetRand + AttentionAgent", (885, 64), (-51, 14), (709, 94), (656, 131), (122, 134)),
+)  # fmt: skip
+"""other agents of the CarRacing table: on the usual grass, and on four backgrounds"""
+BACKGROUNDS = (("kof", 646, 189), ("mt_fuji", 503, 152), ("ukiyoe", 661, 140), ("kimetsu", 171, 146))
+"""the paper's backgrounds, by the names of its files, which are others' art and not shipped; AttentionNeuron's mean and sd"""
+EVERY = (25, 50, 100, 200, 500, 0)
+"""steps between two orders of the senses; 0: only one"""
+RESHUFFLED = {
+    "Ant": ((2053, 225), (2319, 188), (2406, 178), (2493, 105), (2548, 87), (2576, 75)),
+    "Pong": ((-20, 1), (-20, 2), (-10, 12), (-2, 17), (18, 9), (21, 0)),
+    "CarRacing": ((732, 161), (772, 163), (768, 167), (774, 182), (805, 158), (801, 147)),
+}
+"""mean and sd by task (the table of reshuffling; cart-pole's column is a table of its own)"""
+SHARES = tuple(tenth / 10 for tenth in range(10))
+"""of the patches that are taken away"""
+OCCLUDED = (
+    (21, -20, -20, -21, -21, -21, -21, -21, -21, -21), (21, 7, -5, -10, -16, -19, -21, -21, -21, -21), (21, 11, 5, -3, -8, -17, -20, -21, -20, -21),
+    (21, 12, 4, -3, -9, -13, -20, -20, -21, -21), (21, 17, 8, 0, 0, -10, -16, -18, -21, -21), (21, 15, 17, 15, 15, 10, -4, -14, -20, -21),
+    (21, 16, 11, 13, 10, 7, 2, -10, -17, -21), (21, 11, 6, 6, 5, -1, -4, -8, -16, -21), (1, -13, -15, -15, -16, -17, -18, -13, -17, -20),
+    (-12, -17, -20, -20, -19, -20, -19, -21, -21, -20),
+)  # fmt: skip
+"""Pong: mean score by share taken away in training (a row each) and in the test (figure 5)"""
+
+
+def car_racing(folder: str | None = None, episodes: int | None = None) -> Table:
+    """The CarRacing table: in order, shuffled, before the paper's backgrounds where their files are at hand, and before ours."""
+    driver, rows = player(folder, (CarPatches, CarFrames), "car-patches", "car-patches-clone"), []
+    baseline = driver is not None and isinstance(driver.world, CarFrames)
+
+    def cell(name: str, aim: Literal["at-least", "same"], mean: float | None, sd: float | None, senses: str | None) -> None:
+        row = Row(name, aim, mean, sd, TRACKS if mean is not None else None)
+        if driver and senses is not None and name.startswith("AttentionAgent" if baseline else "AttentionNeuron"):
+            row = row.measured(driver.scores(senses, episodes or TRACKS))
+        rows.append(row)
+
+    cell("AttentionNeuron, usual grass, patches in order", "at-least", 801, 147, "")
+    cell("AttentionNeuron, usual grass, patches shuffled", "at-least", 801, 147, "patches")
+    pictures = Path(os.environ.get("SENSORIUM_BACKGROUNDS", "backgrounds"))
+    files = {name: pictures / f"{name}.jpg" for name, *_ in BACKGROUNDS}
+    behind = {name: f"background:{file}" if file.is_file() else None for name, file in files.items()}
+    for name, mean, sd in BACKGROUNDS:
+        cell(f"AttentionNeuron, {name}", "at-least", mean, sd, behind[name])
+    for who in ("AttentionNeuron", "AttentionAgent"):
+        for name in SCENERY:
+            cell(f"{who}, our background {name}", "same", None, None, f"background:{name}")
+    for name, *scores in DRIVERS:
+        for where, (mean, sd) in zip(("usual grass", *files), scores, strict=True):
+            cell(f"{name}, {where}", "at-least" if where == "usual grass" else "same", mean, sd, {"usual grass": "", **behind}[where])
+    meaning = (
+        "The paper drove CarRacing-v0; this is version 3. Its backgrounds are others' art: SENSORIUM_BACKGROUNDS names a folder with kof.jpg, mt_fuji.jpg, "
+        "ukiyoe.jpg and kimetsu.jpg. AttentionAgent is judged where it is named by --agent; the rows with NetRand are printed as published."
+    )
+    return Table("Tang & Ha 2021, CarRacing (mean ± sd of the return over 100 tracks)", rows, meaning)
+
+
+def pong(folder: str | None = None, episodes: int | None = None) -> Table:
+    """The grid of occlusion: patches taken away in training and in the test. An agent fills the row of its own training."""
+    agent, rows = player(folder, (Pong,), "pong-clone"), []
+    trained = round(10 * getattr(agent.stage, "occlude", 0.0)) if agent else -1
+    for row, means in enumerate(OCCLUDED):
+        for share, mean in zip(SHARES, means, strict=True):
+            cell = Row(f"{SHARES[row]:.0%} taken away in training, {share:.0%} in the test", "at-least", mean, None, TRACKS)
+            senses = f"patches,occlude:{share:g}" if share else "patches"
+            rows.append(cell.measured(agent.scores(senses, episodes or TRACKS)) if agent and row == trained else cell)
+    meaning = "Patches are shuffled throughout; those that are taken away are chosen anew for each game. The paper gives no spread."
+    return Table("Tang & Ha 2021, figure 5 (Pong, mean score of 100 games)", rows, meaning)
+
+
+def reshuffle(folder: str | None = None, episodes: int | None = None) -> Table:
+    """The table of reshuffling: Ant, Pong and CarRacing."""
+    worlds = {"Ant": (Ant,), "Pong": (Pong,), "CarRacing": (CarPatches,)}
+    names = {"Ant": ("ant", "ant-clone"), "Pong": ("pong-clone",), "CarRacing": ("car-patches", "car-patches-clone")}
+    judged = player(folder, (Ant, Pong, CarPatches)) if folder else None
+    rows = []
+    for task, column in RESHUFFLED.items():
+        agent = player(None, worlds[task], *names[task]) if judged is None else judged if isinstance(judged.world, worlds[task]) else None
+        treatment = "shuffle" if task == "Ant" else "patches"
+        for every, (mean, sd) in zip(EVERY, column, strict=True):
+            row = Row(f"{task}, every {every} steps" if every else f"{task}, never again", "at-least", mean, sd, TRACKS)
+            senses = f"{treatment}:every={every}" if every else treatment
+            rows.append(row.measured(agent.scores(senses, episodes or TRACKS)) if agent else row)
+    meaning = (
+        "An agent with eyes has what it has seen in its last four frames: it is itself again three steps after a reshuffle, but for an averaged code. "
+        "An ant's neurons remember longer, and have to find out anew which sensor they are connected to."
+    )
+    return Table("Tang & Ha 2021, senses in a new order every t steps (mean ± sd of the return)", rows, meaning)

@@ -1,0 +1,255 @@
+"""Any teacher, any student: eyes of their own, what is heard, what is recorded, and that it is learned from."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium import registry, train
+from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
+from sensorium.core.evaluate import evaluate
+from sensorium.core.run import run
+from sensorium.core.seeding import row_seeds
+from sensorium.core.stage import Folder
+from sensorium.data.episodes import Episode, write
+from sensorium.data.lessons import Lessons
+from sensorium.envs.car_racing import CarPatches, CarRacing
+from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.meeting import through
+from sensorium.envs.pong import Pong, PongMemory, crossing
+from sensorium.envs.take_cover import TakeCover
+from sensorium.envs.toy import Toy
+from sensorium.es.pgpe import PGPE
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, PuzzleAgent, SensoryAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, WALKER, classroom, clone
+from sensorium.systems.attention_neuron.stages import ActorCritic, Clone, Dagger, Evolve, Teach
+from sensorium.systems.attention_neuron.stages.evolve import first_vector
+from sensorium.systems.attention_neuron.stages.teach import Lesson, views
+
+# what is seen
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(CarPatches(horizon=25), CarRacing(horizon=25)), (Pong(horizon=40), PongMemory(horizon=40))])
+def test_a_teacher_keeps_its_own_eyes(ours, theirs):
+    pytest.importorskip("envpool")
+    seeds = row_seeds(3, 2)
+    mine, other = ours.open(), theirs.open()
+    look = views(ours, mine, theirs)
+    obs, expected = mine.reset(seeds), other.reset(seeds)
+    for t in range(ours.horizon):
+        torch.testing.assert_close(look(obs), expected, rtol=0, atol=0)
+        action = torch.rand(2, ours.spec.action, generator=torch.Generator().manual_seed(t // 5))
+        obs, expected = mine.step(action).obs, other.step(action).obs
+    mine.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("world", "teacher"), [(CarPatches(), Pong()), (CarPatches(), CartPole()), (Toy(), CartPole()), (Pong(), CarRacing())]
+)
+def test_a_teacher_that_does_not_fit_is_refused_in_one_sentence(world, teacher):
+    with pytest.raises(Usage, match=f"a teacher from {teacher.spec.name} cannot teach in {world.spec.name}"):
+        views(world, world.open(), teacher)
+
+
+def test_a_teacher_from_a_world_without_students_is_refused():
+    with pytest.raises(Usage, match="no student is known"):
+        classroom(TakeCover())
+
+
+def test_a_ball_is_mirrored_at_the_walls():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        x, y, dx, dy = random.uniform(50, 187), random.uniform(44, 207), random.choice([2.0, 4.0]), random.uniform(-9, 9)
+        there, then, speed = x, y, dy
+        while there < 187:
+            # a step in a thousand parts, turned round at each wall
+            for _ in range(200):
+                there, then = there + dx / 200, then + speed / 200
+                if not 44 <= then <= 207:
+                    then, speed = (88 - then if then < 44 else 414 - then), -speed
+                if there >= 187:
+                    break
+        found, steps = crossing(*(np.array([value]) for value in (x, y, dx, dy)))
+        assert abs(found[0] - then) < 0.1
+        assert abs(steps[0] - (187 - x) / dx) < 1e-6
+    assert crossing(np.array([100.0]), np.array([60.0]), np.array([-4.0]), np.array([3.0])) == (60.0, 0.0)
+
+
+# what is heard
+
+
+class Constant:
+    """Says the same always, and keeps what it was told."""
+
+    members = 1
+
+    def __init__(self, value: float):
+        self.value = value
+
+    def take(self, members):
+        return self
+
+    def begin(self, seeds):
+        return torch.zeros(len(seeds), 1)
+
+    def act(self, obs, memory, t):
+        return torch.full((len(obs), 1), self.value), memory
+
+    def told(self, memory, action):
+        return action
+
+
+def test_whoever_acts_both_hear_it_and_advice_stays_what_it_was():
+    low = torch.tensor([-1.0])
+    seeds = row_seeds(0, 64)
+    for noise, guided in ((0.3, 0.5), (0.0, 0.5), (0.0, 1.0), (0.0, 0.0)):
+        lesson = Lesson(Constant(0.25), Constant(-0.5), guided, noise, low, lambda obs: obs)  # type: ignore[arg-type]
+        action, (_, teaching, learning, advice) = lesson.act(torch.zeros(64, 3), lesson.begin(seeds), 0)
+        assert torch.equal(advice, torch.full((64, 1), 0.25))
+        assert torch.equal(teaching, action)
+        assert torch.equal(learning, action)
+        share = float((action != -0.5).float().mean())
+        assert abs(share - guided) < 0.2
+    alone = Lesson(Constant(0.9), None, 1.0, 0.5, low, lambda obs: obs)  # type: ignore[arg-type]
+    action, memory = alone.act(torch.zeros(64, 3), alone.begin(seeds), 0)
+    assert action.unique().numel() > 20
+    assert float(action.max()) <= 1.0
+    assert torch.equal(memory[-1], torch.full((64, 1), 0.9))
+
+
+@pytest.mark.parametrize("stack", [0, 4])
+def test_windows_are_what_was_recorded(stack, tmp_path: Path):
+    random = np.random.default_rng(1)
+
+    def made(length: int) -> Episode:
+        frames = random.integers(0, 256, (length, 5, 36), dtype=np.uint8) if stack else random.normal(size=(length, 5)).astype(np.float32)
+        return Episode(frames, random.normal(size=(length, 2)), random.normal(size=length), True, random.normal(size=(length, 2)))
+
+    episodes = [made(length) for length in (3, 9, 20)]
+    write(tmp_path, 1, episodes[:2])
+    write(tmp_path, 2, episodes[2:])
+    lessons = Lessons(sorted(tmp_path.glob("shard-*")), stack)
+    drawn, found = lessons.draw(300, 6, 5), set()
+    assert torch.equal(drawn.obs, lessons.draw(300, 6, 5).obs)
+    for row in range(300):
+        # which episode and step this is, by the first advice
+        number, start = next(
+            (n, t) for n, e in enumerate(episodes) for t in range(len(e)) if np.allclose(e.advice[t], drawn.advice[0, row])
+        )
+        episode = episodes[number]
+        found.add((number, start))
+        assert drawn.first[:, row].tolist() == [start + t == 0 for t in range(6)]
+        for t in range(6):
+            assert bool(drawn.live[t, row]) == (start + t < len(episode))
+            if not drawn.live[t, row]:
+                continue
+            np.testing.assert_allclose(drawn.advice[t, row], episode.advice[start + t], rtol=1e-6)
+            np.testing.assert_allclose(drawn.before[t, row], episode.actions[start + t - 1] if start + t else np.zeros(2), rtol=1e-6)
+            seen = episode.frames[start + t] if not stack else np.stack([episode.frames[max(start + t - k, 0)] for k in (3, 2, 1, 0)], 1)
+            assert np.array_equal(drawn.obs[t, row].numpy(), seen)
+    assert found == {(0, 0), *((1, t) for t in range(4)), *((2, t) for t in range(15))}
+    # an episode is drawn as often as it is long
+    assert 150 < sum(float(np.isclose(drawn.advice[0, row], episodes[2].advice).all(1).any()) for row in range(300)) < 240
+
+
+# what is learned
+
+
+@pytest.mark.parametrize("agent", [WALKER, SensoryAgent(), PLAYER, DRIVER], ids=["ant", "cart-pole", "pong", "car"])
+def test_every_parameter_of_a_student_receives_gradient(agent):
+    vector = first_vector(agent, 1.0, 2.0, 7).requires_grad_()
+    student = agent.policy(vector)
+    obs = torch.randint(0, 256, (3, 30, 4, 36), dtype=torch.uint8) if isinstance(agent, PuzzleAgent) else torch.randn(3, 6)
+    memory = student.begin(torch.arange(3))
+    total = torch.zeros(())
+    for t in range(3):
+        said, memory = student.say(obs, student.told(memory, torch.rand(3, agent.actions) + t))
+        total = total + (said * torch.rand(3, agent.actions)).sum()
+    (gradient,) = torch.autograd.grad(total, vector)
+    silent = [name for name, part in agent.layout.split(gradient).items() if not bool((part != 0).any())]
+    # a softmax does not change when all its scores do: the key's bias of a player cannot matter
+    assert silent in ([], ["key.bias"])
+
+
+def test_an_agent_without_gradient_is_refused_in_one_sentence():
+    with pytest.raises(Usage, match="nothing can be learned by gradient"):
+        Clone(CarPatches(), VotingAgent())  # type: ignore[arg-type]
+    with pytest.raises(Usage, match="nothing can be learned by gradient"):
+        VotingAgent(VisionNeurons(code=64), compile=False).policy(torch.zeros(7212)).say(torch.zeros(1, 4, 4, 36, dtype=torch.uint8), ())
+
+
+HASTY = Evolve(world=Toy(), agent=FeedForwardAgent(3), search=PGPE(4), episodes=2, steps=1, evaluation_episodes=2, compile=False)
+"""a teacher that knows nothing"""
+
+
+def toy_teacher(folder: Path) -> Path:
+    search = Evolve(world=Toy(), agent=FeedForwardAgent(3, layers=(4,)), search=PGPE(64, 0.3, 0.1), episodes=8, steps=80, compile=False)
+    run(search, folder, 0)
+    return folder
+
+
+def score(folder: Path, senses: str = "") -> float:
+    world, policy = through(Toy(), checkpoint.policy(folder), senses)
+    return evaluate(world.open(), policy, 400, seed=7)["mean"]
+
+
+@pytest.mark.slow
+def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Path):
+    toy_teacher(tmp_path / "1-teacher")
+    agent = SensoryAgent(code=8, key=8)
+    run(Teach(Toy(), noise=0.2, rows=64, steps=4), tmp_path / "2-teach", 0)
+    settings = {"batch": 128, "window": 20, "updates": 25, "learning_rate": 5e-3, "half_life": 300, "average": 0.98, "compile": False}
+    run(Clone(Toy(), agent, steps=16, **settings), tmp_path / "3-clone", 0)  # type: ignore[arg-type]
+    run(Teach(Toy(), student=Folder("../3-clone"), earlier=Folder("../2-teach"), rows=64, steps=4), tmp_path / "4-teach-2", 0)
+    second = Clone(Toy(), agent, Folder("../4-teach-2"), start=Folder("../3-clone"), steps=8, **settings)  # type: ignore[arg-type]
+    run(second, tmp_path / "5-clone-2", 0)
+    teacher, once, twice = (
+        score(tmp_path / name, senses) for name, senses in (("1-teacher", ""), ("3-clone", "shuffle"), ("5-clone-2", "shuffle"))
+    )
+    assert once > 0.9 * teacher
+    assert twice > 0.95 * teacher
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_actor_critic_solves_the_toy(seed, tmp_path: Path):
+    learner = replace(ActorCritic().learner, hidden=32, learning_rate=2e-3)
+    stage = ActorCritic(
+        Toy(), learner, rows=8, batch=64, every=4, random=400, capacity=4000, steps=30, checkpoint_every=10, evaluate_every=30
+    )
+    run(stage, tmp_path / "1-teacher", seed)
+    assert score(tmp_path / "1-teacher") > 18
+
+
+def test_damaged_lessons_are_recorded_anew(tmp_path: Path, capsys):
+    run(HASTY, tmp_path / "1-teacher", 0)
+    run(Teach(Toy(), rows=4, steps=2), tmp_path / "2-teach", 0)
+    shards = sorted((tmp_path / "2-teach").glob("shard-*"))
+    whole = [path.read_bytes() for path in shards]
+    shards[1].write_bytes(whole[1][:-40])
+    run(Clone(Toy(), SensoryAgent(code=8, key=8), batch=4, window=5, updates=1, steps=1, compile=False), tmp_path / "3-clone", 0)
+    assert [path.read_bytes() for path in shards] == whole
+    assert shards[1].name in capsys.readouterr().err
+
+
+def test_the_clone_of_a_torch_world_is_taught_at_once_and_any_other_from_lessons(tmp_path: Path):
+    run(HASTY, tmp_path / "toy", 0)
+    assert [type(stage) for stage in clone("laptop", Folder(str(tmp_path / "toy"))).values()] == [Dagger]
+    stages = registry.recipe("car-patches-clone").stages("tiny", rounds=3)
+    assert list(stages) == ["teacher", "teach", "clone", "teach-2", "clone-2", "teach-3", "clone-3"]
+    assert stages["teach-3"].student == "../5-clone-2"
+    assert stages["teach-3"].earlier == "../4-teach-2"
+    assert stages["clone-3"].start == "../5-clone-2"
+    assert stages["clone-3"].lessons == "../6-teach-3"
+
+
+def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):
+    run(HASTY, tmp_path / "toy", 0)
+    train("clone", "tiny", tmp_path / "run", teacher=str(tmp_path / "toy"))
+    assert '"teacher": "../../toy"' in (tmp_path / "run" / "1-clone" / "card.json").read_text()
+    with pytest.raises(Usage, match="no folder nowhere"):
+        train("clone", "tiny", tmp_path / "other", teacher="nowhere")
