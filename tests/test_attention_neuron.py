@@ -14,7 +14,7 @@ from sensorium.envs.meeting import through
 from sensorium.systems.attention_neuron import equations
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
 from sensorium.systems.attention_neuron.official import LAYOUTS
-from sensorium.systems.attention_neuron.tables import r_squared
+from sensorium.systems.attention_neuron.probes import r_squared
 
 AGENTS = {
     "cart-pole": LAYOUTS["cart-pole"],
@@ -81,7 +81,7 @@ def test_the_agent_equals_its_twin_in_plain_loops(name):
 
 def test_parameter_counts_are_the_published_ones():
     assert {name: agent.layout.size for name, agent in LAYOUTS.items()} == {
-        "cart-pole": 913, "ant": 2504, "ant-mlp": 2248, "car-racing": 7212, "pong": 1_687_726,
+        "cart-pole": 913, "ant": 2504, "ant-mlp": 2248, "car-racing": 7212, "attention-agent": 3667, "pong": 1_687_726,
     }  # fmt: skip
     assert FeedForwardAgent(5).layout.size == 113
     assert FeedForwardAgent(10).layout.size == 193

@@ -14,12 +14,13 @@ from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs import eyes
-from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.car_racing import CarFrames, CarPatches
 from sensorium.envs.meeting import Forgetful, sensed, through
 from sensorium.envs.pong import Pong
 from sensorium.nets.attention import votes
 from sensorium.systems.attention_neuron import equations as eq
-from sensorium.systems.attention_neuron.model import PuzzleAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron import official
+from sensorium.systems.attention_neuron.model import AttentionAgent, PuzzleAgent, VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.official import LAYOUTS, car_racing, read_vector
 from sensorium.systems.attention_neuron.tables import car_racing as table
 from tests.conftest import REFERENCE
@@ -314,6 +315,60 @@ def test_the_driver_by_hand():
             hidden = torch.tanh(torch.cat([state[0], drive], 1) @ raw["mix.0.weight"][0].T + raw["mix.0.bias"][0])
             share = torch.sigmoid(hidden @ raw["mix.1.weight"][0].T + raw["mix.1.bias"][0])
             torch.testing.assert_close(action, torch.cat([drive[:, :1], (drive[:, 1:] + 1) / 2], 1), rtol=1e-3, atol=1e-3)
+
+
+def test_the_baseline_by_hand():
+    agent = AttentionAgent()
+    assert agent.layout.size == 3667
+    vector = weights(agent, seed=3)
+    t = {name: tensor[0] for name, tensor in agent.layout.split(vector).items()}
+    cell = nn.LSTMCell(20, 16)
+    with torch.no_grad():
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+            getattr(cell, name).copy_(t[f"lstm.{name}"])
+        policy = replace(agent, compile=False).policy(vector)
+        memory, known = policy.begin(torch.arange(2)), (torch.zeros(1, 16), torch.zeros(1, 16))
+        for step in range(3):
+            frames = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(step))
+            action, memory = policy.act(frames, memory, step)
+            # one row, patch by patch
+            seen = torch.stack([frames[0, i : i + 7, j : j + 7].reshape(-1) for i in range(0, 90, 4) for j in range(0, 90, 4)]) / 255
+            assert len(seen) == 529
+            scores = (seen @ t["query.weight"].T + t["query.bias"]) @ (seen @ t["key.weight"].T + t["key.bias"]).T / 2
+            winners = torch.softmax(scores, 1).sum(0).topk(10).indices
+            places = torch.tensor([[(3 + 4 * (int(w) // 23)) / 96, (3 + 4 * (int(w) % 23)) / 96] for w in winners])
+            known = cell(places.view(1, 20), known)
+            drive = torch.tanh(known[0] @ t["act.weight"].T + t["act.bias"])[0]
+            torch.testing.assert_close(action[0], torch.stack([drive[0], (drive[1] + 1) / 2, (drive[2] + 1) / 2]), rtol=1e-4, atol=1e-4)
+
+
+def test_whole_frames_can_only_be_put_before_a_background():
+    with pytest.raises(Usage, match="only be put before a background"):
+        CarFrames(senses="patches")
+    seeds, grass = row_seeds(0, 2), eyes.scenery("sunset", 96, 96)
+    plain, other = CarFrames(horizon=5).open().reset(seeds), CarFrames(horizon=5, senses="background:sunset").open().reset(seeds)
+    changed = (plain != other).any(-1)
+    assert 0.2 < float(changed.float().mean()) < 0.95
+    assert torch.equal(other[changed], grass.expand(2, -1, -1, -1)[changed])
+
+
+@pytest.mark.parametrize(
+    ("read", "name", "world", "recipe"),
+    [(official.ant, "ant", "ant", "ant"), (official.ant_mlp, "ant-mlp", "ant", "ant-teacher"),
+     (official.attention_agent, "attention-agent", "car-frames", ""), (official.pong, "pong", "pong", "pong-clone")],
+)  # fmt: skip
+def test_every_released_layout_is_imported(read, name, world, recipe, tmp_path):
+    vector = np.random.default_rng(0).normal(size=LAYOUTS[name].layout.size).astype(np.float32)
+    np.savez(tmp_path / "model.npz", params=vector)
+    read([tmp_path / "model.npz"], tmp_path / "out")
+    stage, loaded = checkpoint.stage(tmp_path / "out"), checkpoint.load(tmp_path / "out")
+    assert loaded is not None
+    assert np.array_equal(loaded[1]["agent"], vector)
+    assert stage.world.spec.name == world  # type: ignore[attr-defined]
+    assert checkpoint.cards.read(tmp_path / "out")["recipe"] == recipe
+    np.savez(tmp_path / "other.npz", params=vector[:-1])
+    with pytest.raises(Usage, match="known layouts"):
+        read([tmp_path / "other.npz"], tmp_path / "other")
 
 
 def test_training_does_not_wait_for_who_has_lost_the_road():

@@ -1,0 +1,106 @@
+"""Ant: the library's own simulator, whole and unchanged, but for what training pays."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+
+from sensorium.core.rollout import play
+from sensorium.core.seeding import row_seeds, uniform
+from sensorium.envs.ant import SENSORS, Ant, AntV5
+from sensorium.envs.host import SEED
+
+gymnasium = pytest.importorskip("gymnasium")
+
+
+@pytest.fixture(autouse=True)
+def bullet():
+    pytest.importorskip("pybullet_envs_gymnasium")
+
+
+def actions(seeds: torch.Tensor, t: int) -> torch.Tensor:
+    return 2 * uniform(seeds, t, 8) - 1
+
+
+def test_it_is_the_registered_environment_step_by_step():
+    seeds, env = row_seeds(3, 2), Ant(horizon=60).open()
+    with warnings.catch_warnings():
+        # Gymnasium's checker finds fault with the library's bounds
+        warnings.simplefilter("ignore")
+        other = gymnasium.make("AntBulletEnv-v0")
+        other.reset(seed=0)
+        first, _ = other.reset(seed=int(seeds[1]) & SEED)
+        obs = env.reset(seeds)
+        assert obs.dtype == torch.float32
+        assert np.array_equal(obs[1], first)
+        for t in range(60):
+            action = actions(seeds, t)
+            step, theirs = env.step(action), other.step(action[1].numpy())
+            assert np.array_equal(step.obs[1], theirs[0])
+            assert float(step.reward[1]) == pytest.approx(theirs[1], rel=1e-6)
+    env.close()
+    other.close()
+
+
+def test_a_row_is_a_function_of_its_seed_and_its_actions_whatever_came_before():
+    def rollout(env, seeds):
+        obs = [env.reset(seeds)] + [env.step(actions(seeds, t)).obs for t in range(25)]
+        return torch.stack(obs)
+
+    seeds, env = row_seeds(1, 3), Ant(horizon=30).open()
+    together = rollout(env, seeds)
+    again, alone = rollout(env, seeds), rollout(Ant(horizon=30).open(), seeds[1:2])
+    assert torch.equal(together, again)
+    assert torch.equal(together[:, 1:2], alone)
+
+
+def test_training_pays_for_running_alone_and_never_less_than_nothing():
+    seeds, world = row_seeds(0, 2), Ant(horizon=20)
+    plain, school = world.open(), world.school.open()
+    inner = plain.simulators.rows  # type: ignore[attr-defined]
+    plain.reset(seeds)
+    school.reset(seeds)
+    for t in range(20):
+        step, paid = plain.step(actions(seeds, t)), school.step(actions(seeds, t))
+        parts = [env.rewards for env in inner]
+        assert [round(float(r), 4) for r in paid.reward] == [round(max(0.0, sum(part[1:])), 4) for part in parts]
+        assert [round(float(r), 4) for r in step.reward] == [round(sum(part), 4) for part in parts]
+
+
+def test_sensors_have_names_and_torques_are_bounded():
+    assert Ant().spec.observation == (len(SENSORS),) == (28,)
+    env = Ant(horizon=5).open()
+    env.reset(row_seeds(0, 1))
+    wild, env2 = env.step(torch.full((1, 8), 7.0)).obs, Ant(horizon=5).open()
+    env2.reset(row_seeds(0, 1))
+    assert torch.equal(wild, env2.step(torch.ones(1, 8)).obs)
+
+
+def test_nothing_is_printed_where_results_go(capfd):
+    env = Ant(horizon=2).open()
+    env.reset(row_seeds(0, 2))
+    env.close()
+    assert capfd.readouterr().out == ""
+
+
+def test_mujocos_ant_is_another_body():
+    pytest.importorskip("envpool")
+    env = AntV5(horizon=10).open()
+    rollout = play(env, Still(), row_seeds(0, 3), keep=("observations",))
+    assert rollout.observations.shape == (10, 3, 105)
+    # standing still is worth a point a step, and what the first speeds carry it ahead
+    assert bool(((rollout.returns > 5) & (rollout.returns < 15)).all())
+
+
+class Still:
+    members = 1
+
+    def take(self, members):
+        return self
+
+    def begin(self, seeds):
+        return ()
+
+    def act(self, obs, memory, t):
+        return torch.zeros(len(obs), 8), memory
