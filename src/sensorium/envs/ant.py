@@ -44,15 +44,23 @@ class Ant:
         return EnvSpec("ant", (len(SENSORS),), len(JOINTS), self.horizon, SENSORS, rows=64)
 
     def open(self) -> HostEnv:
-        with quiet():
-            extra("pybullet_envs_gymnasium", "bullet")
         return HostEnv(self.spec, Singles(self.make, floats))
 
-    def make(self) -> Any:
+    def filmed(self) -> HostEnv:
+        """One ant with a camera behind it."""
+        return HostEnv(self.spec, Singles(lambda: self.make("rgb_array"), floats))
+
+    def picture(self, env: HostEnv) -> np.ndarray:
+        """What the camera of `filmed` sees: uint8 [240, 320, 3]."""
+        assert isinstance(env.simulators, Singles)
+        return np.asarray(env.simulators.rows[0].render(), dtype=np.uint8)
+
+    def make(self, mode: str | None = None) -> Any:
         import gymnasium
 
         with quiet():
-            env = gymnasium.make("AntBulletEnv-v0").unwrapped
+            extra("pybullet_envs_gymnasium", "bullet")
+            env = gymnasium.make("AntBulletEnv-v0", render_mode=mode).unwrapped
             # in its very first episode the simulator does not count the floor among the body's parts yet
             env.reset(seed=0)
         return Running(env) if self.shaped else env

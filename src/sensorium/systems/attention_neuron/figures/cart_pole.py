@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from sensorium.core import card, checkpoint
-from sensorium.core.log import rows as log_rows
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import CartPole, draw
 from sensorium.envs.meeting import through
+from sensorium.systems.attention_neuron.figures.common import facts_of, learning
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import recovery, under
-from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, PINK, RED, canvas, picture, smooth
+from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, RED, canvas, picture
 from sensorium.viz.report import Page, Section, table, video
 from sensorium.viz.video import beside, write_mp4
 
@@ -101,43 +101,6 @@ def treatments(agents: dict[str, Policy]) -> Section:
                 "'cannot': an ordinary network has a fixed number of inputs.",
             ),
         ),
-    )
-
-
-def learning(folder: Path) -> Section:
-    """Learning curves of the run's stages, against steps and minutes."""
-    stages = [folder] if (folder / "card.json").exists() else checkpoint.stages_of(folder)
-    stages = [path for path in stages if log_rows(path / "metrics.jsonl")]
-    figure, axes = canvas(columns=2, height=3.3, sharey=True)
-    passed, minutes_passed, colours = 0, 0.0, (ORANGE, PINK, BLUE)
-    for path, colour in zip(stages, colours[-len(stages) :], strict=False):
-        metrics, times = log_rows(path / "metrics.jsonl"), {row["step"]: row["seconds"] / 60 for row in log_rows(path / "times.jsonl")}
-        metrics = [row for row in metrics if row["step"] in times]
-        name = path.name.partition("-")[2] or path.name
-        for axis, xs, offset in (
-            (axes[0], [r["step"] for r in metrics], passed),
-            (axes[1], [times[r["step"]] for r in metrics], minutes_passed),
-        ):
-            x = np.array(xs) + offset
-            if "score/mean" in metrics[0]:
-                window = max(len(metrics) // 40, 1)
-                mean, sd = (smooth([row[key] for row in metrics], window) for key in ("score/mean", "score/sd"))
-                axis.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.25, linewidth=0)
-                axis.plot(x, mean, color=colour, linewidth=1, alpha=0.7)
-            told = [(place, row["score/agent"]) for place, row in zip(x, metrics, strict=True) if "score/agent" in row]
-            if told:
-                axis.plot(*zip(*told, strict=True), color=colour, linewidth=2, label=name)
-        passed += metrics[-1]["step"]
-        minutes_passed += times[metrics[-1]["step"]]
-    axes[0].set(xlabel="steps (generations; updates / 25 for clone)", ylabel="score")
-    axes[1].set(xlabel="minutes")
-    axes[0].legend(fontsize=9.5)
-    return Section(
-        "How it learned",
-        (
-            "Each stage continues where the one before it ended. The thick line is the agent itself on fresh episodes; the band is the population that evolution tries, its mean and its spread.",
-        ),
-        ((picture(figure, "learning curves"), "Population: mean ± standard deviation over its candidates, smoothed."),),
     )
 
 
@@ -274,7 +237,7 @@ def frames(world: CartPole, policy: Policy, seeds: Any, title: str) -> list[np.n
 
 def sections(folder: Path) -> Page:
     """The page of a run folder, a stage folder or a zoo agent."""
-    agents, facts = cast(folder), card.read(checkpoint.agent(folder))
+    agents = cast(folder)
     sensory = next((name for name in ("this run's agent", "the zoo's agent") if isinstance(agents.get(name), SensoryPolicy)), None)
     shuffled = {name: policy for name, policy in agents.items() if fits(policy, "shuffle")}
     found = [film(shuffled)] if shuffled else []
@@ -283,11 +246,9 @@ def sections(folder: Path) -> Page:
         chosen = agents[sensory]
         assert isinstance(chosen, SensoryPolicy)
         found += [inside(chosen, sensory), recovering(shuffled)]
-    machine = facts["machine"]
     return Page(
         "A pole that balances with its senses shuffled",
         "A cart is pushed left and right so that the pole on it swings up and stays up. This page shows an agent that can do so when its senses arrive in any order, and an ordinary network that cannot.",
-        f"recipe {facts.get('recipe') or '-'}, preset {facts.get('preset') or '-'}, seed {facts.get('seed')}; trained on {machine['processor']}, {machine['cores']} cores, torch {machine['torch']}. "
-        "After Tang & Ha 2021, 'The Sensory Neuron as a Transformer'.",
+        facts_of(folder),
         found,
     )

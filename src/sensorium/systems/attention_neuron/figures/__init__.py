@@ -1,0 +1,27 @@
+"""What a run has to show: the page that `sensorium report` writes, told for one who has not read the paper. A module a kind of task."""
+
+from pathlib import Path
+
+from sensorium.core import checkpoint
+from sensorium.core.errors import Usage
+from sensorium.envs.car_racing import CarPatches
+from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.pong import Pong
+from sensorium.viz.report import Page
+
+
+def sections(folder: Path) -> Page:
+    """The page of a run, a stage or a zoo agent."""
+    from sensorium.systems.attention_neuron.figures import bodies, cart_pole, eyes
+
+    stage = checkpoint.stage(checkpoint.agent(folder))
+    world = getattr(stage, "world", None)
+    if world is None:
+        raise Usage(f"{folder} holds lessons, which have nothing to show; name the run, or its clone")
+    if isinstance(world, CartPole):
+        return cart_pole.sections(folder)
+    if isinstance(world, (CarPatches, Pong)):
+        return eyes.sections(folder)
+    if len(world.spec.observation) == 1:
+        return bodies.sections(folder)
+    raise Usage(f"there is no page for agents of {world.spec.name}; `sensorium evaluate {folder}` has their scores")

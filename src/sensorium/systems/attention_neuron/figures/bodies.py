@@ -1,0 +1,102 @@
+"""The page of an agent with a body: Ant, and every other world of vectors that has no page of its own."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sensorium.core.seeding import row_seeds
+from sensorium.envs.ant import Ant
+from sensorium.envs.meeting import altered
+from sensorium.systems.attention_neuron.figures.common import OURS, TEACHER, cast, facts_of, fits, learning, recovering, treated
+from sensorium.systems.attention_neuron.model import SensoryPolicy
+from sensorium.systems.attention_neuron.tables.agents import Player
+from sensorium.viz.curves import canvas, picture
+from sensorium.viz.report import Page, Section, video
+from sensorium.viz.video import beside, write_mp4
+
+EPISODES = 8
+TREATMENTS = (
+    ("in order", ""), ("shuffled", "shuffle"), ("reshuffled every 100", "shuffle:every=100"), ("5 channels of noise", "noise:5"), ("20 % unplugged", "drop:0.2"),
+)  # fmt: skip
+FILM = 240
+"""steps of a video, of which every second is shown"""
+
+
+def filmed(agent: Player, steps: int) -> list[np.ndarray]:
+    """Every second step of a shuffled episode as a picture."""
+    assert isinstance(agent.world, Ant)
+    seeds, inner = row_seeds(4, 1), agent.world.filmed()
+    sensed = altered(agent.world, "shuffle")
+    layouts = sensed.layouts(seeds)  # type: ignore[attr-defined]
+    obs, memory, found = inner.reset(seeds), agent.policy.begin(seeds), []
+    with torch.no_grad():
+        for t in range(min(steps, agent.world.horizon)):
+            action, memory = agent.policy.act(sensed.alter(obs, layouts, seeds, t), memory, t)  # type: ignore[attr-defined]
+            step = inner.step(action)
+            obs = step.obs
+            if t % 2 == 0:
+                found.append(agent.world.picture(inner))
+            if bool(step.terminated[0]):
+                break
+    inner.close()
+    return found
+
+
+def film(agents: dict[str, Player]) -> Section | None:
+    """The shuffled agent beside its shuffled teacher, from the same start."""
+    names = [name for name in (OURS, TEACHER) if name in agents and fits(agents[name], "shuffle")]
+    if not isinstance(agents[OURS].world, Ant) or not names:
+        return None
+    clips = [filmed(agents[name], FILM) for name in names]
+    length = max(len(clip) for clip in clips)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "shuffled.mp4"
+        write_mp4(path, (beside(*(clip[min(t, len(clip) - 1)] for clip in clips)) for t in range(length)), fps=30)
+        shown = video(path)
+    who = " Left " + OURS + ", right " + TEACHER + ", which knows its sensors by their place." if len(names) > 1 else ""
+    return Section("Watch it", ("All sensors were shuffled before it began.",), ((shown, f"One episode from seed 4, its first {FILM} steps.{who} A film that freezes ends there."),))  # fmt: skip
+
+
+def listening(agent: Player) -> Section | None:
+    """How much each row of the code listens to each sensor, over an episode."""
+    if not isinstance(agent.policy, SensoryPolicy):
+        return None
+    env, seeds = agent.world.open(), row_seeds(2, 1)
+    obs, memory, weights = env.reset(seeds), agent.policy.begin(seeds), []
+    with torch.no_grad():
+        for t in range(min(300, agent.world.spec.horizon)):
+            action, memory = agent.policy.act(obs, memory, t)
+            weights.append(agent.policy.weights(memory[0])[0])
+            obs = env.step(action).obs
+    getattr(env, "close", lambda: None)()
+    mean, spread = torch.stack(weights).mean(0), torch.stack(weights).std(0, correction=0)
+    figure, axes = canvas(columns=2, height=4.4, width=9.2)
+    names = agent.world.spec.sensors or tuple(str(i + 1) for i in range(len(mean)))
+    for axis, values, title, colours, low in (
+        (axes[0], mean, "on average", "RdBu_r", -1),
+        (axes[1], spread, "how much it changes", "magma", 0),
+    ):
+        image = axis.imshow(values.numpy(), cmap=colours, vmin=low, vmax=1, aspect="auto")
+        axis.set(title=title, xlabel="row of the code")
+        axis.set_yticks(range(len(names)), names if axis is axes[0] else [""] * len(names), fontsize=7)
+        axis.grid(False)
+        figure.colorbar(image, ax=axis, shrink=0.7)
+    text = "The neurons at the sensors speak through attention: how much, and with which sign, each row of the code listens to each of them. Nothing tells a neuron which sensor it is."
+    return Section("Who is listened to", (text,), ((picture(figure, "attention"), f"{len(weights)} steps of one episode, sensors in their own order; standard deviation on the right."),))  # fmt: skip
+
+
+def sections(folder: Path) -> Page:
+    """The page of a run, a stage or a zoo agent."""
+    agents = cast(folder)
+    lead = "An agent that acts on many sensors. The page asks what happens when they arrive in another order, in another number, or among noise."
+    shuffled = {name: agent for name, agent in agents.items() if fits(agent, "shuffle")}
+    text = "An ordinary network knows each sensor by its place. A permutation-invariant one has one small neuron at every sensor, all of them identical; each finds out what it is connected to."
+    again = "Every neuron suddenly hears another sensor, with a memory that still believes in the old one. What it earns in a step, before and after:"
+    made = [
+        film(agents), treated(agents, TREATMENTS, EPISODES, "What happens when the senses are disturbed", (text,)), learning(folder),
+        listening(agents[OURS]), recovering(shuffled, "shuffle", EPISODES, again),
+    ]  # fmt: skip
+    title = f"{agents[OURS].world.spec.name.capitalize()} with its senses shuffled"
+    return Page(title, lead, facts_of(folder), [section for section in made if section is not None])

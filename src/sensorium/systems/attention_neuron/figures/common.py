@@ -1,0 +1,165 @@
+"""What the pages of all tasks share: who appears, how they learned, how they do when their senses are disturbed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import wrap
+
+import numpy as np
+
+from sensorium.core import card, checkpoint
+from sensorium.core.env import closing
+from sensorium.core.log import rows as log_rows
+from sensorium.core.rollout import play
+from sensorium.core.seeding import row_seeds
+from sensorium.core.stage import folders
+from sensorium.envs.meeting import altered, through
+from sensorium.systems.attention_neuron.model import SensoryPolicy, VisionPolicy
+from sensorium.systems.attention_neuron.tables.agents import Player, player
+from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, canvas, picture, smooth
+from sensorium.viz.report import Section, table
+
+OURS, TEACHER = "this run's agent", "its teacher"
+COLOURS = {OURS: BLUE, TEACHER: ORANGE}
+
+
+def facts_of(folder: Path) -> str:
+    """One line: recipe, seed, machine, paper."""
+    facts = card.read(checkpoint.agent(folder))
+    machine = facts["machine"]
+    return (
+        f"recipe {facts.get('recipe') or '-'}, preset {facts.get('preset') or '-'}, seed {facts.get('seed')}; trained on {machine['processor']}, "
+        f"{machine['cores']} cores, torch {machine['torch']}. After Tang & Ha 2021, 'The Sensory Neuron as a Transformer'."
+    )
+
+
+def cast(folder: Path) -> dict[str, Player]:
+    """The run's agent and, where it had one that plays in the same world, its teacher."""
+    last = checkpoint.agent(folder)
+    ours = player(str(last), (object,))
+    assert ours is not None
+    found = {OURS: ours}
+    for path in [last, *([] if last == folder else checkpoint.stages_of(folder))]:
+        place = folders(checkpoint.placed(checkpoint.stage(path), path)).get("teacher", "")
+        teacher = player(place, (object,)) if place and Path(place).is_dir() else None
+        if teacher and type(teacher.world) is type(ours.world):
+            found[TEACHER] = teacher
+    return found
+
+
+def fits(agent: Player, senses: str) -> bool:
+    """Whether an agent can be given as many channels as a treatment makes."""
+    invariant = isinstance(agent.policy, (SensoryPolicy, VisionPolicy))
+    return invariant or altered(agent.world, senses).spec.observation == agent.world.spec.observation
+
+
+def treated(
+    agents: dict[str, Player], treatments: tuple[tuple[str, str], ...], episodes: int, title: str, text: tuple[str, ...]
+) -> Section:
+    """Score under each treatment of the senses."""
+    scores = {
+        name: {label: agent.scores(spec, episodes) for label, spec in treatments if fits(agent, spec)} for name, agent in agents.items()
+    }
+    figure, axis = canvas(height=3.6)
+    width = 0.8 / len(agents)
+    for i, (name, results) in enumerate(scores.items()):
+        for j, (label, _) in enumerate(treatments):
+            place = j + (i - (len(agents) - 1) / 2) * width
+            if label not in results:
+                axis.text(place, 0, "cannot", rotation=90, ha="center", va="bottom", fontsize=9, color=COLOURS[name])
+                continue
+            mean, (low, high) = results[label]["mean"], results[label]["ci95"]
+            axis.bar(place, mean, width * 0.92, color=COLOURS[name], label=name if j == 0 else None)
+            axis.errorbar(place, mean, [[mean - low], [high - mean]], color=INK, linewidth=1, capsize=2)
+    axis.axhline(0, color=INK, linewidth=0.8)
+    axis.set_xticks(range(len(treatments)), ["\n".join(wrap(label, 12)) for label, _ in treatments], fontsize=9.5)
+    axis.set_ylabel("mean score")
+    axis.legend(fontsize=9.5)
+    cells = [
+        (name, *(f"{results[label]['mean']:.0f} ± {results[label]['sd']:.0f}" if label in results else "cannot" for label, _ in treatments))
+        for name, results in scores.items()
+    ]
+    few = f"Mean of {episodes} episodes, with 95 % intervals: few, for a first look. `sensorium evaluate` plays as many as you like."
+    return Section(
+        title, text, ((picture(figure, "bar chart of scores by treatment"), few), (table(("mean ± sd", *(label for label, _ in treatments)), cells), "The same starts for every cell.")),
+    )  # fmt: skip
+
+
+def learning(folder: Path) -> Section:
+    """Learning curves of the run's stages, against steps and minutes; and the loss of those that imitate."""
+    stages = [folder] if (folder / "card.json").exists() else checkpoint.stages_of(folder)
+    stages = [path for path in stages if log_rows(path / "metrics.jsonl")]
+    figure, axes = canvas(columns=2, height=3.3, sharey=True)
+    losses, loss_axis = canvas(height=2.4)
+    passed, minutes_passed, colours = 0, 0.0, (BLUE, ORANGE, PINK, GREEN, SKY, RED, INK)
+    for number, path in enumerate(stages):
+        colour = colours[(len(stages) - 1 - number) % len(colours)]
+        metrics, times = log_rows(path / "metrics.jsonl"), {row["step"]: row["seconds"] / 60 for row in log_rows(path / "times.jsonl")}
+        metrics = [row for row in metrics if row["step"] in times]
+        name = path.name.partition("-")[2] or path.name
+        minutes = np.array([times[row["step"]] for row in metrics]) + minutes_passed
+        for axis, x in ((axes[0], np.array([row["step"] for row in metrics]) + passed), (axes[1], minutes)):
+            window = max(len(metrics) // 40, 1)
+            if "score/mean" in metrics[0]:
+                mean = smooth([row["score/mean"] for row in metrics], window)
+                axis.plot(x, mean, color=colour, linewidth=1, alpha=0.7)
+                if "score/sd" in metrics[0]:
+                    sd = smooth([row["score/sd"] for row in metrics], window)
+                    axis.fill_between(x, mean - sd, mean + sd, color=colour, alpha=0.25, linewidth=0)
+            told = [(place, row["score/agent"]) for place, row in zip(x, metrics, strict=True) if "score/agent" in row]
+            axis.plot(*(zip(*told, strict=True) if told else ([], [])), color=colour, linewidth=2, marker=".", label=name)
+        if "loss" in metrics[0]:
+            loss_axis.plot(minutes, [row["loss"] for row in metrics], color=colour, label=name)
+        passed += metrics[-1]["step"]
+        minutes_passed += times[metrics[-1]["step"]]
+    axes[0].set(xlabel="steps of the stages, one after another", ylabel="score")
+    axes[1].set(xlabel="minutes")
+    axes[0].legend(fontsize=9.5)
+    loss_axis.set(xlabel="minutes", ylabel="distance from the teacher")
+    shown = [(picture(figure, "learning curves"), "Dots: the agent itself on fresh episodes. Thin lines and bands: what was played while learning, and its spread over candidates.")]  # fmt: skip
+    if loss_axis.lines:
+        loss_axis.legend(fontsize=9.5)
+        shown.append(
+            (
+                picture(losses, "loss"),
+                "How far the student's actions were from its teacher's: squares, or cross-entropy where buttons are pressed.",
+            )
+        )
+    return Section("How it learned", ("Each stage continues where the one before it ended.",), tuple(shown))
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Reward rates around a reshuffle, a value a step."""
+
+    at: int
+    mean: np.ndarray
+    error: np.ndarray
+
+
+def pace(agent: Player, treatment: str, at: int, episodes: int, window: int = 25) -> Pace:
+    """Mean reward of a step, over windows of 25, around a reshuffle at step `at`; an episode that has ended earns nothing."""
+    world, policy = through(agent.world, agent.policy, f"{treatment}:every={at}")
+    with closing(world) as env:
+        rewards = play(env, policy, row_seeds(5, episodes), keep=("rewards",)).rewards.numpy()
+    padded = np.zeros((2 * at, episodes))
+    padded[: len(rewards)] = rewards[: 2 * at]
+    smoothed = np.stack([smooth(padded[:, i], window) for i in range(episodes)], 1)
+    return Pace(at, smoothed.mean(1), smoothed.std(1) / max(episodes, 1) ** 0.5)
+
+
+def recovering(agents: dict[str, Player], treatment: str, episodes: int, text: str) -> Section | None:
+    """Reward rate around a reshuffle in the middle of an episode."""
+    at = min(500, agents[OURS].world.spec.horizon // 2)
+    if at < 50:
+        return None
+    figure, axis = canvas(height=3.0)
+    for name, agent in agents.items():
+        found = pace(agent, treatment, at, episodes)
+        x = np.arange(len(found.mean)) - at
+        axis.plot(x, found.mean, color=COLOURS[name], label=name)
+        axis.fill_between(x, found.mean - found.error, found.mean + found.error, color=COLOURS[name], alpha=0.25, linewidth=0)
+    axis.axvline(0, color=INK)
+    axis.set(xlabel="steps since the reshuffle", ylabel="reward a step", xlim=(-min(at, 150), min(at, 350)))
+    axis.legend(fontsize=9.5)
+    caption = f"Mean of {episodes} episodes over windows of 25 steps, ± a standard error; shuffled at the start, and again at the line."
+    return Section("How fast it recovers from a reshuffle", (text,), ((picture(figure, "reward rate around a reshuffle"), caption),))
