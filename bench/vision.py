@@ -1,6 +1,7 @@
-"""The driver of CarRacing in its closed loop, beside a straightforward version: float32, eager, every attention held as a whole."""
+"""Agents with eyes, driving and being taught, beside straightforward versions: float32, eager, every attention held as a whole."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,11 +9,15 @@ from torch import Tensor
 
 from bench.interleave import interleaved, row
 from sensorium.core.rollout import play
-from sensorium.core.seeding import row_seeds
+from sensorium.core.seeding import Seeds, row_seeds
+from sensorium.data.lessons import Window
 from sensorium.envs.car_racing import CarPatches
 from sensorium.systems.attention_neuron.model import VisionNeurons, VisionPolicy, VotingAgent
+from sensorium.systems.attention_neuron.recipes.clone import DRIVER
+from sensorium.systems.attention_neuron.stages import Clone
+from sensorium.systems.attention_neuron.stages.clone import Lectern, moment
 
-CARS, STEPS, ROUNDS = 24, 120, 3
+CARS, STEPS, UPDATES, ROUNDS = 24, 120, 5, 3
 
 
 class PlainNeurons(VisionNeurons):
@@ -49,4 +54,33 @@ def closed_loop() -> list[dict[str, Any]]:
     return [row("vision-neurons/closed-loop", found["ours"], "steps/s", "float32, eager, whole attentions", found["plain"])]
 
 
-ROWS = {"vision-neurons/closed-loop": closed_loop}
+class Recorded:
+    """Lessons out of nowhere."""
+
+    def __init__(self) -> None:
+        self.frames = torch.randint(0, 256, (512, 256, 4, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+    def draw(self, rows: int, steps: int, seed: int, device: Any = "cpu") -> Window:
+        picked = torch.randint(512, (steps, rows), generator=torch.Generator().manual_seed(seed % 2**31))
+        done = torch.zeros(steps, rows, 3)
+        return Window(self.frames[picked], done, done[..., 0] > 0, done, done[..., 0] == 0)
+
+
+def taught() -> list[dict[str, Any]]:
+    """Moments a second that a student learns from."""
+    lessons, plain = Recorded(), replace(DRIVER, neurons=PlainNeurons(**vars(DRIVER.neurons)))
+    stages = {"ours": Clone(CarPatches(), DRIVER, batch=64, window=1), "plain": Clone(CarPatches(), plain, batch=64, window=1, half=False)}
+    states = {name: stage.init(Seeds(0, name)) for name, stage in stages.items()}
+
+    def speed(name: str) -> float:
+        began = time.perf_counter()
+        for number in range(UPDATES):
+            stages[name].update(states[name], Lectern(lessons, moment), Seeds(0, name, number))  # type: ignore[arg-type]
+        return UPDATES * 64 / (time.perf_counter() - began)
+
+    speed("ours")
+    found = interleaved({name: lambda name=name: speed(name) for name in stages}, ROUNDS)
+    return [row("clone/train", found["ours"], "moments/s", "float32, whole attention", found["plain"])]
+
+
+ROWS = {"vision-neurons/closed-loop": closed_loop, "clone/train": taught}

@@ -11,6 +11,7 @@ from sensorium import registry, train
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
+from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stage import Folder
@@ -23,11 +24,15 @@ from sensorium.envs.pong import Pong, PongMemory, crossing
 from sensorium.envs.take_cover import TakeCover
 from sensorium.envs.toy import Toy
 from sensorium.es.pgpe import PGPE
+from sensorium.systems.attention_neuron.figures import sections
+from sensorium.systems.attention_neuron.figures.common import cast, fits, pace
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, PuzzleAgent, SensoryAgent, VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, WALKER, classroom, clone
 from sensorium.systems.attention_neuron.stages import ActorCritic, Clone, Dagger, Evolve, Teach
 from sensorium.systems.attention_neuron.stages.evolve import first_vector
 from sensorium.systems.attention_neuron.stages.teach import Lesson, views
+from sensorium.systems.attention_neuron.tables.agents import Player
+from tests.conftest import EXTRAS, trained
 
 # what is seen
 
@@ -253,3 +258,50 @@ def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):
     assert '"teacher": "../../toy"' in (tmp_path / "run" / "1-clone" / "card.json").read_text()
     with pytest.raises(Usage, match="no folder nowhere"):
         train("clone", "tiny", tmp_path / "other", teacher="nowhere")
+
+
+# what is told of it
+
+
+TITLES = {
+    "ant-clone": ["Watch it", "What happens when the senses are disturbed", "How it learned", "Who is listened to"],
+    "car-patches-clone": ["Through its eyes", "What happens when the eyes are disturbed", "How it learned"],
+    "pong-clone": ["Through its eyes", "What happens when the eyes are disturbed", "How it learned", "With patches taken away"],
+}
+
+
+@pytest.mark.parametrize("recipe", TITLES)
+def test_every_page_shows_what_there_is(recipe, monkeypatch):
+    for extra in registry.recipe(recipe).extras:
+        pytest.importorskip(EXTRAS[extra])
+    monkeypatch.setattr("sensorium.systems.attention_neuron.figures.eyes.EPISODES", 2)
+    found = {section.title: section for section in sections(trained(recipe)).sections}
+    assert list(found) == TITLES[recipe]
+    assert found["How it learned"].shown
+    with pytest.raises(Usage, match="have nothing to show"):
+        sections(trained("ant-clone") / "2-teach")
+
+
+def test_a_run_tells_who_its_teacher_was():
+    pytest.importorskip("pybullet_envs_gymnasium")
+    agents = cast(trained("ant-clone"))
+    assert list(agents) == ["this run's agent", "its teacher"]
+    assert isinstance(agents["its teacher"].stage, ActorCritic)
+    assert fits(agents["this run's agent"], "noise:5")
+    assert not fits(agents["its teacher"], "noise:5")
+    assert fits(agents["its teacher"], "shuffle")
+
+
+def test_a_reshuffle_shows_in_what_a_step_earns():
+    search = Evolve(
+        world=Toy(horizon=100), agent=FeedForwardAgent(3, layers=(4,)), search=PGPE(64, 0.3, 0.1), episodes=8, steps=1, compile=False
+    )
+    plain = FeedForwardAgent(3, layers=()).layout.join(
+        {"head.0.weight": torch.tensor([[[-5.0, 0.0, 0.0]]]), "head.0.bias": torch.zeros(1, 1)}
+    )
+    policy = FeedForwardAgent(3, layers=()).policy(plain)
+    found = pace(Player(search, Toy(horizon=100), policy), "shuffle", 50, 64, window=5)
+    # shuffled from the start: a network that knows its sensors by their place earns less than the point a step that it could
+    assert found.mean[10:40].mean() < 0.95
+    ordered = play(Toy(horizon=100).open(), policy, row_seeds(5, 64)).returns.mean() / 100
+    assert ordered > 0.95

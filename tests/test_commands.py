@@ -141,7 +141,7 @@ def test_plan_says_minutes_disk_and_memory(capsys):
 
 
 def test_report_is_one_file_that_needs_no_other(trained, capsys, monkeypatch):
-    monkeypatch.setattr("sensorium.systems.attention_neuron.figures.EPISODES", 30)
+    monkeypatch.setattr("sensorium.systems.attention_neuron.figures.cart_pole.EPISODES", 30)
     assert cli.main(["report", str(trained)]) == 0
     path = Path(capsys.readouterr().out.strip())
     page = path.read_text()
