@@ -93,17 +93,15 @@ def taught(weights: Tensor) -> State:
 @torch.no_grad()
 def teach(state: State, gradient: Tensor, learning_rate: float, half_life: int, clip: float, average: float) -> None:
     """One step of Adam (Kingma & Ba 2015, algorithm 1) down a clipped gradient, at a rate that halves every `half_life` updates, and of the average."""
-    gradient = gradient * (clip / gradient.norm().clamp(min=1e-12)).clamp(max=1.0)
-    t = int(state["updates"]) + 1
+    t, weights = int(state["updates"]) + 1, state["weights"].detach()
     state["updates"] = state["updates"] + 1
-    state["first"] = 0.9 * state["first"] + 0.1 * gradient
-    state["second"] = 0.999 * state["second"] + 0.001 * gradient**2
-    rate = learning_rate * 0.5 ** (t / half_life)
-    unbiased = (state["second"] / (1 - 0.999**t)).sqrt()
-    state["weights"] = state["weights"].detach() - rate * state["first"] / (1 - 0.9**t) / (unbiased + 1e-8)
+    gradient = gradient * (clip / gradient.norm().clamp(min=1e-12)).clamp(max=1.0)
+    state["first"].lerp_(gradient, 0.1)
+    state["second"].mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+    unbiased = (state["second"] / (1 - 0.999**t)).sqrt_().add_(1e-8)
+    state["weights"] = weights.addcdiv_(state["first"], unbiased, value=-learning_rate * 0.5 ** (t / half_life) / (1 - 0.9**t))
     # at first the average is young, and keeps less of itself
-    keep = min(average, t / (t + 10))
-    state["agent"] = keep * state["agent"] + (1 - keep) * state["weights"]
+    state["agent"].lerp_(weights, 1 - min(average, t / (t + 10)))
 
 
 def glorot(module: nn.Module, seed: int) -> None:
