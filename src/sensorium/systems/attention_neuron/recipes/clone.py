@@ -1,6 +1,7 @@
 """Any trained agent as a permutation-invariant one; and what all recipes that clone from recorded lessons share."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sensorium.core import checkpoint
@@ -97,7 +98,7 @@ def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 2,
     published: nothing; the paper clones the teachers that it names
     """
     teacher = teacher or Folder(str(checkpoint.ZOO / "cart-pole-mlp"))
-    world, agent = classroom(seen(teacher))
+    world, agent = classroom(seen(teacher) if Path(teacher).is_dir() else CartPole())
     if isinstance(world, (CartPole, Toy)):
         assert isinstance(agent, SensoryAgent)
         dagger = Dagger(world, agent, teacher)
