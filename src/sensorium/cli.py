@@ -4,84 +4,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from sensorium import __version__
 from sensorium.core.errors import Failure, Interrupted, Usage
-
-EPILOG = """\
-examples:
-  sensorium train cart-pole-clone --out runs/mine      train; the same command resumes
-  sensorium evaluate zoo/cart-pole-clone --senses shuffle
-  sensorium report runs/mine                           a page that explains what came out
-  sensorium train cart-pole --help                     every setting of a recipe
-"""
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors are one line and exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        raise Usage(f"{message} (`{self.prog} --help` shows what is allowed)")
-
-
-def parser() -> Parser:
-    main = Parser(
-        "sensorium",
-        description="Agents that first learn to sense and only then to act.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    main.add_argument("--version", action="version", version=f"sensorium {__version__}")
-    commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
-
-    def command(name: str, help: str, *, json: bool = False, **more: Any) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=help, description=help, allow_abbrev=False, **more)
-        if json:
-            added.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else there")
-        return added
-
-    command("list", "recipes and trained agents", json=True)
-    one = command("plan", "minutes, disk and memory of a recipe on this machine, before anything starts", json=True)
-    one.add_argument("recipe")
-    one.add_argument("--preset", default="laptop", metavar="P", help="tiny, laptop (default) or paper")
-    one = command("train", "run every stage of a recipe; the same command resumes", add_help=False)
-    one.add_argument("recipe", nargs="?")
-    one.add_argument("-h", "--help", action="store_true", help="with a recipe: every setting of its stages")
-    one.add_argument("--preset", default="laptop", metavar="P", help="tiny (seconds), laptop (default) or paper (as published)")
-    one.add_argument("--out", metavar="DIR", help="the run's folder (default: runs/RECIPE)")
-    one.add_argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)")
-    one.add_argument("--seeds", metavar="A..B", help="several runs, in OUT/seed-A to OUT/seed-B")
-    one.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
-    one.add_argument(
-        "--on",
-        default="",
-        metavar="PLACE",
-        help="who evaluates: here or processes:N (default: a process a core for simulators, here for worlds in torch)",
-    )
-    one.set_defaults(usage=one.format_help)
-    one = command("evaluate", "scores of a trained agent over many episodes", json=True)
-    one.add_argument("dir", metavar="DIR", help="a run, a stage's folder or a zoo agent")
-    one.add_argument("--episodes", type=int, default=100, metavar="N", help="default: 100")
-    one.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    one.add_argument("--senses", metavar="SPEC", help="treatment of the senses, e.g. shuffle,noise:5 (default: as in training)")
-    one.add_argument("--world", metavar="NAME", help="default: the world that it was trained in")
-    one.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
-    one = command("verify", "one published table: the paper beside ours", json=True)
-    one.add_argument("name", metavar="NAME")
-    one.add_argument("--agent", metavar="DIR", help="the agent to judge (default: the zoo's)")
-    one.add_argument("--episodes", type=int, metavar="N", help="default: as many as the paper")
-    one = command("import", "the original authors' published files -> our checkpoint")
-    one.add_argument("kind", metavar="KIND")
-    one.add_argument("files", metavar="FILE", nargs="+")
-    one.add_argument("--out", required=True, metavar="DIR")
-    one = command("report", "write DIR/report.html, one self-contained page")
-    one.add_argument("dir", metavar="DIR")
-    command("doctor", "what works on this machine, and the line that mends what does not", json=True)
-    one = command("bench", "throughput here, beside a baseline measured in the same run", json=True)
-    one.add_argument("name", metavar="NAME", nargs="?", default="", help="only rows that begin with NAME")
-    return main
+from sensorium.usage import parser
 
 
 def main(arguments: list[str] | None = None) -> int:

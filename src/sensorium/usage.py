@@ -1,0 +1,101 @@
+"""What the command line takes, as data: command by command, argument by argument."""
+
+import argparse
+from typing import Any, NoReturn
+
+from sensorium import __version__
+from sensorium.core.errors import Usage
+
+EPILOG = """\
+examples:
+  sensorium train cart-pole-clone --out runs/mine      train; the same command resumes
+  sensorium evaluate zoo/cart-pole-clone --senses shuffle
+  sensorium report runs/mine                           a page that explains what came out
+  sensorium train cart-pole --help                     every setting of a recipe
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors are one line and exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise Usage(f"{message} (`{self.prog} --help` shows what is allowed)")
+
+
+PLAIN, JSON = False, True
+Arguments = tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
+
+
+def argument(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    return names, how
+
+
+DEVICE = argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+TRAIN: Arguments = (
+    argument("recipe", nargs="?"),
+    argument("-h", "--help", action="store_true", help="with a recipe: every setting of its stages"),
+    argument("--preset", default="laptop", metavar="P", help="tiny (seconds), laptop (default) or paper (as published)"),
+    argument("--out", metavar="DIR", help="the run's folder (default: runs/RECIPE)"),
+    argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)"),
+    argument("--seeds", metavar="A..B", help="several runs, in OUT/seed-A to OUT/seed-B"),
+    DEVICE,
+    argument(
+        "--on", default="", metavar="PLACE",
+        help="who evaluates: here or processes:N (default: a process a core for simulators, here for worlds in torch)",
+    ),
+)  # fmt: skip
+EVALUATE: Arguments = (
+    argument("dir", metavar="DIR", help="a run, a stage's folder or a zoo agent"),
+    argument("--episodes", type=int, default=100, metavar="N", help="default: 100"),
+    argument("--seed", type=int, default=0, metavar="N", help="default: 0"),
+    argument("--senses", metavar="SPEC", help="treatment of the senses, e.g. shuffle,noise:5 (default: as in training)"),
+    argument("--world", metavar="NAME", help="default: the world that it was trained in"),
+    DEVICE,
+)
+VERIFY: Arguments = (
+    argument("name", metavar="NAME"),
+    argument("--agent", metavar="DIR", help="the agent to judge (default: the zoo's)"),
+    argument("--episodes", type=int, metavar="N", help="default: as many as the paper"),
+)
+LINES: dict[str, tuple[str, bool, Arguments]] = {
+    "list": ("recipes and trained agents", JSON, ()),
+    "plan": (
+        "minutes, disk and memory of a recipe on this machine, before anything starts", JSON,
+        (argument("recipe"), argument("--preset", default="laptop", metavar="P", help="tiny, laptop (default) or paper")),
+    ),
+    "train": ("run every stage of a recipe; the same command resumes", PLAIN, TRAIN),
+    "evaluate": ("scores of a trained agent over many episodes", JSON, EVALUATE),
+    "verify": ("one published table: the paper beside ours", JSON, VERIFY),
+    "import": (
+        "the original authors' published files -> our checkpoint", PLAIN,
+        (argument("kind", metavar="KIND"), argument("files", metavar="FILE", nargs="+"), argument("--out", required=True, metavar="DIR")),
+    ),
+    "report": ("write DIR/report.html, one self-contained page", PLAIN, (argument("dir", metavar="DIR"),)),
+    "doctor": ("what works on this machine, and the line that mends what does not", JSON, ()),
+    "bench": (
+        "throughput here, beside a baseline measured in the same run", JSON,
+        (argument("name", metavar="NAME", nargs="?", default="", help="only rows that begin with NAME"),),
+    ),
+}  # fmt: skip
+"""command -> what it does, whether it speaks JSON, what it takes"""
+
+
+def parser() -> Parser:
+    main = Parser(
+        "sensorium",
+        description="Agents that first learn to sense and only then to act.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    main.add_argument("--version", action="version", version=f"sensorium {__version__}")
+    commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, (does, speaks_json, arguments) in LINES.items():
+        # a recipe's own help needs its stages
+        command = commands.add_parser(name, help=does, description=does, allow_abbrev=False, add_help=name != "train")
+        command.set_defaults(usage=command.format_help)
+        if speaks_json:
+            command.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else there")
+        for names, how in arguments:
+            command.add_argument(*names, **how)
+    return main
