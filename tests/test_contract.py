@@ -49,6 +49,17 @@ def test_killed_and_resumed_equals_uninterrupted(tiny: Tiny, tmp_path: Path):
     assert left(folder) == left(other)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_on_a_gpu_it_learns_and_resumes_to_the_bit_as_well(tiny: Tiny, tmp_path: Path):
+    stage, folder = with_predecessors(tiny, tmp_path)
+    state = run(stage, folder, 3, device="cuda")
+    assert {tensor.device.type for tensor in state.values()} == {"cuda"}
+    other = folder.with_name(folder.name + "-b")
+    run(replace(stage, steps=stage.steps // 2), other, 3, device="cuda")  # type: ignore[type-var]
+    run(stage, other, 3, device="cuda")
+    assert left(folder)[0] == left(other)[0]
+
+
 def test_another_seed_is_another_run(tiny: Tiny, tmp_path: Path):
     stage, folder = with_predecessors(tiny, tmp_path)
     stage = replace(stage, steps=1)  # type: ignore[type-var]

@@ -50,6 +50,18 @@ CHECKS = (
             ("control", "envpool", "envpool"), ("control", "dm_control", "control"),
         )
     ),
+    *(
+        (
+            f"world {name}",
+            f"import torch, sensorium; e = sensorium.world('{name}', horizon=3).open(); e.reset(torch.arange(2)); "
+            f"s = e.step(torch.zeros(2, e.spec.action)); e.close(); print(tuple(s.obs.shape), s.obs.dtype)",
+            mend,
+        )
+        for name, mend in (
+            ("pong", "pip install 'sensorium[envpool]'"), ("ant-v5", "pip install 'sensorium[envpool]'"),
+            ("ant", "pip install 'sensorium[bullet]' (PyBullet has wheels for Python 3.11 alone; newer ones need its source and a compiler)"),
+        )
+    ),
     (
         "drawing without a screen",
         "from sensorium.envs.painter import prepare; prepare(); import torch, sensorium; e = sensorium.world('control', pixels=True, horizon=3).open(); "

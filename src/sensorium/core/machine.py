@@ -58,6 +58,13 @@ def products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
 
 
+def repeatable(device: str) -> None:
+    """Have a GPU compute the same bits each time; a processor does so anyway. Before its first product."""
+    if torch.device(device).type == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+
+
 def facts(device: str = "cpu") -> dict[str, Any]:
     """What the bits of a result depend on, and what its speed does: for cards and `doctor`."""
     return {

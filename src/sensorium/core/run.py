@@ -14,7 +14,7 @@ from sensorium.core import card as cards
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Interrupted, Usage
 from sensorium.core.log import Bar, Log
-from sensorium.core.machine import facts
+from sensorium.core.machine import facts, repeatable
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Live, Stage, State, placed, unplaced
 
@@ -78,6 +78,7 @@ def run(stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about
     The state after step n is a function of the stage, the seed and n: a run that was killed and resumed equals one that was not.
     """
     name, stage = folder.name.partition("-")[2] or folder.name, unplaced(stage, folder)
+    repeatable(device)
     card = {"format": cards.FORMAT, "stage": cards.plain(stage), "seed": seed, **(about or {}), "machine": facts(device)}
     with locked(folder):
         if (folder / "card.json").exists():
