@@ -78,7 +78,8 @@ def taught() -> list[dict[str, Any]]:
             stages[name].update(states[name], Lectern(lessons, moment), Seeds(0, name, number))  # type: ignore[arg-type]
         return UPDATES * 64 / (time.perf_counter() - began)
 
-    speed("ours")
+    for name in stages:
+        speed(name)
     found = interleaved({name: lambda name=name: speed(name) for name in stages}, ROUNDS)
     return [row("clone/train", found["ours"], "moments/s", "float32, whole attention", found["plain"])]
 

@@ -195,6 +195,10 @@ def test_imported_weights_evaluate(authors_cart_pole, tmp_path, capsys):
 def test_zoo_agents_play():
     for folder in checkpoint.shipped().values():
         assert checkpoint.policy(folder).members == 1
+    # and every stage on the way to one is read
+    cards = sorted(checkpoint.ZOO.rglob("card.json"))
+    assert len(cards) >= 8
+    assert all(checkpoint.stage(path.parent).steps >= 0 for path in cards)
 
 
 def test_interquartile_mean_and_interval_have_worked_values():

@@ -95,3 +95,19 @@ def test_first_weights_are_glorots():
     assert float(model.weight.detach().abs().max()) <= bound
     assert float(model.weight.detach().std()) == pytest.approx(bound / 3**0.5, rel=0.02)
     assert not model.bias.any()
+
+
+def test_a_vector_is_taught_by_adam_with_clipped_gradients():
+    start, gradients = torch.randn(20), [torch.randn(20) * scale for scale in (0.1, 3.0, 1.0, 0.02)]
+    state = descent.taught(start)
+    weights = torch.nn.Parameter(start.clone())
+    average, adam = start.clone(), torch.optim.Adam([weights], 0.01)
+    for number, gradient in enumerate(gradients, 1):
+        descent.teach(state, gradient.clone(), 0.01, 10**9, 0.5, 0.9)
+        weights.grad = gradient.clone()
+        torch.nn.utils.clip_grad_norm_([weights], 0.5)
+        adam.step()
+        average = average + (1 - number / (number + 10)) * (weights.detach() - average)
+        torch.testing.assert_close(state["weights"], weights.detach(), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(state["agent"], average, rtol=1e-5, atol=1e-6)
+    assert int(state["updates"]) == 4

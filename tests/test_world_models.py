@@ -196,8 +196,11 @@ def test_c_sees_the_hidden_state_from_before_the_frame():
         mu, log_variance = vision.encode(pixels(frames[t]))
         z = eq.latent(mu, log_variance, normal(seeds, t, 4))
         torch.testing.assert_close(action, c.act(c.layout.split(vector), z, hidden, cell))
-        hidden, cell = memory.step(z, action, torch.zeros(2), hidden, cell)
         torch.testing.assert_close(known[1], hidden)
+        # in every second step something else is done than what was said, and M hears that
+        done = action if t % 2 else action + 1
+        known = driver.told(known, done)
+        hidden, cell = memory.step(z, done, torch.zeros(2), hidden, cell)
 
 
 def test_a_population_is_its_members():

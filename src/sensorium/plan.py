@@ -29,6 +29,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
             compiling = max(seconds[half - 1] - each * half, 0.0) if half else 0.0
             files = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / max(len(list(folder.glob("*.safetensors"))), 1)
             maps = sum(path.stat().st_size for path in folder.glob("*.bin"))
+            shards = sum(path.stat().st_size for path in folder.glob("shard-*.npz")) / timed * stage.steps
             logs = sum((folder / log).stat().st_size for log in ("metrics.jsonl", "times.jsonl")) / timed
             stages.append(
                 {
@@ -36,7 +37,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
                     "steps": stage.steps,
                     "seconds_per_step": round(each, 4),
                     "minutes": round((compiling + each * stage.steps) / 60, 2),
-                    "disk_mb": round((files * checkpoint.KEPT + maps + logs * stage.steps) / 1e6, 3),
+                    "disk_mb": round((files * checkpoint.KEPT + maps + shards + logs * stage.steps) / 1e6, 3),
                 }
             )
     known = recipe.minutes.get(preset)

@@ -41,6 +41,8 @@ class Recipe:
 
     def found(self, flag: str, value: Any) -> Any:
         """The value of a flag; a folder as its place on this machine, which `unplaced` takes out again."""
+        if flag not in self.arguments:
+            raise Usage(nearest(flag, list(self.arguments), f"argument of {self.name}"))
         if signature(self.build).parameters[flag].annotation is not Folder or not value:
             return value
         if not os.path.isdir(value):

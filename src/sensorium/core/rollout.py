@@ -61,6 +61,11 @@ def play(
         return _play_steps(env, policy, seeds, keep, sink)
 
 
+def returns(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Float[Tensor, "rows"]:
+    """Returns of an episode a row, uncompiled, in as many batches as the world allows rows."""
+    return torch.cat([play(env, policy, some, compile=False).returns for some in seeds.split(env.spec.rows or len(seeds))])
+
+
 class Moment(NamedTuple):
     """One step of a batch as it happens."""
 

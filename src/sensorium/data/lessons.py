@@ -1,5 +1,7 @@
 """Lessons: recorded episodes with a teacher's advice, in memory, from which windows are drawn."""
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,11 +10,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sensorium.core.checkpoint import writing
 from sensorium.core.errors import Usage
 from sensorium.data.episodes import Episodes, read
 
-MEMORY = 12e9
-"""bytes that lessons may take"""
+MEMORY = 6e9
+"""bytes of frames above which they lie in a memory-mapped file instead, which goes with the process"""
 
 
 class Window(NamedTuple):
@@ -30,6 +33,19 @@ class Window(NamedTuple):
     """whether the episode still went on"""
 
 
+def room(shape: tuple[int, ...], dtype: np.dtype, folder: Path) -> np.ndarray:
+    """An empty array, on the disk where it is large."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    if size <= MEMORY:
+        return np.empty(shape, dtype=dtype)
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise Usage(f"these lessons need {size / 1e9:.0f} GB in {folder}, where {free / 1e9:.0f} GB are free; record fewer")
+    with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
+        # the file has no name, and is gone with the last who uses it
+        return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
+
+
 class Lessons:
     """Episodes one after another in one array each: frames [N, ...], actions [N, a] and advice [N, a]."""
 
@@ -39,11 +55,7 @@ class Lessons:
         self.lengths = episodes.lengths
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
         total, one = int(self.lengths.sum()), episodes[0]
-        if one.frames[0].nbytes * total > MEMORY:
-            raise Usage(
-                f"these lessons take {one.frames[0].nbytes * total / 1e9:.0f} GB of memory, {MEMORY / 1e9:.0f} are allowed; record fewer"
-            )
-        self.frames = torch.from_numpy(np.empty((total, *one.frames.shape[1:]), dtype=one.frames.dtype))
+        self.frames = torch.from_numpy(room((total, *one.frames.shape[1:]), one.frames.dtype, paths[0].parent))
         self.actions, self.advice = (torch.empty(total, one.actions.shape[1]) for _ in range(2))
         for number, (start, length) in enumerate(zip(self.starts, self.lengths, strict=True)):
             path, i = episodes.places[number]

@@ -48,7 +48,7 @@ class Ant:
 
     def filmed(self) -> HostEnv:
         """One ant with a camera behind it."""
-        return HostEnv(self.spec, Singles(lambda: self.make("rgb_array"), floats))
+        return HostEnv(self.spec, Singles(lambda: replace(self, shaped=False).make("rgb_array"), floats))
 
     def picture(self, env: HostEnv) -> np.ndarray:
         """What the camera of `filmed` sees: uint8 [240, 320, 3]."""

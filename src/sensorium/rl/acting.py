@@ -15,7 +15,8 @@ from sensorium.rl.sac import SAC
 
 
 class Acting:
-    """Codes of observations and an actor on them: deterministic, or `noisy` as they act while they learn. Its memory is the rows' seeds.
+    """Codes of observations and an actor on them: deterministic, or `noisy` as they act while they learn. Its memory is the rows' seeds
+    where it draws.
 
     `step` is the number of agent steps taken before this episode, the first `random` of which are of random actions.
     """
@@ -32,10 +33,10 @@ class Acting:
     def take(self, members: Int[Tensor, "some"]) -> "Acting":
         return self
 
-    def begin(self, seeds: Int[Tensor, "rows"]) -> Tensor:
-        return seeds
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
+        return seeds if self.noisy else ()
 
-    def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
+    def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
         step = self.step + int(t) * len(obs)
         if self.noisy and step < self.random:
             return 2 * uniform(memory, t, self.actions) - 1, memory

@@ -180,9 +180,10 @@ class Linear:
 
 
 class Driver:
-    """V, M and C as one Policy: frames in, actions out. Its memory is (row seeds, hidden, cell).
+    """V, M and C as one Policy: frames in, actions out. Its memory is (row seeds, hidden, cell, z, action).
 
-    C sees z of this frame and the hidden state from before it; then M hears z and the action (P section 2.4).
+    C sees z of this frame and the hidden state from before it; then M hears z and the action (P section 2.4): when the next frame comes, so
+    that it hears what was really done.
     """
 
     def __init__(self, vision: ConvVAE, memory: MDNRNN | None, controller: Linear, vectors: Float[Tensor, "*members n"]):
@@ -199,19 +200,26 @@ class Driver:
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
         blank = torch.zeros(len(seeds), self.memory.hidden if self.memory else 1, device=seeds.device)
-        return fold(seeds, "z"), blank, blank.clone()
+        z, action = (torch.zeros(len(seeds), n, device=seeds.device) for n in (self.vision.latents, self.controller.actions))
+        return fold(seeds, "z"), blank, blank.clone(), z, action
+
+    def told(self, memory: Any, action: Float[Tensor, "rows a"]) -> Any:
+        """The memory of a driver in whose place something else was done."""
+        return (*memory[:-1], action)
 
     def act(self, obs: UInt8[Tensor, "rows 64 64 3"], memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        seeds, hidden, cell = memory
+        seeds, hidden, cell, z, action = memory
         with torch.no_grad():
+            if self.memory is not None:
+                time = torch.as_tensor(t, device=hidden.device).expand(len(hidden))
+                known = self.memory.step(z, action, (time == 1).to(hidden.dtype), hidden, cell)
+                # before the first frame there was nothing to hear
+                hidden, cell = (torch.where((time > 0)[:, None], new, old) for new, old in zip(known, (hidden, cell), strict=True))
             image = pixels(obs)
             mu, log_variance = self.vision.encode(image.to(next(self.vision.parameters()).dtype))
             z = eq.latent(mu, log_variance, normal(seeds, t, self.vision.latents))
             action = self.controller.act(self.tensors, z, hidden, cell)
-            if self.memory is not None:
-                restart = (torch.as_tensor(t, device=action.device) == 0).to(action.dtype).expand(len(action))
-                hidden, cell = self.memory.step(z, action, restart, hidden, cell)
-        return action, (seeds, hidden, cell)
+        return action, (seeds, hidden, cell, z, action)
 
 
 class Dreamer:

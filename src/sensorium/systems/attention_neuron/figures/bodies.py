@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sensorium.core.env import closing
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.ant import Ant
 from sensorium.envs.meeting import altered
-from sensorium.systems.attention_neuron.figures.common import OURS, TEACHER, cast, facts_of, fits, learning, recovering, treated
+from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, cast, facts_of, learning, recovering, treated
 from sensorium.systems.attention_neuron.model import SensoryPolicy
 from sensorium.systems.attention_neuron.tables.agents import Player
 from sensorium.viz.curves import canvas, picture
@@ -46,8 +47,8 @@ def filmed(agent: Player, steps: int) -> list[np.ndarray]:
 
 def film(agents: dict[str, Player]) -> Section | None:
     """The shuffled agent beside its shuffled teacher, from the same start."""
-    names = [name for name in (OURS, TEACHER) if name in agents and fits(agents[name], "shuffle")]
-    if not isinstance(agents[OURS].world, Ant) or not names:
+    names = [name for name in (OURS, TEACHER) if name in agents]
+    if not isinstance(agents[OURS].world, Ant):
         return None
     clips = [filmed(agents[name], FILM) for name in names]
     length = max(len(clip) for clip in clips)
@@ -63,14 +64,13 @@ def listening(agent: Player) -> Section | None:
     """How much each row of the code listens to each sensor, over an episode."""
     if not isinstance(agent.policy, SensoryPolicy):
         return None
-    env, seeds = agent.world.open(), row_seeds(2, 1)
-    obs, memory, weights = env.reset(seeds), agent.policy.begin(seeds), []
-    with torch.no_grad():
+    seeds, weights = row_seeds(2, 1), []
+    with closing(agent.world) as env, torch.no_grad():
+        obs, memory = env.reset(seeds), agent.policy.begin(seeds)
         for t in range(min(300, agent.world.spec.horizon)):
             action, memory = agent.policy.act(obs, memory, t)
             weights.append(agent.policy.weights(memory[0])[0])
             obs = env.step(action).obs
-    getattr(env, "close", lambda: None)()
     mean, spread = torch.stack(weights).mean(0), torch.stack(weights).std(0, correction=0)
     figure, axes = canvas(columns=2, height=4.4, width=9.2)
     names = agent.world.spec.sensors or tuple(str(i + 1) for i in range(len(mean)))
@@ -91,12 +91,11 @@ def sections(folder: Path) -> Page:
     """The page of a run, a stage or a zoo agent."""
     agents = cast(folder)
     lead = "An agent that acts on many sensors. The page asks what happens when they arrive in another order, in another number, or among noise."
-    shuffled = {name: agent for name, agent in agents.items() if fits(agent, "shuffle")}
     text = "An ordinary network knows each sensor by its place. A permutation-invariant one has one small neuron at every sensor, all of them identical; each finds out what it is connected to."
     again = "Every neuron suddenly hears another sensor, with a memory that still believes in the old one. What it earns in a step, before and after:"
     made = [
         film(agents), treated(agents, TREATMENTS, EPISODES, "What happens when the senses are disturbed", (text,)), learning(folder),
-        listening(agents[OURS]), recovering(shuffled, "shuffle", EPISODES, again),
+        listening(agents[OURS]), recovering(agents, "shuffle", EPISODES, again),
     ]  # fmt: skip
     title = f"{agents[OURS].world.spec.name.capitalize()} with its senses shuffled"
     return Page(title, lead, facts_of(folder), [section for section in made if section is not None])

@@ -14,7 +14,7 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import CartPole, draw
 from sensorium.envs.meeting import through
-from sensorium.systems.attention_neuron.figures.common import facts_of, learning
+from sensorium.systems.attention_neuron.figures.panels import facts_of, learning
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import recovery, under
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, RED, canvas, picture

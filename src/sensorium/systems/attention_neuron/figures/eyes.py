@@ -12,10 +12,10 @@ from sensorium.core.env import closing
 from sensorium.core.seeding import row_seeds
 from sensorium.envs import eyes
 from sensorium.envs.pong import BALL_Y, Consoles, Pong
-from sensorium.systems.attention_neuron.figures.common import OURS, cast, facts_of, learning, recovering, treated
+from sensorium.systems.attention_neuron.figures.panels import OURS, cast, facts_of, learning, recovering, treated
 from sensorium.systems.attention_neuron.model import VisionPolicy
 from sensorium.systems.attention_neuron.tables.agents import Player
-from sensorium.systems.attention_neuron.tables.vision import OCCLUDED, SHARES
+from sensorium.systems.attention_neuron.tables.vision import OCCLUDED, SHARES, occluded
 from sensorium.viz.curves import canvas, picture
 from sensorium.viz.report import Page, Section, video
 from sensorium.viz.video import beside, write_mp4
@@ -112,10 +112,10 @@ def knowing(glimpses: list[Glimpse], what: str) -> Section | None:
     places = (left[:, :2] * sizes[:2].sqrt()).numpy()
     figure, axis = canvas(width=6.4, height=4.2)
     dots = axis.scatter(places[:, 0], places[:, 1], c=[glimpse.scene for glimpse in glimpses], cmap="viridis", s=12)
-    figure.colorbar(dots, label=what)
+    figure.colorbar(dots, label=what.partition(",")[0])
     share = float(sizes[:2].sum() / sizes.sum())
     axis.set(xlabel="first principal component of the code", ylabel="second")
-    text = f"Every moment as a dot: the agent's code, of {codes.shape[1]:,} numbers, in the two directions in which it varies most ({share:.0%} of its variance). Nobody told the agent of {what}."
+    text = f"Every moment as a dot: the agent's code, of {codes.shape[1]:,} numbers, in the two directions in which it varies most ({share:.0%} of its variance), coloured by {what}."
     return Section(
         "What its code knows", (text,), ((picture(figure, "codes in two dimensions"), f"{len(glimpses)} moments of a shuffled episode."),)
     )
@@ -125,7 +125,9 @@ def occlusion(agent: Player) -> Section | None:
     """Pong with patches taken away, beside the paper's row."""
     if not isinstance(agent.world, Pong):
         return None
-    trained, shares = round(10 * getattr(agent.stage, "occlude", 0.0)), SHARES[::3]
+    if occluded(agent) not in SHARES:
+        return None
+    trained, shares = SHARES.index(occluded(agent)), SHARES[::3]
     ours = [agent.scores(f"patches,occlude:{share:g}" if share else "patches", EPISODES)["mean"] for share in shares]
     figure, axis = canvas(height=2.2)
     grid: Any = np.array([ours, [OCCLUDED[trained][round(10 * share)] for share in shares]], dtype=float)
@@ -153,7 +155,7 @@ def sections(folder: Path) -> Page:
     text = "The screen is cut into pieces of 6 x 6 pixels. Every piece has the same small neuron, which sees how it changed over four frames, and no neuron knows where its piece lies."
     made = [
         watching(glimpses), treated(agents, TREATMENTS[ours.world.spec.name], EPISODES, "What happens when the eyes are disturbed", (text,)), learning(folder),
-        knowing(glimpses, "the height of the ball" if isinstance(ours.world, Pong) else "the wheel"), occlusion(ours),
+        knowing(glimpses, "the height of the ball, of which nobody told it" if isinstance(ours.world, Pong) else "how it turns the wheel"), occlusion(ours),
         recovering({OURS: ours}, "patches", EPISODES, "All pieces change places in the middle of an episode. What it has seen lies in its last four frames, so little is lost."),
     ]  # fmt: skip
     lead = "An agent that plays although its screen arrives as a pile of shuffled pieces."

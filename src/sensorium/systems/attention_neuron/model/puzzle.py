@@ -46,6 +46,10 @@ class PuzzleAgent:
         action = self.done(self.say(tensors, patches, memory[0]))
         return action, (action,)
 
+    def told(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
+        """The memory of an agent in whose place something else was done."""
+        return (self.done(action),)
+
     def done(self, said: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
         """What follows from what was said; a button is pressed by whatever wants it most."""
         return said if self.drives else one_hot(said.argmax(1), self.actions).to(said.dtype)

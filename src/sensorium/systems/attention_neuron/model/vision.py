@@ -110,11 +110,15 @@ def wheel_and_pedals(drive: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 3"]:
 
 @runtime_checkable
 class VisionAgent(Protocol):
-    """An architecture for pictures. Those that can be taught by gradient also have `say`, what they want, and `done`, what follows from that."""
+    """An architecture for pictures. Those that can be taught by gradient also have `say`: what they want."""
 
     def begin(self, rows: int, like: Tensor, /) -> Memory: ...
 
     def act(self, tensors: Tensors, obs: Tensor, memory: Memory, /) -> tuple[Tensor, Memory]: ...
+
+    def told(self, memory: Memory, action: Tensor, /) -> Memory:
+        """The memory of an agent in whose place something else was done."""
+        ...
 
 
 UNTAUGHT = "this agent picks its ten winners by rank, through which nothing can be learned by gradient; clone into a PuzzleAgent"
@@ -149,4 +153,4 @@ class VisionPolicy:
 
     def told(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
         """The memory of an agent in whose place something else was done."""
-        return (self.agent.done(action),) if hasattr(self.agent, "done") else memory  # type: ignore[attr-defined]
+        return self.agent.told(memory, action)

@@ -1,15 +1,16 @@
-"""Ant (Tang & Ha 2021, table 2): by evolution, and by cloning a teacher that knows its sensors by their place."""
+"""Ant (Tang & Ha 2021): by evolution, and by cloning a teacher that knows its sensors by their place."""
 
 from dataclasses import replace
 from typing import Any
 
+from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.ant import Ant
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
-from sensorium.systems.attention_neuron.recipes.clone import WALKER, cloned, lessons_in
+from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, WALKER, cloned, lessons_in
 from sensorium.systems.attention_neuron.stages import ActorCritic, Evolve
 
 
@@ -17,7 +18,7 @@ def ant(preset: Preset = "laptop") -> Stages:
     """The permutation-invariant ant by evolution, paid for running alone while it learns.
 
     sensorium train ant --preset paper      # CMA-ES, population 256, 16 episodes, 12,000 generations
-    published: 2576 +- 75 over 100 episodes, shuffled (table 2; 256 processors, 5 days)
+    published: 2576 +- 75 over 100 episodes, shuffled (256 processors, 5 days)
     """
     evolve = Evolve(world=Ant(), agent=WALKER, search=CMA(population=256, sigma=0.1), block=8, steps=12_000, checkpoint_every=5)
     if preset == "paper":
@@ -41,7 +42,7 @@ def ant_teacher(preset: Preset = "laptop") -> Stages:
     """A teacher for Ant: soft actor-critic; in `paper` the paper's own, a network of 32 units by evolution.
 
     sensorium train ant-teacher
-    published: 2700 +- 28 over 100 episodes, 232 +- 112 shuffled (table 2)
+    published: 2700 +- 28 over 100 episodes, 232 +- 112 shuffled
     """
     if preset == "paper":
         evolve = Evolve(world=Ant(), agent=FeedForwardAgent(28, 8, (32, 32)), search=CMA(population=256, sigma=0.1), block=8, steps=12_000)
@@ -54,27 +55,30 @@ def ant_teacher(preset: Preset = "laptop") -> Stages:
     return {"teacher": teacher}
 
 
-def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 3) -> Stages:
+def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, width: int = 32) -> Stages:
     """The permutation-invariant ant, cloned: by DAgger, where the paper clones what was recorded once.
 
-    sensorium train ant-clone
-    published: 2034 +- 948 shuffled, 2579 +- 457 with a larger student (table 2; 5 days on a V100)
+    sensorium train ant-clone                    # --width 128: the larger student, with a layer more
+    published: 2034 +- 948 shuffled, 2579 +- 457 with the larger student (5 days on a V100)
     """
     before = {} if teacher else ant_teacher(preset)
-    teach, clone = lessons_in(Ant(), WALKER, teacher or "../1-teacher")
+    if width not in (32, 128):
+        raise Usage(f"width cannot be {width}; allowed: 32, 128")
+    agent = WALKER if width == 32 else replace(WALKER, code=width, key=width, hidden=width, layers=(width, width))
+    teach, clone = lessons_in(Ant(), agent, teacher or "../1-teacher")
     if preset == "paper":
-        # 1,000 episodes of the teacher's alone, whole ones in an update
-        teach, rounds = replace(teach, noise=0.0, rows=50, steps=20), 1
-        clone = replace(clone, window=500, updates=1000, steps=1000, half_life=250_000)
-    return cloned(preset, before, teach, clone, rounds)
+        # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update
+        teach = replace(teach, place=Ant(horizon=500), noise=0.0, rows=50, steps=20)
+        clone = replace(clone, window=500, updates=1000, steps=1000, half_life=CONSTANT)
+    return cloned(preset, before, teach, clone, rounds or (1 if preset == "paper" else 3))
 
 
 ANT = Recipe(
     "ant",
     ant,
-    "not measured; paper 2576 +- 75 (100 episodes, shuffled, table 2)",
+    "not measured; paper 2576 +- 75 (100 episodes, shuffled)",
     {"tiny": 0.2, "laptop": 150, "paper": 20_000},
     ("bullet",),
 )
-ANT_TEACHER = Recipe("ant-teacher", ant_teacher, "not measured yet; paper 2700 +- 28 (100 episodes, table 2)", {"tiny": 0.2, "laptop": 60, "paper": 20_000}, ("bullet",))  # fmt: skip
-ANT_CLONE = Recipe("ant-clone", ant_clone, "not measured yet; paper 2034 +- 948 (100 episodes, shuffled, table 2)", {"tiny": 0.3, "laptop": 120, "paper": 7200}, ("bullet",))  # fmt: skip
+ANT_TEACHER = Recipe("ant-teacher", ant_teacher, "not measured yet; paper 2700 +- 28 (100 episodes)", {"tiny": 0.2, "laptop": 60, "paper": 20_000}, ("bullet",))  # fmt: skip
+ANT_CLONE = Recipe("ant-clone", ant_clone, "not measured yet; paper 2034 +- 948 (100 episodes, shuffled)", {"tiny": 0.3, "laptop": 120, "paper": 7200}, ("bullet",))  # fmt: skip

@@ -11,7 +11,7 @@ from sensorium.envs.pong import Pong, PongMemory
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, VisionNeurons, VotingAgent
-from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, cloned, lessons_in
+from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, DRIVER, PLAYER, cloned, lessons_in
 from sensorium.systems.attention_neuron.stages import Evolve
 
 
@@ -40,7 +40,7 @@ def car_patches(preset: Preset = "laptop") -> Stages:
     return {"evolve": replace(evolve, **small, evaluation_episodes=2, compile=False)}
 
 
-def car_patches_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 1) -> Stages:
+def car_patches_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0) -> Stages:
     """A driver from shuffled grey patches, cloned from one that sees the road in colour and dreams of it.
 
     sensorium train car-patches-clone --teacher zoo/car-racing
@@ -51,7 +51,7 @@ def car_patches_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, roun
         # a teacher from nothing
         before, teacher = {"teacher": car_patches("tiny")["evolve"]}, Folder("../1-teacher")
     teach, clone = lessons_in(CarPatches(), DRIVER, teacher or str(checkpoint.ZOO / "car-racing"))
-    return cloned(preset, before, replace(teach, steps=8), replace(clone, steps=60), rounds)
+    return cloned(preset, before, replace(teach, steps=8), replace(clone, steps=60), rounds or 1)
 
 
 def pong_teacher(preset: Preset) -> Evolve:
@@ -67,22 +67,23 @@ def pong_teacher(preset: Preset) -> Evolve:
     return teacher
 
 
-def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 2, occlude: float = 0.0) -> Stages:
+def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, occlude: float = 0.0) -> Stages:
     """The player of shuffled patches, cloned from one that reads the console's memory; with `occlude` it learns without some of them.
 
     sensorium train pong-clone --occlude 0.5
     published: 21 in order and shuffled when nothing is occluded (figure 5; the teacher a PPO agent; 1 day on a V100)
     """
     before: Stages = {} if teacher else {"teacher": pong_teacher(preset)}
-    teach, clone = lessons_in(Pong(horizon=3000), PLAYER, teacher or "../1-teacher")
+    teach, clone = lessons_in(Pong(), PLAYER, teacher or "../1-teacher")
     if preset == "paper":
-        # 1,000 episodes of the teacher's alone
-        teach, rounds, clone = replace(teach, steps=63), 1, replace(clone, batch=256, steps=2000, half_life=50_000)
-    return cloned(preset, before, teach, replace(clone, occlude=occlude), rounds)
+        # 1,000 episodes of the teacher's alone, and what it wants of every button
+        teach = replace(teach, place=Pong(), steps=63)
+        clone = replace(clone, loss="mse", batch=256, steps=2000, half_life=CONSTANT)
+    return cloned(preset, before, teach, replace(clone, occlude=occlude), rounds or (1 if preset == "paper" else 2))
 
 
 CAR_PATCHES = Recipe(
-    "car-patches", car_patches, "not measured; paper 801 +- 147 (100 tracks, table 4), the authors' weights here 776 +- 119",
+    "car-patches", car_patches, "not measured; paper 801 +- 147 (100 tracks, table 4), the authors' weights here 801 +- 117",
     {"tiny": 0.2, "laptop": 140, "paper": 14000}, ("envpool",),
 )  # fmt: skip
 CAR_PATCHES_CLONE = Recipe(

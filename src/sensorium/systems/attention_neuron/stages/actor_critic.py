@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sensorium.core.env import closing
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import play
+from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.data.replay import Layout, Replay, lived
@@ -53,6 +53,11 @@ class ActorCritic:
     def learned(self) -> tuple[str, ...]:
         spec = self.world.spec
         return tuple(f"actor/{name}" for name in descent.names(self.learner.actor(spec.observation[0], spec.action, True)))
+
+    @property
+    def rehearsal(self) -> int:
+        """Steps after which one knows how long a step takes: in the first ones nothing is learned."""
+        return 2 * -(-self.random // (self.rows * self.world.spec.horizon)) + 2
 
     @property
     def layout(self) -> Layout:
@@ -100,18 +105,18 @@ class Practice:
     def episode(self, seeds: Seeds) -> Metrics:
         """Play an episode in every world and learn on the way."""
         settings, steps, told = self.settings, self.state["agent-steps"], defaultdict(list)
-        returns = torch.zeros(settings.rows, device=self.device)
+        earned = torch.zeros(settings.rows, device=self.device)
         for moment in lived(self.env, self.acting(True), seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
-            returns += moment.step.reward
+            earned += moment.step.reward
             for number in range(int(self.state["critic/updates"]), int(steps - settings.random) // settings.every):
                 for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():
                     told[name].append(value)
         means = {name: float(torch.stack(values).mean()) for name, values in told.items()}
-        metrics = {"score/mean": float(returns.mean()), "agent-steps": float(steps), **means}
+        metrics = {"score/mean": float(earned.mean()), "agent-steps": float(steps), **means}
         if seeds.step % settings.evaluate_every == 0:
             rows = seeds.rows("evaluation", settings.evaluation_episodes, self.device)
             with closing(settings.world) as env:
-                metrics = {"score/agent": float(play(env, self.acting(False), rows, compile=False).returns.mean()), **metrics}
+                metrics = {"score/agent": float(returns(env, self.acting(False), rows).mean()), **metrics}
         return metrics
 
     def update(self, number: int, seeds: Seeds) -> dict[str, Tensor]:

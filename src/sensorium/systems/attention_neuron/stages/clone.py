@@ -11,7 +11,7 @@ from sensorium.core.env import closing
 from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled, product_type, products
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import play
+from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data.lessons import Lessons, Window
@@ -48,8 +48,8 @@ class Clone:
     lessons: Folder = Folder("../2-teach")
     start: Folder = NOWHERE
     """an earlier clone to go on from; empty: begin anew"""
-    loss: Literal["squares", "buttons"] = "squares"
-    """squares of what is between student and teacher, in actions (in logits where these are said); or the cross-entropy of the teacher's button"""
+    loss: Literal["mse", "cross-entropy"] = "mse"
+    """mean square between what the student says and the teacher's answer (for buttons how much each is wanted); or cross-entropy of its button"""
     batch: int = 64
     """windows in an update"""
     window: int = 100
@@ -109,8 +109,7 @@ class Clone:
         if seeds.step % self.evaluate_every == 0:
             rows, policy = seeds.rows("evaluation", self.evaluation_episodes, state["agent"].device), self.policy(state)
             with closing(self.world) as env:
-                scores = [play(env, policy, some, compile=False).returns for some in rows.split(self.world.spec.rows or len(rows))]
-            metrics = {"score/agent": float(torch.cat(scores).mean()), **metrics}
+                metrics = {"score/agent": float(returns(env, policy, rows).mean()), **metrics}
         return metrics
 
     def update(self, state: State, live: Lectern, seeds: Seeds) -> Tensor:
@@ -152,5 +151,5 @@ def moment(
 ) -> tuple[Any, Tensor]:
     """The student is told what was done, sees, and says what it would do; errors add up over living rows."""
     said, memory = student.say(obs, student.told(memory, before))
-    each = ((said.float() - advice) ** 2).mean(1) if loss == "squares" else cross_entropy(said.float(), advice.argmax(1), reduction="none")
+    each = ((said.float() - advice) ** 2).mean(1) if loss == "mse" else cross_entropy(said.float(), advice.argmax(1), reduction="none")
     return memory, error + torch.where(live, each, 0.0).sum()

@@ -22,7 +22,7 @@ from sensorium.systems.attention_neuron.stages.evolve import first_vector
 
 
 @dataclass
-class Lesson:
+class Session:
     """What cloning has open: the teacher, and one compiled step of student, teacher and world."""
 
     teacher: Policy
@@ -93,11 +93,11 @@ class Dagger:
         ages = torch.arange(self.rows) * self.world.horizon // self.rows
         return {**descent.taught(vector), "ages": ages, **{f"world/{i}": part.clone() for i, part in enumerate(world)}, **blank, **teaching}
 
-    def open(self, state: State) -> Lesson:
+    def open(self, state: State) -> Session:
         teacher = checkpoint.policy(self.teacher, str(state["agent"].device))
-        return Lesson(teacher, compiled(lesson_tick) if self.compile else lesson_tick)
+        return Session(teacher, compiled(lesson_tick) if self.compile else lesson_tick)
 
-    def step(self, state: State, live: Lesson, seeds: Seeds) -> Metrics:
+    def step(self, state: State, live: Session, seeds: Seeds) -> Metrics:
         loss = 0.0
         for k in range(self.windows):
             loss += self.update(state, live, seeds.rows(f"worlds {k}", self.rows, state["agent"].device)) / self.windows
@@ -108,7 +108,7 @@ class Dagger:
             metrics = {"score/agent": float(score), **metrics}
         return metrics
 
-    def update(self, state: State, live: Lesson, fresh: Tensor) -> float:
+    def update(self, state: State, live: Session, fresh: Tensor) -> float:
         """One window of acting and asking, one step of Adam; returns the mean squared error of the actions."""
         weights = state["weights"].requires_grad_()
         student = self.agent.policy(weights)

@@ -10,7 +10,7 @@ from sensorium.core import checkpoint
 from sensorium.core.env import closing
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import play
+from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds, normal, row_seeds
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.envs.ant import Ant, AntV5
@@ -128,10 +128,8 @@ class Evolve:
         }
         if seeds.step % self.evaluate_every == 0:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, device)
-            parts, policy = rows.split(self.world.spec.rows or len(rows)), self.policy(state)
             with closing(sensed(self.world, self.senses)) as world:
-                scores = torch.cat([play(world, policy, part, compile=False).returns for part in parts])
-            metrics = {"score/agent": float(scores.mean()), **metrics}
+                metrics = {"score/agent": float(returns(world, self.policy(state), rows).mean()), **metrics}
         return metrics
 
     def policy(self, state: State) -> Policy:

@@ -39,7 +39,7 @@ def views(world: World, env: Env, teacher: AnyWorld) -> View:
     raise Usage(f"a teacher from {teacher.spec.name} cannot teach in {world.spec.name}: it sees or does other things")
 
 
-class Lesson:
+class Mixture:
     """Teacher and student as one Policy: both say what they would do, one of them acts. Its memory ends with the teacher's advice."""
 
     members = 1
@@ -47,7 +47,7 @@ class Lesson:
     def __init__(self, teacher: Policy, student: Policy | None, guided: float, noise: float, low: Tensor, view: View):
         self.teacher, self.student, self.guided, self.noise, self.low, self.view = teacher, student, guided, noise, low, view
 
-    def take(self, members: Tensor) -> "Lesson":
+    def take(self, members: Tensor) -> "Mixture":
         return self
 
     def begin(self, seeds: Tensor) -> Any:
@@ -79,7 +79,8 @@ def told(policy: Any, memory: Any, action: Tensor) -> Any:
 class Teach:
     """Record what a teacher does (Tang & Ha 2021, appendix), or with a `student` what it would have done in its place (DAgger, Ross et al. 2011).
 
-    The teacher keeps its own eyes: it sees each moment as the world shows it in which it was trained. A step is a shard of episodes.
+    The teacher keeps its own eyes: it sees each moment as the world shows it in which it was trained. A step is a shard of episodes, played
+    on the processor.
     """
 
     @property
@@ -111,7 +112,8 @@ class Teach:
 
     def init(self, seeds: Seeds) -> State:
         # a teacher that does not fit is refused before anything is played
-        views(self.place, self.place.open(), seen(self.teacher))
+        with closing(self.place) as env:
+            views(self.place, env, seen(self.teacher))
         return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "checksum")}
 
     def open(self, state: State) -> None:
@@ -129,7 +131,10 @@ class Teach:
 
 def seen(folder: str) -> AnyWorld:
     """The world in which an agent was trained."""
-    return checkpoint.stage(checkpoint.agent(folder)).world  # type: ignore[attr-defined]
+    world = getattr(checkpoint.stage(checkpoint.agent(folder)), "world", None)
+    if world is None:
+        raise Usage(f"{folder} holds no agent that acts, and cannot teach")
+    return world
 
 
 def shard(stage: Teach, seeds: Seeds) -> tuple[Metrics, int]:
@@ -148,8 +153,8 @@ def shard(stage: Teach, seeds: Seeds) -> tuple[Metrics, int]:
     low = torch.tensor(spec.low or (-1.0,) * spec.action)
     with closing(stage.place) as env:
         rows = seeds.rows("episodes", stage.rows)
-        lesson = Lesson(teacher, student, stage.guided, stage.noise, low, views(stage.place, env, seen(stage.teacher)))
-        rollout = play(env, lesson, rows, keep=tuple(parts), sink=keep)
+        mixture = Mixture(teacher, student, stage.guided, stage.noise, low, views(stage.place, env, seen(stage.teacher)))
+        rollout = play(env, mixture, rows, keep=tuple(parts), sink=keep)
     frames, actions, rewards, advice = (torch.stack(part, 1).numpy() for part in parts.values())
     lengths = rollout.lengths.tolist()
     found = [Episode(frames[i, :n], actions[i, :n], rewards[i, :n], n < spec.horizon, advice[i, :n]) for i, n in enumerate(lengths)]

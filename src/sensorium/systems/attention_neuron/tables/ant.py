@@ -1,4 +1,4 @@
-"""The paper's table of Ant (Tang & Ha 2021, table 2; 100 test episodes)."""
+"""The paper's table of Ant (Tang & Ha 2021; 100 test episodes)."""
 
 from typing import Literal
 
@@ -29,7 +29,7 @@ def kind(agent: Player) -> str:
 
 
 def ant(folder: str | None = None, episodes: int | None = None) -> Table:
-    """Table 2: a teacher, and who does not care about the order of its sensors."""
+    """The Ant table: a teacher, and who does not care about the order of its sensors."""
     names = [None] if folder else ["ant-teacher", "ant", "ant-clone"]
     found = [player(folder, (Ant,), *([name] if name else [])) for name in names]
     agents, rows = {kind(agent): agent for agent in found if agent}, []
@@ -37,4 +37,4 @@ def ant(folder: str | None = None, episodes: int | None = None) -> Table:
         row = Row(cell, aim, mean, sd, EPISODES)
         rows.append(row.measured(agents[who].scores(senses, episodes or EPISODES)) if who in agents else row)
     meaning = "The paper's teacher was evolved, ours learns by soft actor-critic. The larger student has 128 units in every layer instead of 32 (and one layer more)."
-    return Table("Tang & Ha 2021, table 2 (AntBulletEnv-v0, mean ± sd of the return over 100 episodes)", rows, meaning)
+    return Table("Tang & Ha 2021, Ant (AntBulletEnv-v0, mean ± sd of the return over 100 episodes)", rows, meaning)

@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from sensorium.core.errors import Usage
 from sensorium.core.table import Row, Table
 from sensorium.envs.ant import Ant
 from sensorium.envs.car_racing import CarFrames, CarPatches
 from sensorium.envs.eyes import SCENERY
 from sensorium.envs.pong import Pong
-from sensorium.systems.attention_neuron.tables.agents import player
+from sensorium.systems.attention_neuron.model import SensoryPolicy, VisionPolicy
+from sensorium.systems.attention_neuron.tables.agents import Player, player
 
 TRACKS = 100
 """test episodes of CarRacing"""
@@ -70,10 +72,15 @@ def car_racing(folder: str | None = None, episodes: int | None = None) -> Table:
     return Table("Tang & Ha 2021, CarRacing (mean ± sd of the return over 100 tracks)", rows, meaning)
 
 
+def occluded(agent: Player) -> float:
+    """The share of patches without which an agent was trained; the authors' released player was without 70 %."""
+    return getattr(agent.stage, "occlude", 0.7)
+
+
 def pong(folder: str | None = None, episodes: int | None = None) -> Table:
     """The grid of occlusion: patches taken away in training and in the test. An agent fills the row of its own training."""
     agent, rows = player(folder, (Pong,), "pong-clone"), []
-    trained = round(10 * getattr(agent.stage, "occlude", 0.0)) if agent else -1
+    trained = SHARES.index(share) if agent and (share := occluded(agent)) in SHARES else -1
     for row, means in enumerate(OCCLUDED):
         for share, mean in zip(SHARES, means, strict=True):
             cell = Row(f"{SHARES[row]:.0%} taken away in training, {share:.0%} in the test", "at-least", mean, None, TRACKS)
@@ -88,6 +95,8 @@ def reshuffle(folder: str | None = None, episodes: int | None = None) -> Table:
     worlds = {"Ant": (Ant,), "Pong": (Pong,), "CarRacing": (CarPatches,)}
     names = {"Ant": ("ant", "ant-clone"), "Pong": ("pong-clone",), "CarRacing": ("car-patches", "car-patches-clone")}
     judged = player(folder, (Ant, Pong, CarPatches)) if folder else None
+    if judged and not isinstance(judged.policy, (SensoryPolicy, VisionPolicy)):
+        raise Usage(f"reshuffle is about AttentionNeuron; {folder} knows its sensors by their place")
     rows = []
     for task, column in RESHUFFLED.items():
         agent = player(None, worlds[task], *names[task]) if judged is None else judged if isinstance(judged.world, worlds[task]) else None

@@ -13,7 +13,7 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.machine import product_type, products
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import play
+from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.data.replay import Drawn, Layout, Replay, lived
@@ -184,9 +184,9 @@ class Life:
         settings, state, told = self.settings, self.state, defaultdict(list)
         rows, start = seeds.rows("worlds", settings.rows, self.device), int(state["agent-steps"])
         self.chosen.zero_()
-        env, returns, states = self.world("learning"), torch.zeros(settings.rows, device=self.device), []
+        env, earned, states = self.world("learning"), torch.zeros(settings.rows, device=self.device), []
         for moment in lived(env, self.policy(noisy=True, step=start, random=settings.random), rows, self.replay, state["agent-steps"]):
-            returns += moment.step.reward
+            earned += moment.step.reward
             if env.suite is not None:
                 states.append(env.states())
             for number in range(self.due(), int(state["agent-steps"] - settings.warmup) // settings.every):
@@ -196,7 +196,7 @@ class Life:
         means = {name: float(torch.stack(values).mean()) for name, values in told.items()}
         if "prototypes/used" in means:
             means["prototypes/dead"] = float((~self.chosen).sum())
-        return {"score/mean": float(returns.mean()), "frames": float(frames), **means}, states
+        return {"score/mean": float(earned.mean()), "frames": float(frames), **means}, states
 
     def due(self) -> int:
         """The number of the next update."""
@@ -269,8 +269,7 @@ class Life:
         if seeds.step % settings.evaluate_every:
             return {}
         rows = seeds.rows("evaluation", settings.evaluation_episodes, self.device)
-        scores = [play(self.world("evaluation"), self.policy(), some, compile=False).returns for some in rows.split(self.spec.rows)]
-        return {"evaluation/mean": float(torch.cat(scores).mean())}
+        return {"evaluation/mean": float(returns(self.world("evaluation"), self.policy(), rows).mean())}
 
 
 def snapshot(settings: Learning, state: State, before: int, at: tuple[int, ...]) -> None:
