@@ -70,7 +70,7 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
         # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update
         teach = replace(teach, place=Ant(horizon=500), noise=0.0, rows=50, steps=20)
         clone = replace(clone, window=500, updates=1000, steps=1000, half_life=CONSTANT)
-    return cloned(preset, before, teach, clone, rounds or (1 if preset == "paper" else 3))
+    return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 3, "paper": 1}[preset])
 
 
 ANT = Recipe(

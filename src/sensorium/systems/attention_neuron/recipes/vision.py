@@ -79,7 +79,7 @@ def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int
         # 1,000 episodes of the teacher's alone, and what it wants of every button
         teach = replace(teach, place=Pong(), steps=63)
         clone = replace(clone, loss="mse", batch=256, steps=2000, half_life=CONSTANT)
-    return cloned(preset, before, teach, replace(clone, occlude=occlude), rounds or (1 if preset == "paper" else 2))
+    return cloned(preset, before, teach, replace(clone, occlude=occlude), rounds or (2 if preset == "laptop" else 1))
 
 
 CAR_PATCHES = Recipe(
