@@ -202,8 +202,8 @@ def losses(run: Run) -> Section | None:
         right.plot(steps, [row["kl"] for row in rows], color=BLUE)
         floor = stage.tolerance * stage.latents
         right.axhline(floor, color=RED, ls="--", lw=1)
-        right.text(steps[-1], floor, f" floor {floor:g}", color=RED, ha="right", va="bottom", fontsize=9)
-        right.set(xlabel="updates of V", ylabel="divergence of z from N(0, 1), nats", ylim=(0, 1.5 * floor))
+        right.text(steps[-1], 0.97 * floor, f"floor {floor:g}", color=RED, ha="right", va="top", fontsize=9)
+        right.set(xlabel="updates of V", ylabel="divergence of z, nats", ylim=(0, 1.5 * floor))
         shown.append(
             (
                 picture(figure, "learning curves of V"),
