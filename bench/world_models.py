@@ -5,7 +5,6 @@ a network for one picture at a time, in two processes, as public re-implementati
 """
 
 import itertools
-import os
 import subprocess
 import sys
 import tempfile
@@ -217,11 +216,11 @@ def untrained(folder: Path, latents: int, hidden: int, actions: int, restart: bo
     return Waking(controller, str(folder / "2-vision"), str(folder / "3-memory"))
 
 
-def plain_loop(name: str, control: bool, ours: bool = True) -> float:
-    """Steps a second of two processes with one environment each, played one step at a time; with our allocator, or as they come."""
+def plain_loop(name: str, control: bool) -> float:
+    """Steps a second of two processes with one environment each, played one step at a time."""
     command = [sys.executable, "-m", "bench.world_models", name, "control" if control else "random"]
-    root, malloc = Path(__file__).resolve().parents[1], {} if ours else {"SENSORIUM_MALLOC": "system"}
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, **malloc}) for _ in range(2)]
+    root = Path(__file__).resolve().parents[1]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)]
     return sum(float(process.communicate()[0].split()[-1]) for process in both)
 
 
@@ -241,14 +240,10 @@ def closed_loop(name: str, world: World) -> Callable[[], list[dict[str, Any]]]:
                 return float(lengths.sum()) / (time.perf_counter() - began)
 
             ours()
-            works = {"ours": ours, "plain": lambda: plain_loop(name, True), "as it comes": lambda: plain_loop(name, True, False)}
-            found = interleaved(works, 3)
+            found = interleaved({"ours": ours, "plain": lambda: plain_loop(name, True)}, 3)
             workers.close()
         plainly = "two processes, one environment and one picture at a time, float32"
-        return [
-            row(f"{name}/closed-loop", found["ours"], "steps/s", plainly, found["plain"]),
-            row(f"{name}/closed-loop-as-it-comes", found["ours"], "steps/s", f"{plainly}, the system's allocator", found["as it comes"]),
-        ]
+        return [row(f"{name}/closed-loop", found["ours"], "steps/s", plainly, found["plain"])]
 
     return work
 
