@@ -35,7 +35,7 @@ class CarRacing:
 
     @property
     def spec(self) -> EnvSpec:
-        return EnvSpec("car-racing", (SIZE, SIZE, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
+        return EnvSpec("car-racing", (SIZE, SIZE, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=64)
 
     def see(self, frames: np.ndarray) -> Tensor:
         """Frames [rows, 96, 96, 3] as the agent gets them."""

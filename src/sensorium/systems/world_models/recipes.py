@@ -45,7 +45,7 @@ def car(preset: Preset, controller: Linear, *, reward: bool = False) -> Stages:
     """V, M and C for CarRacing. A controller that reads z alone needs no M."""
     collect, vision = Collect(world=CAR, steps=64), Vision(episodes=Folder("../1-collect"), latents=32, steps=140)
     memory = Memory(reward=reward, steps=150)
-    evolve = Controller(world=CAR, controller=controller, episodes=2, steps=45, evaluate_every=15, block=16)
+    evolve = Controller(world=CAR, controller=controller, episodes=2, steps=45, evaluate_every=15, block=32)
     if preset == "paper":
         collect, vision = replace(collect, steps=625), replace(vision, steps=1000)
         memory, evolve = (
