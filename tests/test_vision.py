@@ -409,7 +409,8 @@ def test_the_authors_driver_is_imported_and_drives(tmp_path):
     torch.testing.assert_close(scores[0].mean(), scores[1].mean(), rtol=0.15, atol=0)
 
 
-def test_the_table_names_every_cell_of_the_paper():
+def test_the_table_names_every_cell_of_the_paper(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "ZOO", tmp_path)
     rows = {row.cell: row for row in table(None, 1).rows}
     assert rows["AttentionNeuron, usual grass, patches shuffled"].paper_mean == 801
     assert rows["NetRand, mt_fuji"].paper_mean == 356
