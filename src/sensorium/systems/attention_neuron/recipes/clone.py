@@ -1,4 +1,4 @@
-"""Any trained agent as a permutation-invariant one; and what all recipes that clone from recorded lessons share."""
+"""A trained agent as a permutation-invariant one; and what all recipes that clone from recorded lessons share."""
 
 from dataclasses import replace
 from pathlib import Path
