@@ -43,6 +43,7 @@ class PlainVAE(nn.Module):
 
     def __init__(self, latents: int):
         super().__init__()
+        self.latents = latents
         sizes, widths, kernels = (3, 32, 64, 128, 256), (1024, 128, 64, 32, 3), (5, 5, 6, 6)
         self.encoder = nn.Sequential(*(part for a, b in itertools.pairwise(sizes) for part in (nn.Conv2d(a, b, 4, 2), nn.ReLU())))
         self.mu, self.log_variance, self.expand = nn.Linear(1024, latents), nn.Linear(1024, latents), nn.Linear(latents, 1024)
@@ -53,10 +54,12 @@ class PlainVAE(nn.Module):
         features = self.encoder(image).flatten(1)
         return self.mu(features), self.log_variance(features)
 
+    def decode(self, z: Tensor) -> Tensor:
+        return self.decoder(self.expand(z)[:, :, None, None])
+
     def loss(self, image: Tensor) -> Tensor:
         mu, log_variance = self.encode(image)
-        z = mu + torch.exp(log_variance / 2) * torch.randn_like(mu)
-        drawn = self.decoder(self.expand(z)[:, :, None, None])
+        drawn = self.decode(mu + torch.exp(log_variance / 2) * torch.randn_like(mu))
         divergence = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1)
         return ((image - drawn) ** 2).sum((1, 2, 3)).mean() + divergence.clamp(min=16).mean()
 
@@ -216,9 +219,17 @@ def untrained(folder: Path, latents: int, hidden: int, actions: int, restart: bo
     return Waking(controller, str(folder / "2-vision"), str(folder / "3-memory"))
 
 
-def plain_loop(name: str, control: bool) -> float:
+PLAYERS = {
+    "whole": "two processes, one environment and one picture at a time, which goes through the whole VAE, as in the best public loop, float32",
+    "needed": "two processes, one environment and one picture at a time, float32",
+    "random": "two processes, one environment at a time, nothing kept",
+}
+"""how the plain loop acts; `whole` is the form of github.com/ctallec/world-models: each picture is decoded again and M's mixtures computed, and neither read"""
+
+
+def plain_loop(name: str, player: str) -> float:
     """Steps a second of two processes with one environment each, played one step at a time."""
-    command = [sys.executable, "-m", "bench.world_models", name, "control" if control else "random"]
+    command = [sys.executable, "-m", "bench.world_models", name, player]
     root = Path(__file__).resolve().parents[1]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)]
     return sum(float(process.communicate()[0].split()[-1]) for process in both)
@@ -226,9 +237,10 @@ def plain_loop(name: str, control: bool) -> float:
 
 def closed_loop(name: str, world: World) -> Callable[[], list[dict[str, Any]]]:
     """Steps a second of a population of controllers in the real world, on a process a core."""
+    car = name == "car"
+    forms = {"closed-loop": "whole", "closed-loop-lean": "needed"} if car else {"closed-loop": "needed"}
 
     def work() -> list[dict[str, Any]]:
-        car = name == "car"
         with tempfile.TemporaryDirectory() as place, on(""):
             agent = untrained(Path(place), *((32, 256, 3, False) if car else (64, 512, 1, True)))
             # as the recipes have it: a job a core for cars, small ones for games, which take memory
@@ -241,10 +253,9 @@ def closed_loop(name: str, world: World) -> Callable[[], list[dict[str, Any]]]:
                 return float(episodes * lengths.sum()) / (time.perf_counter() - began)
 
             ours()
-            found = interleaved({"ours": ours, "plain": lambda: plain_loop(name, True)}, 3)
+            found = interleaved({"ours": ours, **{form: lambda form=form: plain_loop(name, form) for form in forms.values()}}, 3)
             workers.close()
-        plainly = "two processes, one environment and one picture at a time, float32"
-        return [row(f"{name}/closed-loop", found["ours"], "steps/s", plainly, found["plain"])]
+        return [row(f"{name}/{loop}", found["ours"], "steps/s", PLAYERS[form], found[form]) for loop, form in forms.items()]
 
     return work
 
@@ -264,36 +275,32 @@ def collect(name: str, world: Any, player: Any) -> Callable[[], list[dict[str, A
                 frames += stage.step(state, live, Seeds(0, "collect", step))["frames"]
             took = time.perf_counter() - began
             live.close()
-        return [
-            row(
-                f"collect/{name}",
-                frames / took,
-                "frames/s",
-                "two processes, one environment at a time, nothing kept",
-                plain_loop(name, False),
-            )
-        ]
+        return [row(f"collect/{name}", frames / took, "frames/s", PLAYERS["random"], plain_loop(name, "random"))]
 
     return work
 
 
-def one_at_a_time(name: str, control: bool) -> float:
+def one_at_a_time(name: str, player: str) -> float:
     """The plain loop of one process: steps a second."""
     torch.set_num_threads(1)
     if name == "car":
         world, plain, lstm, head = CarRacing("gymnasium", horizon=STEPS), PlainVAE(32), nn.LSTMCell(35, 256), nn.Linear(288, 3)
     else:
         world, plain, lstm, head = TakeCover("vizdoom", horizon=STEPS), PlainVAE(64), nn.LSTMCell(65, 512), nn.Linear(576, 1)
-    env = world.open()
+    env, mixtures = world.open(), nn.Linear(lstm.hidden_size, 15 * plain.latents)
     obs, h, c = env.reset(row_seeds(0, 1)), torch.zeros(1, lstm.hidden_size), torch.zeros(1, lstm.hidden_size)
     began, steps = time.perf_counter(), 0
     with torch.no_grad():
         for _ in range(STEPS):
-            if control:
+            if player != "random":
                 mu, log_variance = plain.encode(plain_image(obs))
                 z = mu + torch.exp(log_variance / 2) * torch.randn_like(mu)
+                if player == "whole":
+                    plain.decode(z)
                 action = torch.tanh(head(torch.cat([z, h], 1)))
                 h, c = lstm(torch.cat([z, action], 1), (h, c))
+                if player == "whole":
+                    mixtures(h)
             else:
                 action = 2 * torch.rand(1, world.spec.action) - 1
             step = env.step(action)
@@ -316,4 +323,4 @@ ROWS = {
 
 if __name__ == "__main__":
     keep_pages()
-    print(one_at_a_time(sys.argv[1], sys.argv[2] == "control"))
+    print(one_at_a_time(sys.argv[1], sys.argv[2]))
