@@ -20,31 +20,30 @@ class Trunk(nn.Module):
 
 
 class Actor(nn.Module):
-    """Codes -> `outputs` numbers. `states`: features as wide as the layer after them, and one layer fewer, as for states in URLB."""
+    """Codes -> `outputs` numbers. `states`: features as wide as the layer after them, and one layer fewer, as for states in URLB. No features: no trunk."""
 
     def __init__(self, width: int, outputs: int, features: int, hidden: int, bounded: bool, states: bool):
         super().__init__()
-        self.trunk = Trunk(width, hidden if states else features, bounded)
-        self.body = mlp(hidden, hidden) if states else mlp(features, hidden, hidden)
-        self.last = nn.Linear(hidden, outputs)
+        sizes = (hidden, hidden) if features and states else (features or width, hidden, hidden)
+        self.trunk = Trunk(width, sizes[0], bounded) if features else nn.Identity()
+        self.body, self.last = mlp(*sizes), nn.Linear(hidden, outputs)
 
     def forward(self, code: Float[Tensor, "rows n"]) -> Float[Tensor, "rows outputs"]:
         return exact(self.last, torch.relu(self.body(self.trunk(code))))
 
 
 class Critic(nn.Module):
-    """Codes and actions -> two estimates of what they are worth, which share the trunk. With `states` actions enter before it."""
+    """Codes and actions -> two estimates of what they are worth, which share the trunk. With `states` actions enter before it. No features: no trunk."""
 
     def __init__(self, width: int, actions: int, features: int, hidden: int, bounded: bool, states: bool):
         super().__init__()
-        self.states = states
-        self.trunk = Trunk(width + actions * states, hidden if states else features, bounded)
-        sizes = (hidden, hidden) if states else (features + actions, hidden, hidden)
+        self.early = states and features > 0
+        sizes = (hidden, hidden) if self.early else ((features or width) + actions, hidden, hidden)
+        self.trunk = Trunk(width + actions * self.early, hidden if self.early else features, bounded) if features else nn.Identity()
         self.bodies = nn.ModuleList(mlp(*sizes) for _ in range(2))
         self.lasts = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(2))
 
     def forward(self, code: Float[Tensor, "rows n"], action: Float[Tensor, "rows a"]) -> Float[Tensor, "2 rows"]:
-        early = self.states
-        features = self.trunk(torch.cat([code, action], 1)) if early else torch.cat([self.trunk(code), action], 1)
+        features = self.trunk(torch.cat([code, action], 1)) if self.early else torch.cat([self.trunk(code), action], 1)
         pairs = zip(self.bodies, self.lasts, strict=True)
         return torch.stack([exact(last, torch.relu(body(features)))[:, 0] for body, last in pairs])  # type: ignore[arg-type]

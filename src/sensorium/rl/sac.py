@@ -42,7 +42,7 @@ class SAC:
     slow: int = 2
     """critic updates between two of actor, temperature and target"""
     features: int = 50
-    """numbers to which a code is reduced"""
+    """numbers to which a code is reduced; 0: layers of `hidden` units on the code as it is (Haarnoja et al. 2018)"""
     hidden: int = 1024
     """units of a layer"""
     bounded: bool = False

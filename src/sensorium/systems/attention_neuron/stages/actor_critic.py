@@ -26,7 +26,8 @@ class ActorCritic:
     """Soft actor-critic (Haarnoja et al. 2018). A step is an episode of every world, with its updates."""
 
     world: Ant | AntV5 | Toy = Ant()
-    learner: SAC = SAC(learning_rate=5e-4, discount=0.98, tau=0.01, slow=1, hidden=256, bounded=True)
+    # with normalised features, as for pictures, estimates of Ant's values grow without end
+    learner: SAC = SAC(learning_rate=5e-4, discount=0.98, tau=0.01, slow=1, features=0, hidden=256)
     rows: int = 4
     """worlds that are lived in side by side"""
     batch: int = 128
