@@ -90,8 +90,9 @@ class Consoles(Pool):
         self.ram = ram
 
 
-BALL_X, BALL_Y, OTHER, OWN = 49, 54, 50, 51
-"""bytes of the game's memory; ball and paddles have other origins"""
+BALL_X, BALL_Y, OTHER, OWN, REST = 49, 54, 50, 51, 4
+"""bytes of the game's memory; ball and paddles have other origins. A button moves the place where the own paddle will rest at once, by some 23 lines a
+step, and the paddle glides after it: 0.2 of the way are left after a step"""
 LINE, TOP, BOTTOM = 187.0, 44.0, 207.0
 """where the ball meets the player's paddle, and the walls"""
 
@@ -109,38 +110,43 @@ def crossing(x: np.ndarray, y: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> tu
 class PongMemory:
     """The same game, read from the console's memory: for a teacher.
 
-    Seven numbers: where the ball will cross the player's line and where it is, both seen from the paddle; how fast the paddle moves, the ball's
-    two speeds, the steps until the crossing, and where the other paddle is. No ball: what has to do with it is 0.
+    Seven numbers: where the ball will cross the player's line, seen from where the paddle will rest, and where it is, seen from the paddle; the way
+    that the paddle still glides, the ball's two speeds, the steps until the crossing, and where the other paddle is. No ball: what has to do with it is 0.
     """
 
     horizon: int = LONGEST
     """steps until a game is cut off"""
     praise: float = 0.0
-    """reward for playing a ball back, on top of points"""
+    """reward for playing a ball back, on top of points, while a teacher is evolved"""
+    lesson: int = 0
+    """steps of a game while a teacher is evolved; 0: no fewer than else"""
+    learning: bool = False
+    """whether a teacher is being evolved"""
 
     @property
     def school(self) -> "PongMemory":
-        """The world while a teacher is evolved: short, and a ball that is played back is worth something."""
-        return replace(self, horizon=min(self.horizon, 600), praise=0.1)
+        """The world while a teacher is evolved."""
+        return replace(self, horizon=min(self.horizon, self.lesson or self.horizon), learning=True)
 
     @property
     def spec(self) -> EnvSpec:
-        sensors = ("crossing", "ball", "own speed", "ball's speed across", "ball's speed along", "steps left", "other paddle")
+        sensors = ("crossing", "ball", "way to glide", "ball's speed across", "ball's speed along", "steps left", "other paddle")
         return EnvSpec("pong-memory", (len(sensors),), BUTTONS, self.horizon, sensors, rows=64)
 
     def see(self, consoles: Consoles) -> Tensor:
         now, before = consoles.ram, consoles.before
-        x, y, own, other = (now[:, byte] for byte in (BALL_X, BALL_Y, OWN, OTHER))
+        x, y, own, other, rest = (now[:, byte] for byte in (BALL_X, BALL_Y, OWN, OTHER, REST))
         there = (y > 0) & (before[:, BALL_Y] > 0)
         dx, dy = (np.where(there, now[:, byte] - before[:, byte], 0) for byte in (BALL_X, BALL_Y))
         y_then, steps = crossing(x, y, dx, dy)
-        ball = np.stack([(y_then - own) / 32, (y - own) / 32, dy / 8, dx / 4, steps / 32], 1) * there[:, None]
-        rest = np.stack([(own - before[:, OWN]) / 16, (other - own) / 64], 1)
-        return torch.from_numpy(np.concatenate([ball[:, :2], rest[:, :1], ball[:, 2:], rest[:, 1:]], 1).astype(np.float32))
+        where = np.stack([(y_then - rest) / 32, (y - own) / 32], 1) * there[:, None]
+        flight = np.stack([dy / 8, dx / 4, steps / 32], 1) * there[:, None]
+        paddles = np.stack([(rest - own) / 16, (other - own) / 64], 1)
+        return torch.from_numpy(np.concatenate([where, paddles[:, :1], flight, paddles[:, 1:]], 1).astype(np.float32))
 
     def open(self) -> HostEnv:
         consoles = Consoles(self.horizon, 8, lambda consoles, frames: self.see(consoles))
-        return HostEnv(self.spec, Praised(consoles, self.praise) if self.praise else consoles)
+        return HostEnv(self.spec, Praised(consoles, self.praise) if self.learning and self.praise else consoles)
 
 
 class Praised:
