@@ -111,10 +111,13 @@ def exploring(part: Part) -> Section | None:
     right.set(xlabel="frames", ylabel="entropy of an episode's places, nats")
     left.legend(fontsize=9)
     last, where = part.rows[-1], ", ".join(c.name for c in part.stage.world.where)
-    share = last["coverage/explorer"] / max(last["coverage/random"], 1)
+    late = part.rows[-10:]
+    share, lately = (sum(row[f"{what}/explorer"] for row in some) / max(sum(row[f"{what}/random"] for row in some), 1)
+                     for what, some in (("coverage", [last]), ("cells", late)))  # fmt: skip
     text = (
         f"The space of {where} is cut into cells, 20 along each; what counts is how many were ever visited. After {int(part.frames[-1]):,} frames the explorer has been in "
-        f"{last['coverage/explorer']:,.0f}, one who draws its actions in {last['coverage/random']:,.0f}: {share:.2f} times as many. Neither has seen a reward."
+        f"{last['coverage/explorer']:,.0f}, one who draws its actions in {last['coverage/random']:,.0f}: {share:.2f} times as many. "
+        f"In a single step's {part.stage.rows} episodes it visits {lately:.2f} times as many (mean of the last {len(late)} steps). Neither has seen a reward."
     )
     return Section("How far it came without reward", (text,), ((picture(figure, "coverage and entropy"), "Left: all that was visited. Right: how spread out a single episode is."),))  # fmt: skip
 

@@ -57,11 +57,12 @@ class Pretrain(Learning):
         return metrics
 
     def reach(self, state: State, name: str, states: Tensor) -> Metrics:
-        """Cells of the space of coordinates that were ever visited, and the entropy of this episode's places."""
+        """Cells of the space of coordinates that were ever visited, those of this step's episodes, and the entropy of their places."""
         places = self.world.places(states.flatten(0, 1))
         cells = (places * BINS).long().clamp(max=BINS - 1)
         number = (cells * BINS ** torch.arange(cells.shape[1])).sum(1)
         state[f"visited/{name}"][number] = True
         some = places[:: -(-len(places) // POINTS)]
         entropy = eq.particle_entropy(some.double(), 3)
-        return {f"coverage/{name}": float(state[f"visited/{name}"].sum()), f"entropy/{name}": float(entropy)}
+        here = {f"cells/{name}": float(len(number.unique())), f"entropy/{name}": float(entropy)}
+        return {f"coverage/{name}": float(state[f"visited/{name}"].sum()), **here}
