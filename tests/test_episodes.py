@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from sensorium import registry
-from sensorium.core.errors import Failure
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.run import run
 from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode, Episodes, Shuffled
+from sensorium.data.minari import export
 
 
 def made(length: int, seed: int, terminated: bool = False) -> Episode:
@@ -119,3 +120,29 @@ def test_a_damaged_collection_is_collected_anew_by_whoever_reads_it(tmp_path: Pa
     run(stages["vision"], tmp_path / "2-vision", 3, last=False)
     assert damaged in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in (tmp_path / "1-collect").glob("shard-*")} == before
+
+
+def test_minari_reads_what_was_recorded(tmp_path: Path, monkeypatch):
+    minari = pytest.importorskip("minari")
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
+    run(registry.recipe("car-racing").stages("tiny")["collect"], tmp_path / "run" / "1-collect", 3, last=False)
+    name = export(tmp_path / "run", tmp_path / "sets")
+    found, ours = minari.load_dataset(name), Episodes(sorted((tmp_path / "run" / "1-collect").glob("shard-*")))
+    assert len(found) == len(ours)
+    for theirs, episode in zip(found, (ours[i] for i in range(len(ours))), strict=True):
+        assert np.array_equal(theirs.observations[:-1], episode.frames)
+        assert np.array_equal(theirs.actions, episode.actions)
+        assert np.array_equal(theirs.rewards, episode.rewards)
+        assert (theirs.terminations[-1], theirs.truncations[-1]) == (episode.terminated, not episode.terminated)
+        assert not (theirs.terminations | theirs.truncations)[:-1].any()
+    with pytest.raises(Usage, match="there already"):
+        export(tmp_path / "run", tmp_path / "sets")
+
+
+def test_what_cannot_be_exported_is_one_line(tmp_path: Path):
+    pytest.importorskip("minari")
+    with pytest.raises(Usage, match="no folder"):
+        export(tmp_path / "nowhere", tmp_path / "sets")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(Usage, match="no recorded episodes"):
+        export(tmp_path / "empty", tmp_path / "sets")

@@ -167,6 +167,13 @@ def import_(options: argparse.Namespace, _: list[str]) -> None:
         print(line, file=sys.stderr)
 
 
+def export(options: argparse.Namespace, _: list[str]) -> None:
+    from sensorium.data.minari import export
+
+    name = export(options.dir, options.out)
+    print(f"written: MINARI_DATASETS_PATH={options.out}, minari.load_dataset('{name}')", file=sys.stderr)
+
+
 def report(options: argparse.Namespace, _: list[str]) -> None:
     prepare()
     from sensorium import registry
@@ -225,7 +232,7 @@ def bench(options: argparse.Namespace, _: list[str]) -> None:
 
 
 COMMANDS = {
-    "list": list_, "plan": plan, "train": train, "evaluate": evaluate, "verify": verify, "import": import_, "report": report,
+    "list": list_, "plan": plan, "train": train, "evaluate": evaluate, "verify": verify, "import": import_, "export": export, "report": report,
     "doctor": doctor, "bench": bench,
 }  # fmt: skip
 

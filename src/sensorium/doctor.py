@@ -11,6 +11,7 @@ EXTRAS = {
     "control": "dm_control",
     "bullet": "pybullet_envs_gymnasium",
     "atari": "ale_py",
+    "minari": "minari",
 }
 """extra -> the module that it brings"""
 

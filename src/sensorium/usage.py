@@ -70,6 +70,13 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
         "the original authors' published files -> our checkpoint", PLAIN,
         (argument("kind", metavar="KIND"), argument("files", metavar="FILE", nargs="+"), argument("--out", required=True, metavar="DIR")),
     ),
+    "export": (
+        "recorded episodes in the field's format", PLAIN,
+        (
+            argument("dir", metavar="DIR", help="a run, or a stage that has recorded episodes"),
+            argument("--to", required=True, choices=["minari"]), argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets"),
+        ),
+    ),
     "report": ("write DIR/report.html, one self-contained page", PLAIN, (argument("dir", metavar="DIR"),)),
     "doctor": ("what works on this machine, and the line that mends what does not", JSON, ()),
     "bench": (
