@@ -28,7 +28,8 @@ from sensorium.envs.take_cover import TakeCover
 from sensorium.es.workers import Workers, on
 from sensorium.nets import descent
 from sensorium.systems.world_models.dream import DreamWorld
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, HeldActions, Linear, RandomNetworks
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, Linear
+from sensorium.systems.world_models.players import HeldActions, RandomNetworks
 from sensorium.systems.world_models.stages import Collect, Memory, Vision
 from sensorium.systems.world_models.stages.controller import Waking
 from sensorium.systems.world_models.stages.memory import losses as memory_losses

@@ -1,6 +1,6 @@
 """Any teacher, any student: eyes of their own, what is heard, what is recorded, and that it is learned from."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from sensorium import registry, train
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
-from sensorium.core.rollout import play
+from sensorium.core.rollout import play, stream
 from sensorium.core.run import run
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stage import Folder
@@ -26,7 +26,8 @@ from sensorium.envs.toy import Toy
 from sensorium.es.pgpe import PGPE
 from sensorium.systems.attention_neuron.figures import sections
 from sensorium.systems.attention_neuron.figures.panels import cast, fits, pace
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, PuzzleAgent, SensoryAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, Planner, PuzzleAgent, SensoryAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.model.planner import glide
 from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, WALKER, classroom, clone
 from sensorium.systems.attention_neuron.stages import ActorCritic, Clone, Dagger, Evolve, Teach
 from sensorium.systems.attention_neuron.stages.evolve import first_vector
@@ -78,10 +79,66 @@ def test_a_ball_is_mirrored_at_the_walls():
                     then, speed = (88 - then if then < 44 else 414 - then), -speed
                 if there >= 187:
                     break
-        found, steps = crossing(*(np.array([value]) for value in (x, y, dx, dy)))
-        assert abs(found[0] - then) < 0.1
-        assert abs(steps[0] - (187 - x) / dx) < 1e-6
-    assert crossing(np.array([100.0]), np.array([60.0]), np.array([-4.0]), np.array([3.0])) == (60.0, 0.0)
+        found, steps = crossing(*torch.tensor([x, y, dx, dy], dtype=torch.float64))
+        assert abs(float(found) - then) < 0.1
+        assert abs(float(steps) - (187 - x) / dx) < 1e-6
+    assert crossing(*torch.tensor([100.0, 60.0, -4.0, 3.0])) == (60.0, 0.0)
+
+
+@dataclass
+class Games:
+    """What the planner saw in some games, what the consoles' memory held then, and the points."""
+
+    obs: torch.Tensor
+    ram: torch.Tensor
+    won: int
+    lost: int
+
+
+@pytest.fixture(scope="module")
+def games() -> Games:
+    pytest.importorskip("envpool")
+    env = PongMemory(horizon=700).open()
+    obs, ram, points = [], [], []
+    for moment in stream(env, Planner(), row_seeds(0, 16)):
+        obs.append(moment.obs)
+        ram.append(torch.from_numpy(env.simulators.ram))
+        points.append(moment.step.reward)
+    env.close()
+    points = torch.stack(points)
+    # the memory is read after the step, the observation was before it
+    return Games(torch.stack(obs[1:]), torch.stack(ram[:-1]), int((points > 0).sum()), int((points < 0).sum()))
+
+
+def test_where_the_paddle_will_rest_is_known(games: Games):
+    """Every second console keeps that place in its memory as well, in byte 4."""
+    obs, ram = games.obs, games.ram
+    even = obs[..., 7] == 0
+    assert even.any()
+    assert not even.all()
+    assert (obs[..., 5] - ram[..., 4])[even].abs().quantile(0.9) <= 4
+
+
+def test_the_paddle_glides_as_the_planner_believes(games: Games):
+    obs = games.obs
+    held = obs[:-1, :, 5] == obs[1:, :, 5]
+    place, rest, odd = (obs[:-1, :, i][held] for i in (4, 5, 7))
+    believed = glide(place, rest, odd, torch.zeros(1, 1), 1)[1, :, 0]
+    assert (believed - obs[1:, :, 4][held]).abs().quantile(0.9) <= 3
+
+
+def test_a_plan_without_moves_ends_where_the_paddle_rests():
+    place, rest, odd = torch.tensor([60.0, 150.0]), torch.tensor([100.0, 150.0]), torch.tensor([0.0, 1.0])
+    places = glide(place, rest, odd, torch.tensor([[0.0, 0.0], [1.0, -1.0]]), 12)
+    assert torch.equal(places[0, :, 0], place)
+    assert torch.allclose(places[-1], rest[:, None].expand(2, 2), atol=1e-3)
+    # up to the wall, and no further
+    assert glide(rest, rest, odd, torch.ones(1, 9), 20)[-1].max() == pytest.approx(204, abs=1e-3)
+
+
+def test_the_planner_wins(games: Games):
+    """From Pong's memory, without having been taught: 16 games of 700 steps."""
+    assert games.won > 2 * games.lost
 
 
 # what is heard

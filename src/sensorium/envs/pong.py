@@ -75,8 +75,18 @@ def press(action: np.ndarray) -> np.ndarray:
     return action.argmax(1).astype(np.int32)
 
 
+BALL_X, BALL_Y, BALL_DX, BALL_DY, OTHER, OWN, FRAME = 49, 54, 58, 56, 50, 51, 8
+"""bytes of the game's memory: the ball and how far it moves in a frame, both paddles, and a counter of frames"""
+LINE, TOP, BOTTOM = 187.0, 44.0, 207.0
+"""where the ball meets the player's paddle, and the walls"""
+STRIDE, HIGHEST, LOWEST = 23.0, 40.0, 204.0
+"""lines by which a button moves the place where the paddle will rest, at once; the ends of its way. The paddle glides after that place"""
+MOVES = np.array([0, 0, -1, 1, -1, 1], dtype=np.float32)
+"""which way each button sends the paddle"""
+
+
 class Consoles(Pool):
-    """Batches of the game on EnvPool, which also tell what its memory holds now and held a step before."""
+    """Batches of the game on EnvPool, which also tell what its memory holds, and where the paddle will rest when no button is pressed again."""
 
     def __init__(self, horizon: int, size: int, see: Callable[["Consoles", np.ndarray], Tensor]):
         super().__init__(
@@ -84,80 +94,62 @@ class Consoles(Pool):
             use_fire_reset=False, episodic_life=False, reward_clip=False, gray_scale=True, img_height=size, img_width=size,
         )  # fmt: skip
 
+    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        self.moved = MOVES[press(action)]
+        return super().step(action, live)
+
     def told(self, info: dict[str, np.ndarray], first: bool) -> None:
-        ram = info["ram"].astype(np.float32)
-        self.before = ram if first else self.ram
-        self.ram = ram
+        before, self.ram = None if first else self.ram, info["ram"].astype(np.float32)
+        own = self.ram[:, OWN]
+        if before is None:
+            self.rest = own
+            return
+        still = (self.moved == 0) & (before[:, OWN] == own)
+        self.rest = np.where(still, own, np.clip(self.rest + STRIDE * self.moved, HIGHEST, LOWEST))
 
 
-BALL_X, BALL_Y, OTHER, OWN, REST = 49, 54, 50, 51, 4
-"""bytes of the game's memory; ball and paddles have other origins. A button moves the place where the own paddle will rest at once, by some 23 lines a
-step, and the paddle glides after it: 0.2 of the way are left after a step"""
-LINE, TOP, BOTTOM = 187.0, 44.0, 207.0
-"""where the ball meets the player's paddle, and the walls"""
-
-
-def crossing(x: np.ndarray, y: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def crossing(x: Tensor, y: Tensor, dx: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
     """Where a ball that flies towards the player's line will cross it, walls being mirrors, and after how many steps; (y, 0) for any other."""
     coming = dx > 0
-    steps = np.where(coming, np.maximum(LINE - x, 0) / np.where(coming, dx, 1), 0)
+    steps = torch.where(coming, (LINE - x).clamp(min=0) / torch.where(coming, dx, 1), 0)
     height = BOTTOM - TOP
-    folded = np.mod(y + steps * dy - TOP, 2 * height)
-    return TOP + np.minimum(folded, 2 * height - folded), steps
+    folded = torch.remainder(y + steps * dy - TOP, 2 * height)
+    return TOP + torch.minimum(folded, 2 * height - folded), steps
+
+
+def signed(byte: np.ndarray) -> np.ndarray:
+    """A byte as a number from -128 to 127."""
+    return np.where(byte > 127, byte - 256, byte)
 
 
 @dataclass(frozen=True)
 class PongMemory:
-    """The same game, read from the console's memory: for a teacher.
-
-    Seven numbers: where the ball will cross the player's line, seen from where the paddle will rest, and where it is, seen from the paddle; the way
-    that the paddle still glides, the ball's two speeds, the steps until the crossing, and where the other paddle is. No ball: what has to do with it is 0.
-    """
+    """The same game, read from the console's memory: for a teacher. Lines and columns are the console's; no ball: what has to do with it is 0."""
 
     horizon: int = LONGEST
     """steps until a game is cut off"""
-    praise: float = 0.0
-    """reward for playing a ball back, on top of points, while a teacher is evolved"""
-    lesson: int = 0
-    """steps of a game while a teacher is evolved; 0: no fewer than else"""
-    learning: bool = False
-    """whether a teacher is being evolved"""
-
-    @property
-    def school(self) -> "PongMemory":
-        """The world while a teacher is evolved."""
-        return replace(self, horizon=min(self.horizon, self.lesson or self.horizon), learning=True)
 
     @property
     def spec(self) -> EnvSpec:
-        sensors = ("crossing", "ball", "way to glide", "ball's speed across", "ball's speed along", "steps left", "other paddle")
+        sensors = (
+            "ball across",
+            "ball along",
+            "its speed across",
+            "its speed along",
+            "paddle",
+            "paddle's rest",
+            "other paddle",
+            "odd frame",
+        )
         return EnvSpec("pong-memory", (len(sensors),), BUTTONS, self.horizon, sensors, rows=64)
 
     def see(self, consoles: Consoles) -> Tensor:
-        now, before = consoles.ram, consoles.before
-        x, y, own, other, rest = (now[:, byte] for byte in (BALL_X, BALL_Y, OWN, OTHER, REST))
-        there = (y > 0) & (before[:, BALL_Y] > 0)
-        dx, dy = (np.where(there, now[:, byte] - before[:, byte], 0) for byte in (BALL_X, BALL_Y))
-        y_then, steps = crossing(x, y, dx, dy)
-        where = np.stack([(y_then - rest) / 32, (y - own) / 32], 1) * there[:, None]
-        flight = np.stack([dy / 8, dx / 4, steps / 32], 1) * there[:, None]
-        paddles = np.stack([(rest - own) / 16, (other - own) / 64], 1)
-        return torch.from_numpy(np.concatenate([where, paddles[:, :1], flight, paddles[:, 1:]], 1).astype(np.float32))
+        ram = consoles.ram
+        # on the other side of the net, the memory counts against the picture
+        ball = np.stack([ram[:, BALL_X], ram[:, BALL_Y], -4 * signed(ram[:, BALL_DX]), 4 * signed(ram[:, BALL_DY])], 1)
+        ball = ball * (ram[:, BALL_Y] > 0)[:, None]
+        rest = np.stack([ram[:, OWN], consoles.rest, ram[:, OTHER], ram[:, FRAME] % 2], 1)
+        return torch.from_numpy(np.concatenate([ball, rest], 1).astype(np.float32))
 
     def open(self) -> HostEnv:
-        consoles = Consoles(self.horizon, 8, lambda consoles, frames: self.see(consoles))
-        return HostEnv(self.spec, Praised(consoles, self.praise) if self.learning and self.praise else consoles)
-
-
-class Praised:
-    """Games in which a ball that is played back is worth something: for training alone."""
-
-    def __init__(self, inner: Consoles, praise: float):
-        self.inner, self.praise, self.begin, self.close = inner, praise, inner.begin, inner.close
-
-    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        coming = self.inner.ram[:, BALL_X] > self.inner.before[:, BALL_X]
-        obs, reward, ended = self.inner.step(action, live)
-        now, before = self.inner.ram, self.inner.before
-        back = coming & (now[:, BALL_X] < before[:, BALL_X]) & (now[:, BALL_Y] > 0) & (before[:, BALL_X] > 150)
-        return obs, reward + self.praise * back, ended
+        return HostEnv(self.spec, Consoles(self.horizon, 8, lambda consoles, frames: self.see(consoles)))

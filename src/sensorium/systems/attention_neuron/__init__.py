@@ -8,6 +8,8 @@ PARTS = {
     "teach": f"{_HERE}.stages.teach:Teach",
     "clone": f"{_HERE}.stages.clone:Clone",
     "actor-critic": f"{_HERE}.stages.actor_critic:ActorCritic",
+    "script": f"{_HERE}.stages.script:Script",
+    "planner": f"{_HERE}.model.planner:Planner",
     "sensory-agent": f"{_HERE}.model.sensory:SensoryAgent",
     "feed-forward-agent": f"{_HERE}.model.sensory:FeedForwardAgent",
     "vision-neurons": f"{_HERE}.model.vision:VisionNeurons",

@@ -1,6 +1,5 @@
 """V, M and C of World Models, and the random agents that gather the first data."""
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -10,7 +9,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from sensorium.core.errors import Usage
-from sensorium.core.seeding import fold, normal, uniform
+from sensorium.core.seeding import fold, normal
 from sensorium.nets import lstm
 from sensorium.nets.conv import doubled
 from sensorium.nets.flat import Layout
@@ -186,8 +185,10 @@ class Driver:
     that it hears what was really done.
     """
 
-    def __init__(self, vision: ConvVAE, memory: MDNRNN | None, controller: Linear, vectors: Float[Tensor, "*members n"]):
-        self.vision, self.memory, self.controller = vision, memory, controller
+    def __init__(
+        self, vision: ConvVAE, memory: MDNRNN | None, controller: Linear, vectors: Float[Tensor, "*members n"], drawn: bool = True
+    ):
+        self.vision, self.memory, self.controller, self.drawn = vision, memory, controller, drawn
         self.vectors = vectors.view(-1, vectors.shape[-1])
         self.tensors = controller.layout.split(self.vectors)
 
@@ -196,7 +197,11 @@ class Driver:
         return len(self.vectors)
 
     def take(self, members: Int[Tensor, "some"]) -> "Driver":
-        return Driver(self.vision, self.memory, self.controller, self.vectors[members])
+        return Driver(self.vision, self.memory, self.controller, self.vectors[members], self.drawn)
+
+    def calm(self) -> "Driver":
+        """The same driver, which takes the mean of z instead of drawing it: whoever learns from it does not have to average."""
+        return Driver(self.vision, self.memory, self.controller, self.vectors, drawn=False)
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
         blank = torch.zeros(len(seeds), self.memory.hidden if self.memory else 1, device=seeds.device)
@@ -217,7 +222,7 @@ class Driver:
                 hidden, cell = (torch.where((time > 0)[:, None], new, old) for new, old in zip(known, (hidden, cell), strict=True))
             image = pixels(obs)
             mu, log_variance = self.vision.encode(image.to(next(self.vision.parameters()).dtype))
-            z = eq.latent(mu, log_variance, normal(seeds, t, self.vision.latents))
+            z = eq.latent(mu, log_variance, normal(seeds, t, self.vision.latents)) if self.drawn else mu.float()
             action = self.controller.act(self.tensors, z, hidden, cell)
         return action, (seeds, hidden, cell, z, action)
 
@@ -243,64 +248,3 @@ class Dreamer:
         c = self.controller
         z, cell, hidden = obs.split([c.latents, c.hidden, c.hidden], 1)
         return c.act(self.tensors, z, hidden, cell), memory
-
-
-@dataclass(frozen=True)
-class RandomNetworks:
-    """The authors' random driver: an untrained V, M and C with Cauchy weights of a scale of its own in every episode (S).
-
-    Their V and M have weights so small that z is standard normal noise and h is zero; so z is drawn, and C alone is random:
-    an action that is constant in an episode, plus noise, both with heavy tails.
-    """
-
-    latents: int = 32
-    scale: float = 0.01
-    """largest scale of the weights"""
-    members = 1
-
-    def take(self, members: Int[Tensor, "some"]) -> "RandomNetworks":
-        return self
-
-    def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
-        seeds = fold(seeds, "random networks")
-        scale = self.scale * uniform(seeds, 0, 1)
-        cauchy = torch.tan(math.pi * (uniform(seeds, 1, 3 * (self.latents + 1)) - 0.5)) * scale
-        weight, bias = cauchy.split([3 * self.latents, 3], 1)
-        return fold(seeds, "z"), weight.unflatten(1, (3, self.latents)), bias
-
-    def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        seeds, weight, bias = memory
-        z = normal(seeds, t, self.latents)
-        return eq.car_action(torch.tanh((weight * z[:, None]).sum(-1) + bias)), memory
-
-
-@dataclass(frozen=True)
-class HeldActions:
-    """The authors' random player: an action from U(-1, 1), kept until the tic is a multiple of a number from 1 to `longest` (S).
-
-    Number and action are drawn anew together; with `longest` 1 there is a new action at every tic. With `varied`, ours, an episode has a
-    longest of its own, between 1 and `varied` times `longest` and mostly small: so that M also sees what comes of going on and on.
-    """
-
-    longest: int = 10
-    actions: int = 1
-    varied: int = 0
-    members = 1
-
-    def take(self, members: Int[Tensor, "some"]) -> "HeldActions":
-        return self
-
-    def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
-        rows, seeds = len(seeds), fold(seeds, "held actions")
-        # the logarithm of the longest is uniform
-        share = uniform(seeds, 2**31, 1)[:, 0]
-        longest = (self.longest * max(self.varied, 1)) ** share if self.varied else torch.full_like(share, self.longest)
-        return seeds, torch.zeros(rows, self.actions, device=seeds.device), torch.ones_like(seeds), longest
-
-    def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        seeds, action, repeat, longest = memory
-        draws = uniform(seeds, t, self.actions + 1)
-        due = torch.as_tensor(t, device=seeds.device) % repeat == 0
-        action = torch.where(due[:, None], 2 * draws[:, 1:] - 1, action)
-        repeat = torch.where(due, 1 + (draws[:, 0] * longest).long(), repeat)
-        return action, (seeds, action, repeat, longest)

@@ -10,7 +10,8 @@ from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.envs.take_cover import TakeCover
 from sensorium.es.cma import CMA
-from sensorium.systems.world_models.model import HeldActions, Linear
+from sensorium.systems.world_models.model import Linear
+from sensorium.systems.world_models.players import HeldActions
 from sensorium.systems.world_models.stages import Collect, Controller, Memory, Vision
 from sensorium.systems.world_models.stages.collect import World
 

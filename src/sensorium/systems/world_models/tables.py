@@ -16,8 +16,9 @@ from sensorium.core.stats import bootstrap_interval
 from sensorium.core.table import Row, Table
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import opened
-from sensorium.systems.world_models.model import MDNRNN, HeldActions
+from sensorium.systems.world_models.model import MDNRNN
 from sensorium.systems.world_models.official import car_racing as import_car_racing
+from sensorium.systems.world_models.players import HeldActions
 from sensorium.systems.world_models.recipes import DOOM
 from sensorium.systems.world_models.stages import Controller
 

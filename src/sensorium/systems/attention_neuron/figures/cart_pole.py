@@ -2,7 +2,6 @@
 
 import tempfile
 from pathlib import Path
-from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import CartPole, draw
 from sensorium.envs.meeting import through
-from sensorium.systems.attention_neuron.figures.panels import facts_of, learning
+from sensorium.systems.attention_neuron.figures.panels import bars, facts_of, learning
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import recovery, under
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, RED, canvas, picture
@@ -65,23 +64,9 @@ def treatments(agents: dict[str, Policy]) -> Section:
     scores = {
         name: {label: under(policy, spec, EPISODES) for label, spec in TREATMENTS if fits(policy, spec)} for name, policy in agents.items()
     }
-    figure, axis = canvas(height=3.8)
-    width = 0.8 / len(agents)
-    for i, (name, results) in enumerate(scores.items()):
-        for j, (label, _) in enumerate(TREATMENTS):
-            place = j + (i - (len(agents) - 1) / 2) * width
-            if label not in results:
-                axis.text(place, 8, "cannot", rotation=90, ha="center", va="bottom", fontsize=9, color=COLOURS[name])
-                continue
-            mean, (low, high) = results[label]["mean"], results[label]["ci95"]
-            axis.bar(place, mean, width * 0.92, color=COLOURS[name], label=name if j == 0 else None)
-            axis.errorbar(place, mean, [[mean - low], [high - mean]], color=INK, linewidth=1, capsize=2)
-    axis.set_xticks(range(len(TREATMENTS)), ["\n".join(wrap(label, 12)) for label, _ in TREATMENTS], fontsize=9.5)
-    axis.set_ylabel("mean score (at most 1,000)")
-    axis.legend(loc="upper right", fontsize=9.5)
+    labels = [label for label, _ in TREATMENTS]
     cells = [
-        (name, *(f"{results[label]['mean']:.0f}" if label in results else "cannot" for label, _ in TREATMENTS))
-        for name, results in scores.items()
+        (name, *(f"{results[label]['mean']:.0f}" if label in results else "cannot" for label in labels)) for name, results in scores.items()
     ]
     return Section(
         "What happens when the senses are disturbed",
@@ -93,11 +78,11 @@ def treatments(agents: dict[str, Policy]) -> Section:
         ),
         (
             (
-                picture(figure, "bar chart of scores by treatment"),
+                bars(scores, labels, COLOURS, "mean score (at most 1,000)"),
                 f"Mean of {EPISODES:,} episodes, with 95 % intervals. The same starts for every bar.",
             ),
             (
-                table(("mean score", *(label for label, _ in TREATMENTS)), cells),
+                table(("mean score", *labels), cells),
                 "'cannot': an ordinary network has a fixed number of inputs.",
             ),
         ),

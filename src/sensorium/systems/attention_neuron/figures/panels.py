@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,26 @@ def fits(agent: Player, senses: str) -> bool:
     return invariant or altered(agent.world, senses).spec.observation == agent.world.spec.observation
 
 
+def bars(scores: dict[str, dict[str, Any]], labels: list[str], colours: dict[str, str], ylabel: str) -> str:
+    """Agents' scores under each treatment, with their intervals; 'cannot' where there is none."""
+    figure, axis = canvas(height=3.7)
+    width = 0.8 / len(scores)
+    for i, (name, results) in enumerate(scores.items()):
+        for j, label in enumerate(labels):
+            place = j + (i - (len(scores) - 1) / 2) * width
+            if label not in results:
+                axis.text(place, 0, " cannot", rotation=90, ha="center", va="bottom", fontsize=9, color=colours[name])
+                continue
+            mean, (low, high) = results[label]["mean"], results[label]["ci95"]
+            axis.bar(place, mean, width * 0.92, color=colours[name], label=name if j == 0 else None)
+            axis.errorbar(place, mean, [[mean - low], [high - mean]], color=INK, linewidth=1, capsize=2)
+    axis.axhline(0, color=INK, linewidth=0.8)
+    axis.set_xticks(range(len(labels)), ["\n".join(wrap(label, 12)) for label in labels], fontsize=9.5)
+    axis.set_ylabel(ylabel)
+    axis.legend(fontsize=9.5)
+    return picture(figure, "bar chart of scores by treatment")
+
+
 def treated(
     agents: dict[str, Player], treatments: tuple[tuple[str, str], ...], episodes: int, title: str, text: tuple[str, ...]
 ) -> Section:
@@ -59,28 +80,14 @@ def treated(
     scores = {
         name: {label: agent.scores(spec, episodes) for label, spec in treatments if fits(agent, spec)} for name, agent in agents.items()
     }
-    figure, axis = canvas(height=3.6)
-    width = 0.8 / len(agents)
-    for i, (name, results) in enumerate(scores.items()):
-        for j, (label, _) in enumerate(treatments):
-            place = j + (i - (len(agents) - 1) / 2) * width
-            if label not in results:
-                axis.text(place, 0, "cannot", rotation=90, ha="center", va="bottom", fontsize=9, color=COLOURS[name])
-                continue
-            mean, (low, high) = results[label]["mean"], results[label]["ci95"]
-            axis.bar(place, mean, width * 0.92, color=COLOURS[name], label=name if j == 0 else None)
-            axis.errorbar(place, mean, [[mean - low], [high - mean]], color=INK, linewidth=1, capsize=2)
-    axis.axhline(0, color=INK, linewidth=0.8)
-    axis.set_xticks(range(len(treatments)), ["\n".join(wrap(label, 12)) for label, _ in treatments], fontsize=9.5)
-    axis.set_ylabel("mean score")
-    axis.legend(fontsize=9.5)
+    labels = [label for label, _ in treatments]
     cells = [
-        (name, *(f"{results[label]['mean']:.0f} ± {results[label]['sd']:.0f}" if label in results else "cannot" for label, _ in treatments))
+        (name, *(f"{results[label]['mean']:.0f} ± {results[label]['sd']:.0f}" if label in results else "cannot" for label in labels))
         for name, results in scores.items()
     ]
     few = f"Mean of {episodes} episodes, with 95 % intervals: few, for a first look. `sensorium evaluate` plays as many as you like."
     return Section(
-        title, text, ((picture(figure, "bar chart of scores by treatment"), few), (table(("mean ± sd", *(label for label, _ in treatments)), cells), "The same starts for every cell.")),
+        title, text, ((bars(scores, labels, COLOURS, "mean score"), few), (table(("mean ± sd", *labels), cells), "The same starts for every cell.")),
     )  # fmt: skip
 
 

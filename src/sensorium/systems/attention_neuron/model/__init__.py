@@ -1,6 +1,7 @@
 """The learnable parts, named as the paper names them: `sensory` for vectors of observations, `vision` for patches of pictures, with the agents
 `puzzle` and `voting` around such neurons."""
 
+from sensorium.systems.attention_neuron.model.planner import Planner
 from sensorium.systems.attention_neuron.model.puzzle import PuzzleAgent
 from sensorium.systems.attention_neuron.model.sensory import (
     FeedForwardAgent,
@@ -15,6 +16,6 @@ from sensorium.systems.attention_neuron.model.vision import UNTAUGHT, VisionNeur
 from sensorium.systems.attention_neuron.model.voting import AttentionAgent, VotingAgent
 
 __all__ = [
-    "UNTAUGHT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "PuzzleAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
+    "UNTAUGHT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "Planner", "PuzzleAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
     "VotingAgent", "fold", "head", "head_shapes",
 ]  # fmt: skip

@@ -1,7 +1,6 @@
 """Pong and CarRacing from shuffled patches (Tang & Ha 2021, figure 5 and table 4)."""
 
 from dataclasses import replace
-from typing import Any
 
 from sensorium.core import checkpoint
 from sensorium.core.recipe import Preset, Recipe, Stages
@@ -10,9 +9,9 @@ from sensorium.envs.car_racing import CarPatches
 from sensorium.envs.pong import Pong, PongMemory
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.model import VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, DRIVER, PLAYER, cloned, lessons_in
-from sensorium.systems.attention_neuron.stages import Evolve
+from sensorium.systems.attention_neuron.stages import Evolve, Script
 
 
 def car_patches(preset: Preset = "laptop") -> Stages:
@@ -54,33 +53,15 @@ def car_patches_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, roun
     return cloned(preset, before, replace(teach, steps=8), replace(clone, steps=60), rounds or (2 if preset == "laptop" else 1))
 
 
-def pong_teacher(preset: Preset) -> Stages:
-    """Who reads the game in the console's memory and knows where the ball will cross its line: first it learns to play balls back, then to win."""
-    search = PGPE(population=32, sigma=0.3, optimizer="clipup", learning_rate=0.5, max_speed=0.4)
-    rally = Evolve(
-        world=PongMemory(horizon=3000, praise=0.1, lesson=600), agent=FeedForwardAgent(7, 6, (8,)), search=search, episodes=1, block=8, spread=0.5, steps=50,
-        checkpoint_every=5, evaluate_every=25, evaluation_episodes=16, compile=False,
-    )  # fmt: skip
-    calmer = replace(search, sigma=0.2, learning_rate=0.3, max_speed=0.3)
-    win = replace(rally, world=PongMemory(horizon=3000, lesson=1000), search=calmer, start=Folder("../1-rally"), spread=0.0, steps=150)
-    stages: Stages = {"rally": rally, "teacher": win}
-    if preset == "tiny":
-        small: dict[str, Any] = {"search": PGPE(population=4), "block": 2, "steps": 4, "checkpoint_every": 2, "evaluate_every": 2}
-        stages = {
-            name: replace(stage, world=PongMemory(horizon=12), evaluation_episodes=2, **small)
-            for name, stage in (("rally", rally), ("teacher", win))
-        }
-    return stages
-
-
 def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, occlude: float = 0.0) -> Stages:
-    """The player of shuffled patches, cloned from one that reads the console's memory; with `occlude` it learns without some of them.
+    """The player of shuffled patches, cloned from one that reads the console's memory and plans; with `occlude` it learns without some of them.
 
     sensorium train pong-clone --occlude 0.5
     published: 21 in order and shuffled when nothing is occluded (figure 5; the teacher a PPO agent; 1 day on a V100)
     """
-    before: Stages = {} if teacher else pong_teacher(preset)
-    teach, clone = lessons_in(Pong(), PLAYER, teacher or "../2-teacher")
+    script = Script() if preset != "tiny" else Script(PongMemory(horizon=12), episodes=2)
+    before: Stages = {} if teacher else {"teacher": script}
+    teach, clone = lessons_in(Pong(), PLAYER, teacher or "../1-teacher")
     if preset == "paper":
         # 1,000 episodes of the teacher's alone, and what it wants of every button
         teach = replace(teach, place=Pong(), steps=63)

@@ -39,7 +39,7 @@ class ActorCritic:
     """transitions that replay holds"""
     folder: Folder = Folder(".")
     """where replay lies: the stage's own folder"""
-    steps: int = 120
+    steps: int = 90
     """episodes of every world"""
     checkpoint_every: int = 5
     evaluate_every: int = 10

@@ -17,7 +17,7 @@ from sensorium.envs.ant import Ant, AntV5
 from sensorium.envs.car_racing import CarFrames, CarPatches
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.meeting import sensed
-from sensorium.envs.pong import Pong, PongMemory
+from sensorium.envs.pong import Pong
 from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
@@ -54,7 +54,7 @@ class Evolve:
     def learned(self) -> tuple[str, ...]:
         return ("agent",)
 
-    world: CartPole | Toy | Ant | AntV5 | CarPatches | CarFrames | Pong | PongMemory = CartPole()
+    world: CartPole | Toy | Ant | AntV5 | CarPatches | CarFrames | Pong = CartPole()
     agent: Agent = SensoryAgent()
     search: PGPE | CMA = PGPE()
     senses: str = ""

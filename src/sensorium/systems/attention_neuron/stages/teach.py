@@ -75,6 +75,11 @@ def told(policy: Any, memory: Any, action: Tensor) -> Any:
     return policy.told(memory, action) if hasattr(policy, "told") else memory
 
 
+def calm(policy: Any) -> Policy:
+    """A teacher that draws numbers while it looks, as it is without: its advice then scatters less."""
+    return policy.calm() if hasattr(policy, "calm") else policy
+
+
 @dataclass(frozen=True)
 class Teach:
     """Record what a teacher does (Tang & Ha 2021, appendix), or with a `student` what it would have done in its place (DAgger, Ross et al. 2011).
@@ -149,7 +154,7 @@ def shard(stage: Teach, seeds: Seeds) -> tuple[Metrics, int]:
         parts["memory"].append(row["memory"][-1].cpu().clone())
 
     spec = stage.place.spec
-    teacher, student = checkpoint.policy(stage.teacher), checkpoint.policy(stage.student) if stage.student else None
+    teacher, student = calm(checkpoint.policy(stage.teacher)), checkpoint.policy(stage.student) if stage.student else None
     low = torch.tensor(spec.low or (-1.0,) * spec.action)
     with closing(stage.place) as env:
         rows = seeds.rows("episodes", stage.rows)
