@@ -169,14 +169,20 @@ def test_whoever_acts_both_hear_it_and_advice_stays_what_it_was():
     low = torch.tensor([-1.0])
     seeds = row_seeds(0, 64)
     for noise, guided in ((0.3, 0.5), (0.0, 0.5), (0.0, 1.0), (0.0, 0.0)):
-        mixture = Mixture(Constant(0.25), Constant(-0.5), guided, noise, low, lambda obs: obs)  # type: ignore[arg-type]
+        stage = Teach(noise=noise, guided=guided, turn=10)
+        mixture = Mixture(stage, Constant(0.25), Constant(-0.5), low, lambda obs: obs)  # type: ignore[arg-type]
         action, (_, teaching, learning, advice) = mixture.act(torch.zeros(64, 3), mixture.begin(seeds), 0)
         assert torch.equal(advice, torch.full((64, 1), 0.25))
         assert torch.equal(teaching, action)
         assert torch.equal(learning, action)
         share = float((action != -0.5).float().mean())
         assert abs(share - guided) < 0.2
-    alone = Mixture(Constant(0.9), None, 1.0, 0.5, low, lambda obs: obs)  # type: ignore[arg-type]
+    mixture = Mixture(Teach(guided=0.5, turn=10), Constant(0.25), Constant(-0.5), low, lambda obs: obs)  # type: ignore[arg-type]
+    turns = torch.stack([mixture.act(torch.zeros(64, 3), mixture.begin(seeds), t)[0][:, 0] for t in range(20)])
+    assert torch.equal(turns[:10], turns[:1].expand(10, -1))
+    assert torch.equal(turns[10:], turns[10:11].expand(10, -1))
+    assert not torch.equal(turns[0], turns[10])
+    alone = Mixture(Teach(noise=0.5), Constant(0.9), None, low, lambda obs: obs)  # type: ignore[arg-type]
     action, memory = alone.act(torch.zeros(64, 3), alone.begin(seeds), 0)
     assert action.unique().numel() > 20
     assert float(action.max()) <= 1.0

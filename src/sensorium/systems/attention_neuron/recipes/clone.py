@@ -30,7 +30,8 @@ CONSTANT = 10**9
 
 
 def cloned(preset: Preset, before: Stages, teach: Teach, clone: Clone, rounds: int) -> Stages:
-    """Lessons and a clone, after the stages before them; in further rounds the student plays and the teacher says what it would have done."""
+    """Lessons and a clone, after the stages before them; in further rounds the student plays more and more, and the teacher says what it would
+    have done."""
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1, or 0 for as many as the preset has")
     stages = dict(before)
@@ -43,7 +44,8 @@ def cloned(preset: Preset, before: Stages, teach: Teach, clone: Clone, rounds: i
         after = f"-{number}" if number > 1 else ""
         lessons = add(f"teach{after}", teach)
         student = add(f"clone{after}", replace(clone, lessons=lessons))
-        teach, clone = replace(teach, student=student, earlier=lessons, noise=0.0), replace(clone, start=student)
+        guided = round(1 - number / rounds, 3)
+        teach, clone = replace(teach, student=student, earlier=lessons, noise=0.0, guided=guided), replace(clone, start=student)
     return tiny(stages) if preset == "tiny" else stages
 
 

@@ -44,8 +44,8 @@ class Mixture:
 
     members = 1
 
-    def __init__(self, teacher: Policy, student: Policy | None, guided: float, noise: float, low: Tensor, view: View):
-        self.teacher, self.student, self.guided, self.noise, self.low, self.view = teacher, student, guided, noise, low, view
+    def __init__(self, stage: "Teach", teacher: Policy, student: Policy | None, low: Tensor, view: View):
+        self.stage, self.teacher, self.student, self.low, self.view = stage, teacher, student, low, view
 
     def take(self, members: Tensor) -> "Mixture":
         return self
@@ -55,15 +55,15 @@ class Mixture:
         return fold(seeds, "lesson"), *memories, torch.zeros(len(seeds), len(self.low))
 
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        seeds, teaching, learning, _ = memory
+        (seeds, teaching, learning, _), stage = memory, self.stage
         advice, teaching = self.teacher.act(self.view(obs), teaching, t)
         action = advice
-        if self.noise:
-            action = torch.maximum(advice + self.noise * normal(seeds, t, advice.shape[1]), self.low).clamp(max=1.0)
+        if stage.noise:
+            action = torch.maximum(advice + stage.noise * normal(seeds, t, advice.shape[1]), self.low).clamp(max=1.0)
         if self.student:
             answer, learning = self.student.act(obs, learning, t)
-            # who acts is drawn anew for every episode
-            guided = uniform(seeds, 2**31, 1) < self.guided
+            # they take turns: the student comes to where it errs, and not so far from its teacher's ways that nothing is to be learned there
+            guided = uniform(seeds, 2**31 + t // stage.turn, 1) < stage.guided
             action = torch.where(guided, action, answer)
             learning = told(self.student, learning, action)
         # whoever acted, both hear next what was done
@@ -98,8 +98,10 @@ class Teach:
     """who is asked: a run, a stage or a zoo agent"""
     student: Folder = NOWHERE
     """who acts; empty: the teacher"""
-    guided: float = 0.2
-    """share of a student's episodes in which the teacher acts all the same"""
+    guided: float = 0.5
+    """share of the turns in which the teacher acts, not the student"""
+    turn: int = 25
+    """steps after which who acts is drawn anew"""
     noise: float = 0.0
     """standard deviation of what is added to the teacher's actions, not to its advice: so that it shows how to recover"""
     earlier: Folder = NOWHERE
@@ -113,7 +115,7 @@ class Teach:
     checkpoint_every: int = 1
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, rows=1, checkpoint_every=1)
+        at_least(self, steps=0, rows=1, turn=1, checkpoint_every=1)
 
     def init(self, seeds: Seeds) -> State:
         # a teacher that does not fit is refused before anything is played
@@ -158,7 +160,7 @@ def shard(stage: Teach, seeds: Seeds) -> tuple[Metrics, int]:
     low = torch.tensor(spec.low or (-1.0,) * spec.action)
     with closing(stage.place) as env:
         rows = seeds.rows("episodes", stage.rows)
-        mixture = Mixture(teacher, student, stage.guided, stage.noise, low, views(stage.place, env, seen(stage.teacher)))
+        mixture = Mixture(stage, teacher, student, low, views(stage.place, env, seen(stage.teacher)))
         rollout = play(env, mixture, rows, keep=tuple(parts), sink=keep)
     frames, actions, rewards, advice = (torch.stack(part, 1).numpy() for part in parts.values())
     lengths = rollout.lengths.tolist()
