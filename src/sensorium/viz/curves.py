@@ -10,6 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib import style
+from matplotlib.ticker import EngFormatter
 
 INK = "#1c2833"
 BLUE, ORANGE, GREEN, PINK, SKY, RED = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"
@@ -32,6 +33,12 @@ def picture(figure: Any, alt: str) -> str:
         figure.savefig(buffer, format="png", dpi=130)
     plt.close(figure)
     return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def counted(*axes: Any) -> None:
+    """Large numbers along x, such as frames, as 50k or 2M."""
+    for axis in axes:
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def smooth(values: Any, window: int) -> np.ndarray:

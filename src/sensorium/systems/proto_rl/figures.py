@@ -21,7 +21,7 @@ from sensorium.systems.proto_rl import probes
 from sensorium.systems.proto_rl.model import Uniform
 from sensorium.systems.proto_rl.stages import Finetune
 from sensorium.systems.proto_rl.stages.learning import Learning
-from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, canvas, picture, smooth
+from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, canvas, counted, picture, smooth
 from sensorium.viz.report import Page, Section, table, video
 from sensorium.viz.video import beside, write_mp4
 
@@ -73,7 +73,9 @@ def explored(stage: Learning) -> float:
 
 def scores(parts: dict[str, Part]) -> Section:
     """What the task pays, against frames of either kind."""
-    figure, (axis, paid) = canvas(8.6, 3.4, 2, sharey=True)
+    rewarded = any(name != "pretrain" for name in parts)
+    figure, axes = canvas(8.6, 3.4, 1 + rewarded, sharey=True, squeeze=False)
+    (axis, paid), counts = (axes[0, 0], axes[0, -1]), axes[0]
     colours = {"pretrain": ORANGE, "finetune": BLUE, "scratch": GREEN}
     names = {
         "pretrain": "exploring (does not see this reward)",
@@ -87,12 +89,14 @@ def scores(parts: dict[str, Part]) -> Section:
             axis.plot(*zip(*judged, strict=True), color=colours[name], marker="o", ms=4, label=names[name])
         if judged and name != "pretrain":
             paid.plot([frames - part.first for frames, _ in judged], [score for _, score in judged], color=colours[name], marker="o", ms=4)
-    paid.set(xlabel="frames with reward")
+    if rewarded:
+        paid.set(xlabel="frames with reward")
     if "finetune" in parts and "pretrain" in parts:
         axis.axvline(parts["finetune"].first, color=INK, lw=1, ls="--")
         axis.text(parts["finetune"].first, axis.get_ylim()[1], " the task's reward begins", va="top", fontsize=9)
     axis.set(xlabel="frames, with and without reward", ylabel="the task's return")
     axis.legend(fontsize=9, loc="upper left")
+    counted(*counts)
     text = "Dots: episodes without noise, on starts of their own. Thin lines: the episodes that were learned from."
     return Section(
         "What the task pays", (text,), ((picture(figure, "returns by frames"), "Returns of the task, whether or not it was learned from."),)
@@ -110,6 +114,7 @@ def exploring(part: Part) -> Section | None:
     left.set(xlabel="frames", ylabel="cells visited so far")
     right.set(xlabel="frames", ylabel="entropy of an episode's places, nats")
     left.legend(fontsize=9)
+    counted(left, right)
     last, where = part.rows[-1], ", ".join(c.name for c in part.stage.world.where)
     late = part.rows[-10:]
     share, lately = (sum(row[f"{what}/explorer"] for row in some) / max(sum(row[f"{what}/random"] for row in some), 1)
@@ -135,6 +140,7 @@ def prototypes(part: Part) -> Section | None:
     ):  # fmt: skip
         axis.plot(frames, [row[name] for _, row in rows], color=BLUE)
         axis.set(xlabel="frames", ylabel=label)
+    counted(*axes)
     axes[1].set_ylim(0, count * 1.05)
     dead = int(rows[-1][1].get("prototypes/dead", 0))
     text = (

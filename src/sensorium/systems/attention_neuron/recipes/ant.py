@@ -71,7 +71,7 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
     if preset == "paper":
         # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update
         teach = replace(teach, place=Ant(horizon=500), noise=0.0, rows=50, steps=20)
-        clone = replace(clone, window=500, updates=1000, steps=1000, half_life=CONSTANT)
+        clone = replace(clone, learning_rate=1e-3, window=500, updates=1000, steps=1000, half_life=CONSTANT)
     return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 6, "paper": 1}[preset])
 
 
