@@ -68,8 +68,8 @@ def bars(scores: dict[str, dict[str, Any]], labels: list[str], colours: dict[str
             axis.errorbar(place, mean, [[mean - low], [high - mean]], color=INK, linewidth=1, capsize=2)
     axis.axhline(0, color=INK, linewidth=0.8)
     axis.set_xticks(range(len(labels)), ["\n".join(wrap(label, 12)) for label in labels], fontsize=9.5)
-    axis.set_ylabel(ylabel)
-    axis.legend(fontsize=9.5)
+    axis.set(xlim=(-0.5, len(labels) - 0.5), ylabel=ylabel)
+    axis.legend(fontsize=9.5, ncols=len(scores), loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return picture(figure, "bar chart of scores by treatment")
 
 
