@@ -145,7 +145,7 @@ class PongMemory:
 
     def see(self, consoles: Consoles) -> Tensor:
         ram = consoles.ram
-        # on the other side of the net, the memory counts against the picture
+        # lines and columns a step; the memory counts the ball's speed across towards the other player
         ball = np.stack([ram[:, BALL_X], ram[:, BALL_Y], -4 * signed(ram[:, BALL_DX]), 4 * signed(ram[:, BALL_DY])], 1)
         ball = ball * (ram[:, BALL_Y] > 0)[:, None]
         rest = np.stack([ram[:, OWN], consoles.rest, ram[:, OTHER], ram[:, FRAME] % 2], 1)

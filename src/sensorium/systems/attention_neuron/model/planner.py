@@ -15,9 +15,12 @@ UP, DOWN = 2, 3
 """buttons"""
 MOMENTS = (0.0, 0.25, 0.5, 0.75)
 """steps after the crossing at which paddle and ball may meet: where exactly in a step is not known"""
+SOON = 6.0
+"""steps after which to be where a ball is that flies away"""
 REACH = (-4.0, 15.0)
 """lines between ball and paddle at which it still plays the ball back"""
-MIDDLE = 120.0
+MIDDLE, CENTRE = 120.0, 6.0
+"""where to wait while there is no ball; lines between a ball and the paddle that it meets with its middle"""
 
 
 def glide(
@@ -81,7 +84,7 @@ class Planner:
             torch.stack([(meetings - edge).abs().amax(0) + more for edge, more in zip(self.edges, dear, strict=True)]).amin(0) + 20 * missed
         )
         # a ball that flies away is followed, and where there is none the middle is a good place
-        idle = apart(torch.where(y > 0, y - 6, MIDDLE), torch.full_like(y, 6.0)).abs()
+        idle = apart(torch.where(y > 0, y - CENTRE, MIDDLE), torch.full_like(y, SOON)).abs()
         cost = torch.where((dx > 0)[:, None], cost, idle) + 0.2 * plans.abs().sum(1)
         move = plans[cost.argmin(1), 0]
         button = torch.where(move > 0, DOWN, torch.where(move < 0, UP, 0))
