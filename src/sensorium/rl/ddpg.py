@@ -35,7 +35,7 @@ class DDPG:
     clip: float = 0.3
     """largest disturbance of an action in an update"""
     features: int = 50
-    """numbers to which a code is reduced"""
+    """numbers to which a code is reduced; 0: layers of `hidden` units on the code as it is"""
     hidden: int = 1024
     """units of a layer"""
 

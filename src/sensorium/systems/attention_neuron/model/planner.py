@@ -47,7 +47,7 @@ class Planner:
     """
 
     edges: tuple[float, float] = (0.0, 11.0)
-    """lines between ball and paddle at which to meet; its middle, about 6, sends balls back that never win"""
+    """lines between ball and paddle at which to meet; its middle, about 6, sends balls back that hardly ever win"""
     liking: float = 3.0
     """lines by which it would rather miss the edge that it likes than the other"""
     mood: int = 30
