@@ -13,7 +13,7 @@ from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
-from sensorium.systems.attention_neuron.stages import Dagger, Evolve
+from sensorium.systems.attention_neuron.stages import Ascend, Dagger, Evolve
 
 SOLVED = 18.0
 """of at most 20; a point that stays where it starts earns 10 on average, the best policy 19"""
@@ -70,3 +70,17 @@ def test_evolution_goes_on_from_a_clone_and_makes_it_no_worse(tmp_path):
     further = toy(agent, PGPE(64, 0.1, 0.02), start=Folder("../1-evolve"), steps=30, average=0.8)
     run(further, tmp_path / "2-evolve", 0)
     assert score(tmp_path / "2-evolve") > score(tmp_path / "1-evolve") - 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_an_agent_climbs_the_gradient_of_its_return_even_shuffled(seed, tmp_path):
+    agent = SensoryAgent(code=8, key=8)
+    run(toy(agent, PGPE(64, 0.3, 0.1), spread=1.0, steps=1), tmp_path / "1-start", seed)
+    climb = Ascend(
+        Toy(), agent, Folder("../1-start"), rows=128, window=10, windows=20, discount=0.9, warm=20, half_life=200, average=0.98, steps=20,
+        learning_rate=1e-2, compile=False,
+    )  # fmt: skip
+    run(climb, tmp_path / "2-ascend", seed)
+    assert score(tmp_path / "1-start") < 13
+    assert score(tmp_path / "2-ascend", "shuffle") > SOLVED

@@ -16,7 +16,7 @@ from sensorium.nets.heads import Actor, Critic
 from sensorium.nets.mlp import mlp, orthogonal
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
-from sensorium.rl.targets import Batch, follow, linear_schedule, n_step
+from sensorium.rl.targets import Batch, follow, lambda_returns, linear_schedule, n_step
 
 
 def test_log_sd_between_its_bounds():
@@ -60,6 +60,26 @@ def test_schedule_n_step_and_moving_average_on_worked_examples():
     for _ in range(10):
         follow(slow, [torch.ones((), dtype=torch.float64)], 0.05)
     assert slow[0].item() == pytest.approx(0.4012630608, abs=1e-9)
+
+
+@pytest.mark.parametrize("trace", [0.0, 0.3, 1.0])
+def test_lambda_returns_weigh_the_n_step_returns(trace):
+    """G = (1 - l) sum_n l^(n-1) G_n, the longest with what is left of the weights; after an end all further ones are equal."""
+    generator, discount = torch.Generator().manual_seed(0), 0.9
+    rewards, values = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    ended = torch.tensor([[False, False, False, False, False], [False, False, True, True, True], [False, False, False, False, True]]).mT
+    rewards = rewards * ~torch.cat([torch.zeros_like(ended[:1]), ended[:-1]])
+    goals = lambda_returns(rewards, values, ended, discount, trace)
+    for row in range(3):
+        for t in range(5):
+            steps = range(1, 5 - t + 1)
+            returns = [
+                sum(discount**k * float(rewards[t + k, row]) for k in range(n))
+                + discount**n * float(values[t + n - 1, row]) * (not ended[t + n - 1, row])
+                for n in steps
+            ]
+            weights = [(1 - trace) * trace ** (n - 1) for n in steps[:-1]] + [trace ** (len(steps) - 1)]
+            assert float(goals[t, row]) == pytest.approx(sum(w * g for w, g in zip(weights, returns, strict=True)), abs=1e-12)
 
 
 def test_random_shift_is_a_crop_of_the_padded_picture():

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 
-def mlp(*sizes: int) -> nn.Sequential:
-    """Linear layers with ReLU between them."""
+def mlp(*sizes: int, between: type[nn.Module] = nn.ReLU) -> nn.Sequential:
+    """Linear layers with ReLU, or what else is named, between them."""
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        layers += [nn.Linear(a, b), nn.ReLU()]
+        layers += [nn.Linear(a, b), between()]
     return nn.Sequential(*layers[:-1])
 
 

@@ -33,6 +33,20 @@ def n_step(
     return (rewards * powers[:-1] * alive[:, :-1]).sum(1), powers[-1] * alive[:, -1]
 
 
+def lambda_returns(
+    rewards: Float[Tensor, "T rows"], values: Float[Tensor, "T rows"], terminated: Bool[Tensor, "T rows"], discount: float, trace: float
+) -> Float[Tensor, "T rows"]:
+    """TD(lambda)'s goals G_t = r_t + discount ((1 - trace) V_{t+1} + trace G_{t+1}), nothing after an end (Sutton & Barto 2018, eq. 12.2).
+
+    values[t] is of what follows reward t, terminated[t] whether the episode was over by then.
+    """
+    goals, goal = [], values[-1]
+    for reward, value, over in zip(rewards.flip(0), values.flip(0), terminated.flip(0), strict=True):
+        goal = reward + discount * torch.where(over, 0.0, (1 - trace) * value + trace * goal)
+        goals.append(goal)
+    return torch.stack(goals[::-1])
+
+
 def linear_schedule(start: float, end: float, steps: int, step: int) -> float:
     """From `start` to `end` in `steps`, and `end` from then on."""
     return start + (end - start) * min(step / max(steps, 1), 1.0)

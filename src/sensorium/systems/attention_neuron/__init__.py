@@ -5,6 +5,7 @@ _HERE = "sensorium.systems.attention_neuron"
 PARTS = {
     "evolve": f"{_HERE}.stages.evolve:Evolve",
     "dagger": f"{_HERE}.stages.dagger:Dagger",
+    "ascend": f"{_HERE}.stages.ascend:Ascend",
     "teach": f"{_HERE}.stages.teach:Teach",
     "clone": f"{_HERE}.stages.clone:Clone",
     "actor-critic": f"{_HERE}.stages.actor_critic:ActorCritic",

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sensorium.core import checkpoint
-from sensorium.core.env import TorchWorld, select
+from sensorium.core.env import TorchWorld
 from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled
 from sensorium.core.policy import Policy
@@ -18,6 +18,7 @@ from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.toy import Toy
 from sensorium.nets import descent
 from sensorium.systems.attention_neuron.model import SensoryAgent
+from sensorium.systems.attention_neuron.stages import flight
 from sensorium.systems.attention_neuron.stages.evolve import first_vector
 
 
@@ -83,15 +84,11 @@ class Dagger:
     def init(self, seeds: Seeds) -> State:
         start = seeds.rows("worlds", self.rows)
         vector = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
-        world = self.world.initial(start)
-        obs = self.world.observe(world)
+        obs = self.world.observe(self.world.initial(start))
         # the first step shows how large the memories are
         student, teacher = self.agent.policy(vector), checkpoint.policy(self.teacher)
-        blank = {f"memory/{i}": torch.zeros(part.shape) for i, part in enumerate(student.act(obs, student.begin(start), 0)[1])}
-        teaching = {f"teaching/{i}": torch.zeros(part.shape) for i, part in enumerate(knowing(teacher, obs, start))}
-        # ages are spread over the horizon, so that every batch holds all phases of an episode
-        ages = torch.arange(self.rows) * self.world.horizon // self.rows
-        return {**descent.taught(vector), "ages": ages, **{f"world/{i}": part.clone() for i, part in enumerate(world)}, **blank, **teaching}
+        memory = student.act(obs, student.begin(start), 0)[1]
+        return {**descent.taught(vector), **flight.begin(self.world, start, memory=memory, teaching=knowing(teacher, obs, start))}
 
     def open(self, state: State) -> Session:
         teacher = checkpoint.policy(self.teacher, str(state["agent"].device))
@@ -112,7 +109,7 @@ class Dagger:
         """One window of acting and asking, one step of Adam; returns the mean squared error of the actions."""
         weights = state["weights"].requires_grad_()
         student = self.agent.policy(weights)
-        world, memory, teaching = (_group(state, name) for name in ("world", "memory", "teaching"))
+        world, memory, teaching = (flight.group(state, name) for name in ("world", "memory", "teaching"))
         obs, ended = self.world.observe(world), torch.zeros_like(state["ages"], dtype=torch.bool)
         guided = torch.arange(self.rows, device=weights.device) < round(self.guided * self.rows)
         error = count = torch.zeros((), device=weights.device)
@@ -125,26 +122,11 @@ class Dagger:
         (gradient,) = torch.autograd.grad(loss, weights)
         # learn
         descent.teach(state, gradient, self.learning_rate, self.half_life, self.clip, self.average)
-        with torch.no_grad():
-            # rows that have ended begin anew, without memory
-            ages = state["ages"] + self.window
-            ended = ended | (ages >= self.world.horizon)
-            state["ages"] = torch.where(ended, 0, ages)
-            begun = {
-                "world": self.world.initial(fresh),
-                **{n: tuple(torch.zeros_like(p) for p in m) for n, m in (("memory", memory), ("teaching", teaching))},
-            }
-            for name, parts in (("world", world), ("memory", tuple(part.detach() for part in memory)), ("teaching", teaching)):
-                state.update({f"{name}/{i}": part.contiguous() for i, part in enumerate(select(ended, begun[name], parts))})
+        flight.land(state, self.world, fresh, self.window, ended, world, memory=memory, teaching=teaching)
         return float(loss.detach())
 
     def policy(self, state: State) -> Policy:
         return self.agent.policy(state["agent"].detach())
-
-
-def _group(state: State, name: str) -> tuple[Tensor, ...]:
-    """The tensors name/0, name/1, ... of a state."""
-    return tuple(state[f"{name}/{i}"] for i in range(sum(key.startswith(f"{name}/") for key in state)))
 
 
 CERTAIN = 1 - 1e-6
