@@ -58,7 +58,7 @@ def test_list_has_every_recipe_with_its_stages(capsys):
     listed = document(["list", "--json"], capsys)
     recipes = {recipe["name"]: recipe for recipe in listed["recipes"]}
     assert {"cart-pole", "cart-pole-clone", "cart-pole-mlp", "cart-pole-mlp-10", "cart-pole-mlp-shuffled"} <= set(recipes)
-    assert recipes["cart-pole-clone"]["stages"] == ["baseline", "clone", "ascend", "evolve"]
+    assert recipes["cart-pole-clone"]["stages"] == ["baseline", "clone", "ascend"]
     for recipe in recipes.values():
         assert {"name", "system", "stages", "arguments", "preset", "expected", "hours", "extras"} <= set(recipe)
 
@@ -77,7 +77,7 @@ def test_evaluate_has_the_keys_of_the_contract(trained, capsys):
     assert result["mean"] == pytest.approx(sum(result["returns"]) / 7, abs=1e-3)
     assert result["ci95"][0] <= result["mean"] <= result["ci95"][1]
     again = document(
-        ["evaluate", str(trained / "3-evolve"), "--episodes", "7", "--seed", "3", "--senses", "shuffle,noise:2", "--json"], capsys
+        ["evaluate", str(trained / "3-ascend"), "--episodes", "7", "--seed", "3", "--senses", "shuffle,noise:2", "--json"], capsys
     )
     assert again["returns"] == result["returns"]
 
@@ -134,7 +134,7 @@ def test_verdicts_follow_the_rule():
 
 def test_plan_says_minutes_disk_and_memory(capsys):
     planned = document(["plan", "cart-pole-clone", "--preset", "tiny", "--json"], capsys)
-    assert [stage["name"] for stage in planned["stages"]] == ["baseline", "clone", "ascend", "evolve"]
+    assert [stage["name"] for stage in planned["stages"]] == ["baseline", "clone", "ascend"]
     assert planned["minutes"] >= 0
     assert planned["disk_mb"] > 0
     assert planned["memory_mb"] > 50

@@ -154,7 +154,7 @@ def test_a_published_agent_keeps_what_its_policy_reads(tiny: Tiny, tmp_path: Pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("recipe", "name"), [("cart-pole-clone", "clone"), ("cart-pole-clone", "ascend"), ("cart-pole-clone", "evolve"), ("ant-clone", "clone")]
+    ("recipe", "name"), [("cart-pole-clone", "clone"), ("cart-pole-clone", "ascend"), ("cart-pole", "evolve"), ("ant-clone", "clone")]
 )
 def test_compiled_stages_resume_to_the_bit_too(recipe, name, tmp_path: Path):
     """Compiled kernels depend on how tensors lie in memory: a restored state has to lie as an uninterrupted one does."""

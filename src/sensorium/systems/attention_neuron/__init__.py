@@ -21,6 +21,7 @@ PARTS = {
 RECIPES = {
     "cart-pole": f"{_HERE}.recipes:CART_POLE",
     "cart-pole-clone": f"{_HERE}.recipes:CART_POLE_CLONE",
+    "cart-pole-ascend": f"{_HERE}.recipes:CART_POLE_ASCEND",
     "cart-pole-mlp": f"{_HERE}.recipes:CART_POLE_MLP",
     "cart-pole-mlp-10": f"{_HERE}.recipes:CART_POLE_MLP_10",
     "cart-pole-mlp-shuffled": f"{_HERE}.recipes:CART_POLE_MLP_SHUFFLED",

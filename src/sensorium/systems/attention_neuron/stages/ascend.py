@@ -21,7 +21,7 @@ from sensorium.nets.mlp import mlp, orthogonal
 from sensorium.rl.targets import lambda_returns
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
 from sensorium.systems.attention_neuron.stages import flight
-from sensorium.systems.attention_neuron.stages.evolve import start_from
+from sensorium.systems.attention_neuron.stages.evolve import first_vector, start_from
 
 
 class Critic(nn.Module):
@@ -60,7 +60,11 @@ class Ascend:
     world: CartPole | Toy = CartPole()
     agent: SensoryAgent | FeedForwardAgent = SensoryAgent()
     start: Folder = Folder("../2-clone")
-    """an earlier agent whose parameters to start from"""
+    """an earlier agent whose parameters to start from; empty: begin anew"""
+    spread: float = 1.0
+    """of random first parameters, sd spread / sqrt(inputs)"""
+    remember: float = 2.0
+    """first bias of the forget gates of new neurons"""
     rows: int = 512
     """episodes that are played at once"""
     window: int = 40
@@ -107,7 +111,11 @@ class Ascend:
 
     def init(self, seeds: Seeds) -> State:
         start = seeds.rows("worlds", self.rows)
-        vector, critic = start_from(self.start, self.agent), self.critic()
+        critic = self.critic()
+        if self.start:
+            vector = start_from(self.start, self.agent)
+        else:
+            vector = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
         orthogonal(critic, seeds("critic"))
         # the first step shows how large the memories are
         policy, obs = self.agent.policy(vector), self.world.observe(self.world.initial(start))
