@@ -1,10 +1,13 @@
 """The parts that no paper owns, each against torch's own."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
-from sensorium.nets import descent, lstm
+from sensorium.nets import descent, lstm, whitening
 from sensorium.nets.conv import doubled
 
 
@@ -111,3 +114,52 @@ def test_a_vector_is_taught_by_adam_with_clipped_gradients():
         torch.testing.assert_close(state["weights"], weights.detach(), rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(state["agent"], average, rtol=1e-5, atol=1e-6)
     assert int(state["updates"]) == 4
+
+
+def test_long_gradients_of_rows_are_shortened_to_a_quantile_and_broken_ones_left_out():
+    gradients = torch.randn(64, 10, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 2, 64)[:, None]
+    gradients[5] = math.inf
+    gradients[6, 3] = math.nan
+    limited = whitening.limited(gradients, 0.75).numpy()
+    twin = gradients.numpy().copy()
+    twin[[5, 6]] = 0
+    lengths = np.linalg.norm(twin, axis=1)
+    limit = np.quantile(lengths, 0.75)
+    for row, length in zip(twin, lengths, strict=True):
+        row *= min(1, limit / length) if length else 1
+    np.testing.assert_allclose(limited, twin, rtol=1e-5)
+
+
+def test_the_inverse_root_undoes_the_damped_spread():
+    rows = np.random.default_rng(0).normal(size=(40, 12)) @ np.diag(np.logspace(-2, 1, 12))
+    spread = rows.T @ rows
+    root = whitening.inverse_root(torch.from_numpy(spread), 0.01).numpy()
+    damped = spread + 0.01 * np.trace(spread) / 12 * np.eye(12)
+    np.testing.assert_allclose(root @ damped @ root, np.eye(12), atol=1e-9)
+    np.testing.assert_allclose(root, root.T, atol=1e-12)
+    assert torch.isfinite(whitening.inverse_root(torch.zeros(3, 3), 0.01)).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whitened_steps_go_down_a_narrow_valley_that_lies_across_the_axes(seed):
+    """Rows pull with a strength that differs a hundred times between directions; Adam, at the rate that suits it best, is left far behind."""
+    generator = torch.Generator().manual_seed(seed)
+    across = torch.linalg.qr(torch.randn(30, 30, generator=generator))[0] * torch.logspace(-2, 0, 30)
+    goal = torch.randn(30, generator=generator)
+
+    def learn(state, teach):
+        for k in range(400):
+            rows = torch.randn(128, 30, generator=torch.Generator().manual_seed(k)) @ across.mT
+            teach(k, state, ((state["weights"] - goal) * rows).sum(1, keepdim=True) * rows)
+        return float((state["agent"] - goal).norm() / goal.norm())
+
+    def whitened(k, state, gradients):
+        whitening.measure(state, gradients)
+        whitening.teach(state, gradients, whitening.whitener(state), 0.05, 100, 0.9)
+
+    def plain(rate):
+        return lambda _, state, gradients: descent.teach(state, gradients.mean(0), rate, 100, 1e9, 0.9)
+
+    far = learn(whitening.taught(torch.zeros(30)), whitened)
+    best = min(learn(descent.taught(torch.zeros(30)), plain(rate)) for rate in (0.003, 0.01, 0.03, 0.1, 0.3))
+    assert far < 0.5 * best, (far, best)

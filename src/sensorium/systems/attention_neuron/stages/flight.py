@@ -33,11 +33,18 @@ def group(state: State, name: str) -> Parts:
 
 @torch.no_grad()
 def land(
-    state: State, world: TorchWorld, seeds: Int[Tensor, "rows"], steps: int, ended: Bool[Tensor, "rows"], worlds: Parts, **memories: Parts
+    state: State,
+    world: TorchWorld,
+    seeds: Int[Tensor, "rows"],
+    steps: int,
+    ended: Bool[Tensor, "rows"],
+    worlds: Parts,
+    lives: Int[Tensor, "rows"] | None = None,
+    **memories: Parts,
 ) -> None:
-    """Keep what a window of so many steps has led to; rows that have ended or are too old begin anew from their seeds, without memory."""
+    """Keep what a window of so many steps has led to; rows that have ended or are as old as their lives (the horizon) begin anew from their seeds, without memory."""
     ages = state["ages"] + steps
-    ended = ended | (ages >= world.spec.horizon)
+    ended = ended | (ages >= (world.spec.horizon if lives is None else lives))
     state["ages"] = torch.where(ended, 0, ages)
     keep(state, "world", select(ended, world.initial(seeds), worlds))
     for name, memory in memories.items():

@@ -1,0 +1,73 @@
+"""Gradient descent in a space in which the gradients of single rows scatter alike in all directions. For models small enough for a full matrix.
+
+After full-matrix AdaGrad (Duchi, Hazan & Singer 2011), with a running mean for its sum, and the spread taken over the rows of a batch. Long gradients of single rows are
+shortened first (Abadi et al. 2016, algorithm 1), to a quantile of their lengths (Andrew et al. 2021).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sensorium.core.stage import State
+
+MOMENTUM = 0.9
+"""share of itself that the mean gradient keeps at an update"""
+MEMORY = 0.99
+"""share of itself that the spread keeps when it is measured anew"""
+DAMPING = 0.01
+"""added to the spread in every direction, as a share of its mean over the directions"""
+
+
+def limited(gradients: Float[Tensor, "rows n"], quantile: float) -> Float[Tensor, "rows n"]:
+    """Rows that are longer than a quantile of their lengths are shortened to it; one that is not finite counts for nothing."""
+    gradients = torch.where(gradients.isfinite().all(1, keepdim=True), gradients, 0.0)
+    lengths = gradients.norm(dim=1, keepdim=True)
+    return gradients * (lengths.quantile(quantile) / lengths.clamp(min=1e-12)).clamp(max=1.0)
+
+
+def inverse_root(spread: Float[Tensor, "n n"], damping: float) -> Float[Tensor, "n n"]:
+    """(S + damping tr(S) / n I)^(-1/2), for a symmetric S without negative eigenvalues."""
+    values, vectors = torch.linalg.eigh(spread)
+    values = values.clamp(min=0.0)
+    return (vectors * (values + damping * values.mean() + 1e-12).rsqrt()) @ vectors.mT
+
+
+def taught(weights: Float[Tensor, "n"]) -> State:
+    """The state of parameters that are learned so: themselves, the mean gradient, the spread, and the running average of them that is the agent."""
+    count = torch.zeros((), dtype=torch.int64)
+    return {
+        "agent": weights.clone(),
+        "weights": weights,
+        "mean": torch.zeros_like(weights),
+        "spread": weights.new_zeros(len(weights), len(weights)),
+        "updates": count,
+        "measured": count.clone(),
+    }
+
+
+@torch.no_grad()
+def measure(state: State, gradients: Float[Tensor, "rows n"]) -> None:
+    """Take the spread of a batch's mean gradient, as its rows tell it, into the state's."""
+    state["spread"].mul_(MEMORY).addmm_(gradients.mT, gradients, alpha=(1 - MEMORY) / len(gradients) ** 2)
+    state["measured"] += 1
+
+
+@torch.no_grad()
+def whitener(state: State) -> Float[Tensor, "n n"]:
+    """What turns gradients into steps, until the spread has changed."""
+    return inverse_root(state["spread"] / (1 - MEMORY ** int(state["measured"]) or 1.0), DAMPING)
+
+
+@torch.no_grad()
+def teach(
+    state: State, gradients: Float[Tensor, "rows n"], whiten: Float[Tensor, "n n"], learning_rate: float, half_life: int, average: float
+) -> None:
+    """One step down the mean of the rows' gradients, at a rate that halves every `half_life` updates and never longer than one of Adam's, and one of the average."""
+    t, weights = int(state["updates"]) + 1, state["weights"].detach()
+    state["updates"] += 1
+    state["mean"].lerp_(gradients.mean(0), 1 - MOMENTUM)
+    step = learning_rate * 0.5 ** (t / half_life) * (whiten @ state["mean"]) / (1 - MOMENTUM**t)
+    longest = learning_rate * 0.5 ** (t / half_life) * len(step) ** 0.5
+    state["weights"] = weights - step * (longest / step.norm().clamp(min=1e-12)).clamp(max=1.0)
+    # at first the average is young, and keeps less of itself
+    state["agent"].lerp_(state["weights"], 1 - min(average, t / (t + 10)))
