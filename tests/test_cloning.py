@@ -1,5 +1,6 @@
 """Any teacher, any student: eyes of their own, what is heard, what is recorded, and that it is learned from."""
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -282,6 +283,11 @@ def test_every_parameter_of_a_student_receives_gradient(agent):
     assert set(silent) <= ({"key.bias"} if isinstance(agent, PuzzleAgent) else set())
 
 
+def test_pictures_are_not_learned_in_whitened_space():
+    with pytest.raises(Usage, match="without vision"):
+        Clone(CarPatches(), PuzzleAgent(VisionNeurons(actions=3), actions=3), whiten=True)
+
+
 def test_an_agent_without_gradient_is_refused_in_one_sentence():
     with pytest.raises(Usage, match="nothing can be learned by gradient"):
         Clone(CarPatches(), VotingAgent())  # type: ignore[arg-type]
@@ -319,6 +325,12 @@ def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Pat
     )
     assert once > 0.9 * teacher
     assert twice > 0.95 * teacher
+    # as many updates in whitened space
+    whitened = replace(Clone(Toy(), agent, steps=16, **settings), whiten=True, learning_rate=1e-2)  # type: ignore[arg-type]
+    run(whitened, tmp_path / "6-clone", 0)
+    losses = [json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])["loss"] for name in ("3-clone", "6-clone")]
+    assert losses[1] < 0.2 * losses[0]
+    assert score(tmp_path / "6-clone", "shuffle") > 0.95 * teacher
 
 
 @pytest.mark.slow

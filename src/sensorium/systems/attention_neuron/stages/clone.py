@@ -17,7 +17,7 @@ from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data.lessons import Lessons, Window
 from sensorium.envs.ant import Ant
 from sensorium.envs.eyes import STACK
-from sensorium.nets import descent
+from sensorium.nets import descent, whitening
 from sensorium.systems.attention_neuron.model import UNTAUGHT, PuzzleAgent, SensoryAgent, VotingAgent
 from sensorium.systems.attention_neuron.stages.evolve import first_vector, start_from
 from sensorium.systems.attention_neuron.stages.teach import World, whole
@@ -56,12 +56,18 @@ class Clone:
     """steps of a window, through which gradients flow back; 1 for an agent without memory"""
     updates: int = 100
     """updates in a step of the stage"""
+    whiten: bool = False
+    """whether steps are taken in whitened space (`nets/whitening.py`), rather than by Adam: for an agent of a few thousand parameters"""
     learning_rate: float = 1e-3
-    """Adam's, at the beginning"""
+    """at the beginning"""
     half_life: int = 5000
     """updates in which the learning rate halves"""
     clip: float = 0.5
-    """largest norm of the gradient"""
+    """largest norm of the gradient, for Adam"""
+    quantile: float = 0.9
+    """of the lengths of the windows' gradients, longer ones are shortened to it, in whitened space"""
+    measure_every: int = 5
+    """updates from one measurement of the gradients' spread to the next, in whitened space"""
     average: float = 0.998
     """share of itself that the running average of the parameters keeps at an update"""
     disturb: float = 0.03
@@ -84,9 +90,22 @@ class Clone:
     """episodes of such an evaluation"""
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, batch=1, window=1, updates=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
+        at_least(
+            self,
+            steps=0,
+            batch=1,
+            window=1,
+            updates=1,
+            half_life=1,
+            measure_every=1,
+            checkpoint_every=1,
+            evaluate_every=1,
+            evaluation_episodes=1,
+        )
         if isinstance(self.agent, VotingAgent):
             raise Usage(UNTAUGHT)
+        if self.whiten and not isinstance(self.agent, SensoryAgent):
+            raise Usage("whiten is for agents without vision: a matrix as wide as the agent has parameters stays in memory")
         if not 0 <= self.occlude < 1:
             raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
 
@@ -94,7 +113,7 @@ class Clone:
         begun = (
             start_from(self.start, self.agent) if self.start else first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
         )
-        return descent.taught(begun)
+        return whitening.taught(begun) if self.whiten else descent.taught(begun)
 
     def open(self, state: State) -> Lectern:
         lessons = Lessons(whole(self.lessons), STACK if isinstance(self.agent, PuzzleAgent) else 0)
@@ -102,9 +121,12 @@ class Clone:
         return Lectern(lessons, compiled(moment) if self.compile and recurrent else moment)
 
     def step(self, state: State, live: Lectern, seeds: Seeds) -> Metrics:
-        losses = [
-            self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k)) for k in range(self.updates)
-        ]
+        # whitening needs to have seen some gradients first
+        look, losses, whiten = min(20, self.updates // 2) if seeds.step == 1 else 0, [], None
+        for k in range(self.updates):
+            if self.whiten and k == look:
+                whiten = whitening.whitener(state)
+            losses.append(self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k), whiten))
         metrics = {"loss": float(torch.stack(losses).mean())}
         if seeds.step % self.evaluate_every == 0:
             rows, policy = seeds.rows("evaluation", self.evaluation_episodes, state["agent"].device), self.policy(state)
@@ -112,9 +134,11 @@ class Clone:
                 metrics = {"score/agent": float(returns(env, policy, rows).mean()), **metrics}
         return metrics
 
-    def update(self, state: State, live: Lectern, seeds: Seeds) -> Tensor:
-        """One batch of windows, one step of Adam; returns the loss."""
-        weights = state["weights"].requires_grad_()
+    def update(self, state: State, live: Lectern, seeds: Seeds, whiten: Tensor | None = None) -> Tensor:
+        """One batch of windows, one step; returns the loss."""
+        weights = state["weights"].detach()
+        # in whitened space each window has parameters of its own, all the same, so that its gradient is its own
+        weights = (weights.expand(self.batch, -1).clone() if self.whiten else weights).requires_grad_()
         student = self.agent.policy(weights)
         drawn = self.occluded(live.lessons.draw(self.batch, self.window, seeds("windows"), weights.device), seeds)
         memory = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=weights.device))
@@ -130,7 +154,14 @@ class Clone:
                 memory, error = tick(student, memory, drawn.obs[t], before[t], drawn.advice[t], drawn.live[t], error, self.loss)
         loss = error / drawn.live.sum()
         (gradient,) = torch.autograd.grad(loss, weights)
-        descent.teach(state, gradient, self.learning_rate, self.half_life, self.clip, self.average)
+        if not self.whiten:
+            descent.teach(state, gradient, self.learning_rate, self.half_life, self.clip, self.average)
+            return loss.detach()
+        gradients = whitening.limited(self.batch * gradient, self.quantile)
+        if whiten is None or seeds.step % self.measure_every == 0:
+            whitening.measure(state, gradients)
+        if whiten is not None:
+            whitening.teach(state, gradients, whiten, self.learning_rate, self.half_life, self.average)
         return loss.detach()
 
     def occluded(self, drawn: Window, seeds: Seeds) -> Window:
