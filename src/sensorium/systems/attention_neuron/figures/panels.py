@@ -121,7 +121,7 @@ def learning(folder: Path) -> Section:
     axes[0].set(xlabel="steps of the stages, one after another", ylabel="score")
     axes[1].set(xlabel="minutes")
     axes[0].legend(fontsize=9.5)
-    loss_axis.set(xlabel="minutes", ylabel="distance from the teacher")
+    loss_axis.set(xlabel="minutes", ylabel="distance\nfrom the teacher")
     shown = [(picture(figure, "learning curves"), "Dots: the agent itself on fresh episodes. Thin lines and bands: what was played while learning, and its spread over candidates.")]  # fmt: skip
     if loss_axis.lines:
         loss_axis.legend(fontsize=9.5)

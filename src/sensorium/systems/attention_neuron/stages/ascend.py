@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sensorium.core.env import TorchWorld
-from sensorium.core.errors import Failure
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import compiled
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
@@ -123,6 +123,8 @@ class Ascend:
             self, steps=0, rows=1, window=1, windows=1, short=0, hidden=1, warm=0, parts=1, half_life=1, measure_every=1, checkpoint_every=1,
             evaluate_every=1, evaluation_episodes=1,
         )  # fmt: skip
+        if not 0 < self.quantile <= 1:
+            raise Usage(f"quantile cannot be {self.quantile}; above 0, at most 1")
 
     def critic(self) -> Critic:
         return Critic(self.world.spec.observation[0], self.hidden)

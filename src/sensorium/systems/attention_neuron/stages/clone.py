@@ -91,23 +91,16 @@ class Clone:
 
     def __post_init__(self) -> None:
         at_least(
-            self,
-            steps=0,
-            batch=1,
-            window=1,
-            updates=1,
-            half_life=1,
-            measure_every=1,
-            checkpoint_every=1,
-            evaluate_every=1,
-            evaluation_episodes=1,
-        )
+            self, steps=0, batch=1, window=1, updates=1, half_life=1, measure_every=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1
+        )  # fmt: skip
         if isinstance(self.agent, VotingAgent):
             raise Usage(UNTAUGHT)
         if self.whiten and not isinstance(self.agent, SensoryAgent):
             raise Usage("whiten is for agents without vision: a matrix as wide as the agent has parameters stays in memory")
         if not 0 <= self.occlude < 1:
             raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
+        if not 0 < self.quantile <= 1:
+            raise Usage(f"quantile cannot be {self.quantile}; above 0, at most 1")
 
     def init(self, seeds: Seeds) -> State:
         begun = (
