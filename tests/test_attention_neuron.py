@@ -10,7 +10,7 @@ import torch
 from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
-from sensorium.core.stage import Folder
+from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.meeting import through
 from sensorium.systems.attention_neuron import equations
@@ -216,6 +216,20 @@ def test_shuffling_leaves_the_authors_agents_episodes_as_they_were(authors_cart_
     assert abs(float(plain.mean() - shuffled.mean())) < 5
     # measured: 77 % within 1 point, 95 % within 2.3, 98.7 % within 5; rounding of the reordered sum grows while the pole swings
     assert ((plain - shuffled).abs() < 5).float().mean() > 0.95
+
+
+def test_half_of_the_rows_begin_anew_early():
+    stage = Ascend(world=CartPole(horizon=60), start=NOWHERE, short=20, window=5, rows=32, compile=False)
+    state = stage.init(Seeds(0, "ascend", 0))
+    live, oldest = stage.open(state), torch.zeros(32)
+    for k in range(24):
+        stage.update(state, live, torch.eye(len(state["weights"])), Seeds(0, "ascend", k).rows("worlds", 32))
+        if k > 0:
+            # all that were too old have begun anew
+            oldest = torch.maximum(oldest, state["ages"])
+    early = torch.arange(32) // stage.parts % 2 == 0
+    assert int(oldest[early].max()) < 20
+    assert int(oldest[~early].max()) >= 40
 
 
 def test_gradients_of_single_rows_are_the_differences_of_what_is_earned(tmp_path):

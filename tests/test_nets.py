@@ -116,15 +116,17 @@ def test_a_vector_is_taught_by_adam_with_clipped_gradients():
     assert int(state["updates"]) == 4
 
 
-def test_long_gradients_of_rows_are_shortened_to_a_quantile_and_broken_ones_left_out():
+@pytest.mark.parametrize("quantile", [0.75, 1.0])
+def test_long_gradients_of_rows_are_shortened_to_a_quantile_and_broken_ones_left_out(quantile):
     gradients = torch.randn(64, 10, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 2, 64)[:, None]
     gradients[5] = math.inf
     gradients[6, 3] = math.nan
-    limited = whitening.limited(gradients, 0.75).numpy()
+    gradients[7] = 1e30
+    limited = whitening.limited(gradients, quantile).numpy()
     twin = gradients.numpy().copy()
-    twin[[5, 6]] = 0
+    twin[[5, 6, 7]] = 0
     lengths = np.linalg.norm(twin, axis=1)
-    limit = np.quantile(lengths, 0.75)
+    limit = np.quantile(lengths, quantile)
     for row, length in zip(twin, lengths, strict=True):
         row *= min(1, limit / length) if length else 1
     np.testing.assert_allclose(limited, twin, rtol=1e-5)

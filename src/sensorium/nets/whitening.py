@@ -19,9 +19,10 @@ DAMPING = 0.01
 
 
 def limited(gradients: Float[Tensor, "rows n"], quantile: float) -> Float[Tensor, "rows n"]:
-    """Rows that are longer than a quantile of their lengths are shortened to it; one that is not finite counts for nothing."""
-    gradients = torch.where(gradients.isfinite().all(1, keepdim=True), gradients, 0.0)
+    """Rows that are longer than a quantile of their lengths are shortened to it; one whose length is not finite counts as zero."""
     lengths = gradients.norm(dim=1, keepdim=True)
+    sound = lengths.isfinite()
+    gradients, lengths = torch.where(sound, gradients, 0.0), torch.where(sound, lengths, 0.0)
     return gradients * (lengths.quantile(quantile) / lengths.clamp(min=1e-12)).clamp(max=1.0)
 
 

@@ -86,7 +86,7 @@ class Ascend:
     windows: int = 25
     """windows, each followed by one update, in a step of the stage"""
     short: int = 250
-    """steps after which half of the rows begin anew, as the others do at the horizon: what matters most happens early; 0: none do"""
+    """steps after which, at the end of a window, half of the rows begin anew, as the others do at the horizon: what matters most happens early; 0: none do"""
     discount: float = 0.995
     """of a reward that comes a step later"""
     trace: float = 0.95
@@ -94,7 +94,7 @@ class Ascend:
     hidden: int = 64
     """units of either layer of the critic"""
     warm: int = 150
-    """windows in which only the critic learns"""
+    """windows in which only the critic learns; at least those of the first step"""
     parts: int = 4
     """updates of the critic after each window, each on a part of the rows"""
     critic_learning_rate: float = 2e-3
@@ -172,7 +172,7 @@ class Ascend:
         gradients = whitening.limited(window.gradients, self.quantile)
         if number % self.measure_every == 0:
             whitening.measure(state, gradients)
-        if number >= self.warm:
+        if number >= max(self.warm, self.windows):
             whitening.teach(state, gradients, whiten, self.learning_rate, self.half_life, self.average)
         metrics = {
             "reward": float(window.rewards.sum() / (~window.ends[:-1]).sum()),
@@ -199,8 +199,8 @@ class Ascend:
         left = torch.where(ended, 0.0, live.critic(obs))
         worth = (1 - self.discount) * earned + self.discount**self.window * left
         (gradients,) = torch.autograd.grad(-worth.sum(), weights)
-        if not bool(gradients.isfinite().any()):
-            raise Failure("no gradient of the return is finite; a shorter window keeps them tame")
+        if not bool(gradients.isfinite().all(1).any()):
+            raise Failure("no row's gradient of the return is finite; a shorter window keeps them tame")
         world, memory = (tuple(part.detach() for part in parts) for parts in (world, memory))
         return Window(torch.stack(seen).detach(), torch.stack(rewards), torch.stack(ends), gradients, world, memory)
 

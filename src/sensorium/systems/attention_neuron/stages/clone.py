@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sensorium.core.env import closing
-from sensorium.core.errors import Usage
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import compiled, product_type, products
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import returns
@@ -97,6 +97,8 @@ class Clone:
             raise Usage(UNTAUGHT)
         if self.whiten and not isinstance(self.agent, SensoryAgent):
             raise Usage("whiten is for agents without vision: a matrix as wide as the agent has parameters stays in memory")
+        if self.whiten and self.updates < 2:
+            raise Usage("updates cannot be 1 in whitened space; at least 2, for the first gradients are only looked at")
         if not 0 <= self.occlude < 1:
             raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
         if not 0 < self.quantile <= 1:
@@ -150,6 +152,8 @@ class Clone:
         if not self.whiten:
             descent.teach(state, gradient, self.learning_rate, self.half_life, self.clip, self.average)
             return loss.detach()
+        if not bool(gradient.isfinite().all(1).any()):
+            raise Failure("no window's gradient of the loss is finite; a smaller learning rate keeps them tame")
         gradients = whitening.limited(self.batch * gradient, self.quantile)
         if whiten is None or seeds.step % self.measure_every == 0:
             whitening.measure(state, gradients)
