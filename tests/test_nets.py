@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
+from sensorium.core.errors import Failure
 from sensorium.nets import descent, lstm, whitening
 from sensorium.nets.conv import doubled
 
@@ -130,6 +131,8 @@ def test_long_gradients_of_rows_are_shortened_to_a_quantile_and_broken_ones_left
     for row, length in zip(twin, lengths, strict=True):
         row *= min(1, limit / length) if length else 1
     np.testing.assert_allclose(limited, twin, rtol=1e-5)
+    with pytest.raises(Failure, match="no gradient is finite"):
+        whitening.limited(torch.full((3, 4), math.nan), quantile)
 
 
 def test_the_inverse_root_undoes_the_damped_spread():

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sensorium.core.errors import Failure
 from sensorium.core.stage import State
 
 MOMENTUM = 0.9
@@ -22,6 +23,8 @@ def limited(gradients: Float[Tensor, "rows n"], quantile: float) -> Float[Tensor
     """Rows that are longer than a quantile of their lengths are shortened to it; one whose length is not finite counts as zero."""
     lengths = gradients.norm(dim=1, keepdim=True)
     sound = lengths.isfinite()
+    if not bool(sound.any()):
+        raise Failure("no gradient is finite; a smaller learning rate or a shorter window keeps them tame")
     gradients, lengths = torch.where(sound, gradients, 0.0), torch.where(sound, lengths, 0.0)
     return gradients * (lengths.quantile(quantile) / lengths.clamp(min=1e-12)).clamp(max=1.0)
 
