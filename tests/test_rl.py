@@ -8,12 +8,13 @@ from torch import nn
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from sensorium.core.seeding import Seeds
+from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.nets import descent
 from sensorium.nets.augment import random_shift, shifts
 from sensorium.nets.distributions import bounded_log_sd, squashed, truncated
 from sensorium.nets.heads import Actor, Critic
 from sensorium.nets.mlp import mlp, orthogonal
+from sensorium.rl.acting import Stumbling
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
 from sensorium.rl.targets import Batch, follow, lambda_returns, linear_schedule, n_step
@@ -182,3 +183,27 @@ def test_parts_of_a_state_are_its_own_tensors():
     part = descent.part("a", state)
     part["model/weight"].fill_(3)
     assert state["a/model/weight"].eq(3).all()
+
+
+def test_a_stumbling_policy_holds_on_to_something_random_in_a_share_of_its_turns():
+    class Still:
+        members = 1
+
+        def begin(self, seeds):
+            return ()
+
+        def act(self, obs, memory, t):
+            return torch.full((len(obs), 3), 0.5), memory
+
+    policy, obs = Stumbling(Still(), 3, share=0.25, turn=4), torch.zeros(500, 2)
+    memory, played = policy.begin(row_seeds(0, 500)), []
+    for t in range(40):
+        action, memory = policy.act(obs, memory, t)
+        played.append(action)
+    turns = torch.stack(played).unflatten(0, (10, 4))
+    assert (turns == turns[:, :1]).all()
+    wild = turns[:, 0][(turns[:, 0] != 0.5).any(2)]
+    assert len(wild) / 5000 == pytest.approx(0.25, abs=0.02)
+    # uniform, and one number independent of the others
+    torch.testing.assert_close(wild.T.cov(), torch.eye(3) / 3, atol=0.03, rtol=0)
+    assert float(wild.mean()) == pytest.approx(0.0, abs=0.03)

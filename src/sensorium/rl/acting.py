@@ -8,7 +8,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sensorium.core.machine import products
-from sensorium.core.seeding import normal, uniform
+from sensorium.core.policy import Policy
+from sensorium.core.seeding import fold, normal, uniform
 from sensorium.nets.heads import Actor
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
@@ -43,3 +44,24 @@ class Acting:
         noise = normal(memory, t, self.actions) if self.noisy else None
         with torch.no_grad(), products(obs.device, self.dtype):
             return self.learner.act(self.actor, self.encoder(obs), noise, step).float(), memory
+
+
+class Stumbling:
+    """A Policy that in a share of its turns, of so many steps, does something at random and holds on to it: so it comes to where it has to find a way back from."""
+
+    members = 1
+
+    def __init__(self, policy: Policy, actions: int, share: float, turn: int):
+        self.policy, self.actions, self.share, self.turn = policy, actions, share, turn
+
+    def take(self, members: Int[Tensor, "some"]) -> "Stumbling":
+        return self
+
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
+        return fold(seeds, "stumble"), self.policy.begin(seeds)
+
+    def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
+        seeds, inner = memory
+        action, inner = self.policy.act(obs, inner, t)
+        drawn = uniform(seeds, t // self.turn, self.actions + 1)
+        return torch.where(drawn[:, :1] < self.share, 2 * drawn[:, 1:] - 1, action), (seeds, inner)

@@ -70,6 +70,8 @@ def tiny(stages: Stages) -> Stages:
             stage = replace(stage, place=replace(stage.place, horizon=12), **short[Teach])
         if isinstance(stage, Clone):
             stage = replace(stage, world=replace(stage.world, horizon=12), window=min(stage.window, 5), **short[Clone])
+            if isinstance(stage.agent, SensoryAgent):
+                stage = replace(stage, agent=replace(stage.agent, code=4, key=4, hidden=4, layers=(4,)))
         found[name] = stage
     return found
 
@@ -112,7 +114,7 @@ def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0,
         assert isinstance(agent, SensoryAgent)
         if rounds or occlude:
             raise Usage(f"a clone in {world.spec.name} is taught while it plays: --rounds and --occlude are for recorded lessons")
-        dagger = Dagger(world, agent, teacher)
+        dagger = Dagger(world, agent, teacher=teacher)
         if preset != "tiny":
             return {"clone": dagger}
         small: dict[str, Any] = {"rows": 16, "window": 5, "windows": 4, "steps": 4, "checkpoint_every": 2, "evaluate_every": 2}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sensorium.core.env import closing
+from sensorium.core.errors import Usage
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
@@ -16,7 +17,7 @@ from sensorium.data.replay import Layout, Replay, lived
 from sensorium.envs.ant import Ant, AntV5
 from sensorium.envs.toy import Toy
 from sensorium.nets import descent
-from sensorium.rl.acting import Acting
+from sensorium.rl.acting import Acting, Stumbling
 from sensorium.rl.sac import SAC
 from sensorium.rl.targets import Batch, n_step
 
@@ -35,6 +36,10 @@ class ActorCritic:
     """agent steps between two updates"""
     random: int = 10_000
     """agent steps, at first, of random actions"""
+    stumble: float = 0.0
+    """share of the turns in which it does something at random, so that it can say what to do wherever a student of it may come to"""
+    turn: int = 15
+    """steps of a turn"""
     capacity: int = 1_000_000
     """transitions that replay holds"""
     folder: Folder = Folder(".")
@@ -48,7 +53,11 @@ class ActorCritic:
     """episodes of such an evaluation"""
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, rows=1, batch=1, every=1, random=1, capacity=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
+        at_least(
+            self, steps=0, rows=1, batch=1, every=1, random=1, turn=1, capacity=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1
+        )  # fmt: skip
+        if not 0 <= self.stumble < 1:
+            raise Usage(f"stumble cannot be {self.stumble}; at least 0, less than 1")
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -107,7 +116,8 @@ class Practice:
         """Play an episode in every world and learn on the way."""
         settings, steps, told = self.settings, self.state["agent-steps"], defaultdict(list)
         earned = torch.zeros(settings.rows, device=self.device)
-        for moment in lived(self.env, self.acting(True), seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
+        policy = Stumbling(self.acting(True), self.spec.action, settings.stumble, settings.turn)
+        for moment in lived(self.env, policy, seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
             earned += moment.step.reward
             for number in range(int(self.state["critic/updates"]), int(steps - settings.random) // settings.every):
                 for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():
