@@ -168,3 +168,22 @@ def test_whitened_steps_go_down_a_narrow_valley_that_lies_across_the_axes(seed):
     far = learn(whitening.taught(torch.zeros(30)), whitened)
     best = min(learn(descent.taught(torch.zeros(30)), plain(rate)) for rate in (0.003, 0.01, 0.03, 0.1, 0.3))
     assert far < 0.5 * best, (far, best)
+
+
+def test_a_gradient_that_explodes_leads_no_further_than_one_of_chance_may():
+    generator, state = torch.Generator().manual_seed(0), whitening.taught(torch.zeros(30))
+
+    def teach(gradients):
+        whitening.teach(state, gradients, whiten, 0.01, 10**9, 0.9)
+
+    rows = [torch.randn(64, 30, generator=generator) for _ in range(50)]
+    for gradients in rows:
+        whitening.measure(state, gradients)
+    whiten = whitening.whitener(state)
+    for _ in range(50):
+        teach(torch.zeros(64, 30))
+    teach(1e6 * rows[0])
+    for _ in range(100):
+        teach(torch.zeros(64, 30))
+    # in all, one step
+    assert float(state["weights"].norm()) == pytest.approx(0.01 * 30**0.5, rel=0.02)

@@ -66,12 +66,16 @@ def whitener(state: State) -> Float[Tensor, "n n"]:
 def teach(
     state: State, gradients: Float[Tensor, "rows n"], whiten: Float[Tensor, "n n"], learning_rate: float, half_life: int, average: float
 ) -> None:
-    """One step down the mean of the rows' gradients, at a rate that halves every `half_life` updates and never longer than one of Adam's, and one of the average."""
+    """One step down the mean of the rows' gradients, at a rate that halves every `half_life` updates, and one of the average.
+
+    No gradient counts for more than one of pure chance would, nor is a step longer than one of Adam's.
+    """
     t, weights = int(state["updates"]) + 1, state["weights"].detach()
     state["updates"] += 1
-    state["mean"].lerp_(gradients.mean(0), 1 - MOMENTUM)
+    gradient, chance = gradients.mean(0), len(weights) ** 0.5
+    gradient = gradient * (chance / (whiten @ gradient).norm().clamp(min=1e-12)).clamp(max=1.0)
+    state["mean"].lerp_(gradient, 1 - MOMENTUM)
     step = learning_rate * 0.5 ** (t / half_life) * (whiten @ state["mean"]) / (1 - MOMENTUM**t)
-    longest = learning_rate * 0.5 ** (t / half_life) * len(step) ** 0.5
-    state["weights"] = weights - step * (longest / step.norm().clamp(min=1e-12)).clamp(max=1.0)
+    state["weights"] = weights - step
     # at first the average is young, and keeps less of itself
     state["agent"].lerp_(state["weights"], 1 - min(average, t / (t + 10)))

@@ -8,18 +8,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from sensorium.core.env import TorchWorld
-from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import play
-from sensorium.core.seeding import Seeds, row_seeds
+from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
-from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.toy import Toy
 from sensorium.nets import descent, whitening
 from sensorium.nets.mlp import mlp, orthogonal
 from sensorium.rl.targets import lambda_returns
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
 from sensorium.systems.attention_neuron.stages import flight
 from sensorium.systems.attention_neuron.stages.evolve import first_vector, start_from
 
@@ -58,73 +53,38 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Ascend:
+class Ascend(flight.Flight):
     """Climb the return along its gradient (short-horizon actor-critic, Xu et al. 2022, "Accelerated Policy Learning with Parallel Differentiable Simulation").
 
     The agent acts in a batch of worlds for a window of steps. What the window earned, and what a critic thinks its last observation is still worth, are
     differentiated through the world's physics and the agent's memory, for each row by itself: a few rows' gradients are a thousand times longer than the others' and are shortened,
-    and how the rows scatter tells which directions are steep (`nets/whitening.py`). The critic sees the senses in order and learns by TD(lambda); only training needs it.
-    The agent is the running average of what the steps leave behind.
+    and how the rows scatter tells which directions are steep. The critic sees the senses in order and learns by TD(lambda); only training needs it.
     """
 
-    @property
-    def learned(self) -> tuple[str, ...]:
-        return ("agent",)
-
-    world: CartPole | Toy = CartPole()
-    agent: SensoryAgent | FeedForwardAgent = SensoryAgent()
     start: Folder = Folder("../2-clone")
     """an earlier agent whose parameters to start from; empty: begin anew"""
-    spread: float = 1.0
-    """of random first parameters, sd spread / sqrt(inputs)"""
-    remember: float = 2.0
-    """first bias of the forget gates of new neurons"""
-    rows: int = 512
-    """episodes that are played at once"""
-    window: int = 40
-    """steps through which gradients flow back"""
-    windows: int = 25
-    """windows, each followed by one update, in a step of the stage"""
-    short: int = 250
-    """steps after which, at the end of a window, half of the rows begin anew, as the others do at the horizon: what matters most happens early; 0: none do"""
+    window: int = 20
+    """steps through which gradients flow back: through many more they are chaos, and what is left of it when long ones are shortened leads astray"""
+    windows: int = 50
+    warm: int = 1000
+    """windows from which only the critic and the spread of the gradients are learned; at least those of the first step"""
+    half_life: int = 5000
+    average: float = 0.999
+    steps: int = 300
     discount: float = 0.995
     """of a reward that comes a step later"""
     trace: float = 0.95
     """lambda: how much the critic trusts what was really earned later on in the window, rather than itself"""
     hidden: int = 64
     """units of either layer of the critic"""
-    warm: int = 150
-    """windows in which only the critic learns; at least those of the first step"""
     parts: int = 4
     """updates of the critic after each window, each on a part of the rows"""
     critic_learning_rate: float = 2e-3
     """Adam's, of the critic"""
-    learning_rate: float = 3.5e-3
-    """of the agent, in whitened space, at the beginning"""
-    half_life: int = 2500
-    """updates in which it halves"""
-    quantile: float = 0.9
-    """of the lengths of the rows' gradients; longer ones are shortened to it"""
-    measure_every: int = 5
-    """windows from one measurement of the gradients' spread to the next"""
-    average: float = 0.998
-    """share of itself that the running average of the parameters keeps at an update"""
-    steps: int = 200
-    checkpoint_every: int = 10
-    evaluate_every: int = 4
-    """steps between two evaluations of the agent"""
-    evaluation_episodes: int = 256
-    """episodes of such an evaluation"""
-    compile: bool = True
-    """whether agent and world are compiled as one step"""
 
     def __post_init__(self) -> None:
-        at_least(
-            self, steps=0, rows=1, window=1, windows=1, short=0, hidden=1, warm=0, parts=1, half_life=1, measure_every=1, checkpoint_every=1,
-            evaluate_every=1, evaluation_episodes=1,
-        )  # fmt: skip
-        if not 0 < self.quantile <= 1:
-            raise Usage(f"quantile cannot be {self.quantile}; above 0, at most 1")
+        super().__post_init__()
+        at_least(self, hidden=1, parts=1)
 
     def critic(self) -> Critic:
         return Critic(self.world.spec.observation[0], self.hidden)
@@ -140,52 +100,28 @@ class Ascend:
         # the first step shows how large the memories are
         policy, obs = self.agent.policy(vector), self.world.observe(self.world.initial(start))
         memory = policy.act(obs, policy.begin(start), 0)[1]
-        worlds = flight.begin(self.world, start, memory=memory)
+        worlds = flight.begin(self.world, start, self.lives(start.device), memory=memory)
         return {**whitening.taught(vector), **descent.under("critic", descent.first(critic)), **worlds}
 
     def open(self, state: State) -> Session:
-        part = descent.part("critic", state)
-        critic = descent.loaded(self.critic().to(state["agent"].device), part)
+        device, part = state["agent"].device, descent.part("critic", state)
+        critic = descent.loaded(self.critic().to(device), part)
         optimizer = descent.optimizer(critic, part, self.critic_learning_rate)
-        # blocks of rows as large as the critic's parts, so that each part has both kinds
-        early = torch.arange(self.rows, device=state["agent"].device) // self.parts % 2 == 0
-        horizon = self.world.spec.horizon
-        lives = torch.where(early, min(self.short or horizon, horizon), horizon)
-        return Session(critic, optimizer, compiled(climbing_tick) if self.compile else climbing_tick, lives)
+        return Session(critic, optimizer, compiled(climbing_tick) if self.compile else climbing_tick, self.lives(device))
 
-    def step(self, state: State, live: Session, seeds: Seeds) -> Metrics:
-        total: Metrics = {}
-        whiten = whitening.whitener(state)
-        for k in range(self.windows):
-            found = self.update(state, live, whiten, seeds.rows(f"worlds {k}", self.rows, state["agent"].device))
-            total = {name: total.get(name, 0.0) + value / self.windows for name, value in found.items()}
-        if seeds.step % self.evaluate_every == 0 or seeds.step == 1:
-            rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["agent"].device)
-            score = play(self.world.open(), self.policy(state), rows, compile=False).returns.mean()
-            total = {"score/agent": float(score), **total}
-        return total
-
-    def update(self, state: State, live: Session, whiten: Tensor, fresh: Tensor) -> Metrics:
-        """One window of acting, one step up the return, some for the critic."""
-        window, number = self.fly(state, live), int(state["critic/updates"]) // self.parts
-        # climb
-        gradients = whitening.limited(window.gradients, self.quantile)
-        if number % self.measure_every == 0:
-            whitening.measure(state, gradients)
-        if number >= max(self.warm, self.windows):
-            whitening.teach(state, gradients, whiten, self.learning_rate, self.half_life, self.average)
+    def update(self, state: State, live: Session, fresh: Int[Tensor, "rows"]) -> tuple[Float[Tensor, "rows n"], Metrics]:
+        """One window of acting, and updates of the critic."""
+        window = self.fly(state, live)
         metrics = {
             "reward": float(window.rewards.sum() / (~window.ends[:-1]).sum()),
-            "gradient": float(gradients.mean(0).norm()),
             "loss/critic": self.judge(state, live, window),
         }
-        flight.land(state, self.world, fresh, self.window, window.ends[-1], window.world, lives=live.lives, memory=window.memory)
-        return metrics
+        flight.land(state, self.world, fresh, self.window, window.ends[-1], live.lives, window.world, memory=window.memory)
+        return window.gradients, metrics
 
     def fly(self, state: State, live: Session) -> Window:
-        """Act for a window; each row has parameters of its own, all the same, so that its gradient is its own."""
-        weights = state["weights"].detach().expand(self.rows, -1).clone().requires_grad_()
-        policy = self.agent.policy(weights)
+        """Act for a window."""
+        weights, policy = self.policies(state)
         world, memory = flight.group(state, "world"), flight.group(state, "memory")
         obs = self.world.observe(world)
         ended, earned = torch.zeros_like(state["ages"], dtype=torch.bool), torch.zeros_like(obs[:, 0])
@@ -199,7 +135,6 @@ class Ascend:
         left = torch.where(ended, 0.0, live.critic(obs))
         worth = (1 - self.discount) * earned + self.discount**self.window * left
         (gradients,) = torch.autograd.grad(-worth.sum(), weights)
-        world, memory = (tuple(part.detach() for part in parts) for parts in (world, memory))
         return Window(torch.stack(seen).detach(), torch.stack(rewards), torch.stack(ends), gradients, world, memory)
 
     def judge(self, state: State, live: Session, window: Window) -> float:
@@ -216,9 +151,6 @@ class Ascend:
             descent.descend(losses[-1], live.optimizer)
         state["critic/updates"] += self.parts
         return float(torch.stack(losses).detach().mean())
-
-    def policy(self, state: State) -> Policy:
-        return self.agent.policy(state["agent"].detach())
 
 
 def climbing_tick(
