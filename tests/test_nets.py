@@ -180,6 +180,7 @@ def test_a_gradient_that_explodes_leads_no_further_than_one_of_chance_may():
     for gradients in rows:
         whitening.measure(state, gradients)
     whiten = whitening.whitener(state)
+    # so many updates that the mean gradient is no longer young
     for _ in range(50):
         teach(torch.zeros(64, 30))
     teach(1e6 * rows[0])
