@@ -1,6 +1,6 @@
 """What tests share: names for cards, the authors' weights where they are at hand, and every tiny stage of the registry."""
 
-import atexit
+import fcntl
 import functools
 import os
 import re
@@ -23,6 +23,9 @@ from sensorium.es.workers import on
 torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 REFERENCE = Path(os.environ.get("SENSORIUM_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+
+SHARED = "SENSORIUM_TESTS"
+"""names the folder of what all tests share"""
 
 
 @pytest.fixture
@@ -61,14 +64,28 @@ def here() -> Iterator[None]:
         yield
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """One folder for what all tests share, the same one in all processes that test side by side: they inherit its name."""
+    if not hasattr(config, "workerinput"):
+        os.environ[SHARED] = tempfile.mkdtemp(prefix="sensorium-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ[SHARED], ignore_errors=True)
+
+
 @functools.cache
-def trained(recipe: str) -> Path:
-    """All stages of a tiny recipe, trained once for all tests."""
-    folder = Path(tempfile.mkdtemp(prefix=f"sensorium-{recipe}-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    stages = list(registry.recipe(recipe).stages("tiny").items())
-    for number, (name, stage) in enumerate(stages, 1):
-        run(stage, folder / f"{number}-{name}", 0, last=number == len(stages))
+def trained(recipe: str, until: str | None = None) -> Path:
+    """A tiny recipe up to a stage, or to its end, trained from seed 0: each stage once for all tests, which leave it as it is."""
+    folder, stages = Path(os.environ[SHARED]) / recipe, list(registry.recipe(recipe).stages("tiny").items())
+    folder.mkdir(exist_ok=True)
+    with (folder / "turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        for number, (name, stage) in enumerate(stages, 1):
+            run(stage, folder / f"{number}-{name}", 0, last=number == len(stages))
+            if name == until:
+                break
     return folder
 
 
@@ -79,5 +96,12 @@ def with_predecessors(tiny: tuple[str, str], folder: Path) -> tuple[Stage, Path]
     names = list(stages)
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names[: names.index(wanted)], 1):
-        (folder / f"{number}-{name}").symlink_to(trained(recipe) / f"{number}-{name}")
+        (folder / f"{number}-{name}").symlink_to(trained(recipe, name) / f"{number}-{name}")
     return stages[wanted], folder / f"{names.index(wanted) + 1}-{wanted}"
+
+
+def finished(tiny: tuple[str, str], folder: Path) -> tuple[Stage, Path]:
+    """A tiny stage and a folder of one's own in which it was trained from seed 0."""
+    stage, own = with_predecessors(tiny, folder)
+    shutil.copytree(trained(*tiny) / own.name, own)
+    return stage, own

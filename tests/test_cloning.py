@@ -30,7 +30,7 @@ from sensorium.systems.attention_neuron.figures.panels import cast, fits, pace
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, Planner, PuzzleAgent, SensoryAgent, VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.model.planner import glide
 from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, WALKER, classroom, clone
-from sensorium.systems.attention_neuron.stages import ActorCritic, Clone, Dagger, Evolve, Teach
+from sensorium.systems.attention_neuron.stages import ActorCritic, Ascend, Clone, Dagger, Evolve, Teach
 from sensorium.systems.attention_neuron.stages.evolve import first_vector
 from sensorium.systems.attention_neuron.stages.teach import Mixture, views
 from sensorium.systems.attention_neuron.tables.agents import Player
@@ -358,6 +358,9 @@ def test_damaged_lessons_are_recorded_anew(tmp_path: Path, capsys):
 def test_the_clone_of_a_torch_world_is_taught_at_once_and_any_other_from_lessons(tmp_path: Path):
     run(HASTY, tmp_path / "toy", 0)
     assert [type(stage) for stage in clone("laptop", Folder(str(tmp_path / "toy"))).values()] == [Dagger]
+    onward = clone("laptop", Folder(str(tmp_path / "toy")), onward=True)
+    assert [type(stage) for stage in onward.values()] == [Dagger, Ascend]
+    assert {stage.world for stage in onward.values()} == {Toy()}  # type: ignore[attr-defined]
     stages = registry.recipe("car-patches-clone").stages("tiny", rounds=3)
     assert list(stages) == ["teacher", "teach", "clone", "teach-2", "clone-2", "teach-3", "clone-3"]
     assert stages["teach-3"].student == "../5-clone-2"
@@ -376,6 +379,8 @@ def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):
         train("clone", "tiny", tmp_path / "other", teachr="nowhere")
     with pytest.raises(Usage, match="are for recorded lessons"):
         train("clone", "tiny", tmp_path / "other", teacher=str(tmp_path / "toy"), occlude=0.5)
+    train("clone", "tiny", tmp_path / "onward", teacher=str(tmp_path / "toy"), onward=True)
+    assert checkpoint.step_of(tmp_path / "onward" / "2-ascend") == 4
 
 
 # what is told of it

@@ -47,11 +47,13 @@ def test_help_of_everything(capsys):
         ["doctor"],
         ["bench"],
         ["train", "cart-pole"],
+        ["train", "clone", "--onward", "True"],
     ):
         with pytest.raises(SystemExit) as end:
             cli.main([*command, "--help"])
         assert end.value.code == 0
-    assert "--evolve.episodes" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(flag in said for flag in ("--evolve.episodes", "--occlude (default: 0.0)", "--ascend.window"))
 
 
 def test_list_has_every_recipe_with_its_stages(capsys):

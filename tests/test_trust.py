@@ -149,6 +149,7 @@ WRONG = [
     (["train", "cart-pole", "--seeds", "3"], "A..B"),
     (["train", "cart-pole", "--seeds", "0..1", "--seed", "2"], "not both"),
     (["train", "cart-pole", "--preset", "tiny", "--on", "moon"], "processes:N"),
+    (["train", "clone", "--onward", "maybe"], "it is a bool"),
     (["train", "cart-pole", "--bogus", "3"], "no argument --bogus"),
     (["train"], "sensorium list"),
     (["evaluate", "nowhere"], "no folder nowhere"),
@@ -226,12 +227,13 @@ def left(out: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("recipe", "shortest", "longest"), [("cart-pole-clone", 1.6, 3.2), ("take-cover", 2.5, 6.0), ("proto-pixels", 4.0, 8.0)]
+    ("recipe", "kills", "shortest", "longest"),
+    [("cart-pole-clone", 5, 1.6, 3.2), ("take-cover", 3, 2.5, 6.0), ("proto-pixels", 3, 4.0, 8.0)],
 )
-def test_five_kills_change_nothing(recipe, shortest, longest, tmp_path):
+def test_kills_change_nothing(recipe, kills, shortest, longest, tmp_path):
     assert subprocess.run(train_command(tmp_path / "whole", recipe), capture_output=True).returncode == 0
     draw, resumed = random.Random(0), 0
-    for _ in range(5):
+    for _ in range(kills):
         with (tmp_path / "said").open("wb") as said:
             process = subprocess.Popen(train_command(tmp_path / "killed", recipe), stderr=said)
             time.sleep(draw.uniform(shortest, longest))

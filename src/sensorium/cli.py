@@ -106,7 +106,7 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
     if options.help:
         print(options.usage())
     for seed, folder in runs(options.seeds, options.seed or 0, base):
-        stages = parse_settings(options.recipe, options.preset, ["--help"] if options.help else rest, folder)
+        stages = parse_settings(options.recipe, options.preset, [*rest, "--help"] if options.help else rest, folder)
         sensorium.train(options.recipe, options.preset, folder, seed, options.device, options.on, stages=stages)
         print(f"trained: {folder} (`sensorium evaluate {folder}`, `sensorium report {folder}`)", file=sys.stderr)
 

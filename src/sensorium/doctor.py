@@ -1,7 +1,9 @@
 """What works on this machine: each world and tool is tried in a child process, so that a crash there is a finding here."""
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 EXTRAS = {
@@ -83,16 +85,19 @@ CHECKS = (
 """name, a program that prints what there is to know, and the line that mends it"""
 
 
+def examine(name: str, program: str, mend: str) -> dict[str, Any]:
+    """One check, in a process of its own: what dies there dies alone."""
+    try:
+        child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+        works, detail = child.returncode == 0, (child.stdout.strip().splitlines() or [""])[-1]
+        if not works:
+            detail = (child.stderr.strip().splitlines() or [f"died with signal {-child.returncode}"])[-1]
+    except subprocess.TimeoutExpired:
+        works, detail = False, "no answer within two minutes"
+    return {"name": name, "works": works, "detail": detail, "mend": mend}
+
+
 def diagnose() -> list[dict[str, Any]]:
-    """Try everything; {"name", "works", "detail", "mend"} each."""
-    findings = []
-    for name, program, mend in CHECKS:
-        try:
-            child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-            works, detail = child.returncode == 0, (child.stdout.strip().splitlines() or [""])[-1]
-            if not works:
-                detail = (child.stderr.strip().splitlines() or [f"died with signal {-child.returncode}"])[-1]
-        except subprocess.TimeoutExpired:
-            works, detail = False, "no answer within two minutes"
-        findings.append({"name": name, "works": works, "detail": detail, "mend": mend})
-    return findings
+    """Try everything, as many checks at once as there are cores; {"name", "works", "detail", "mend"} each."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(examine, *zip(*CHECKS, strict=True)))

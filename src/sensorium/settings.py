@@ -1,6 +1,7 @@
 """Second pass of the command line: a recipe's flags and its stages' fields, parsed by tyro from the stages themselves."""
 
 import contextlib
+import inspect
 import io
 import os
 import re
@@ -21,7 +22,7 @@ def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -
     stages = recipe.stages(preset, **flags)
     for argument in (a for a in arguments if a.startswith("-") and a not in ("-h", "--help") and not _number(a)):
         check(argument, stages, recipe)
-    chosen = parse_stages(every_stage(arguments, stages), stages, name)
+    chosen = parse_stages(every_stage(arguments, stages), stages, recipe)
     return {key: seen_from(stage, stages[key], folder / f"{i}-{key}") for i, (key, stage) in enumerate(chosen.items(), 1)}
 
 
@@ -52,8 +53,8 @@ def recipe_flags(recipe: Recipe, arguments: list[str]) -> tuple[dict[str, Any], 
         value = value or rest.pop(0)
         default = recipe.arguments[flag]
         try:
-            flags[flag] = type(default)(value)
-        except ValueError:
+            flags[flag] = {"True": True, "False": False}[value] if isinstance(default, bool) else type(default)(value)
+        except (KeyError, ValueError):
             raise Usage(f"{key} cannot be '{value}'; it is a {type(default).__name__}, e.g. {default!r}") from None
     return flags, left
 
@@ -103,15 +104,24 @@ def every_stage(arguments: list[str], stages: Stages) -> list[str]:
     return written
 
 
-def parse_stages(arguments: list[str], stages: Stages, name: str) -> Stages:
+def parse_stages(arguments: list[str], stages: Stages, recipe: Recipe) -> Stages:
     """Let tyro read the fields; its errors become one line."""
     import tyro
 
+    name, flags = recipe.name, ", ".join(f"--{flag} (default: {default!r})" for flag, default in recipe.arguments.items())
+    told = (inspect.getdoc(recipe.build) or "").splitlines()
+    # a blank line keeps each line of its own
+    about = "\n\n".join(line for line in [*told, f"flags of this recipe: {flags}" if flags else ""] if line)
     kind: Any = make_dataclass("Recipe", [(key.replace("-", "_"), type(stage), field(default=stage)) for key, stage in stages.items()])
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            chosen = tyro.cli(tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[kind]], args=arguments, prog=f"sensorium train {name}")
+            chosen = tyro.cli(
+                tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[kind]],
+                args=arguments,
+                prog=f"sensorium train {name}",
+                description=about,
+            )
     except SystemExit as end:
         if not end.code:
             raise

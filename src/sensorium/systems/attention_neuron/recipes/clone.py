@@ -14,7 +14,8 @@ from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.pong import Pong, PongMemory
 from sensorium.envs.toy import Toy
 from sensorium.systems.attention_neuron.model import PuzzleAgent, SensoryAgent, VisionNeurons
-from sensorium.systems.attention_neuron.stages import Clone, Dagger, Teach
+from sensorium.systems.attention_neuron.recipes.cart_pole import SMALL
+from sensorium.systems.attention_neuron.stages import Ascend, Clone, Dagger, Teach
 from sensorium.systems.attention_neuron.stages.teach import World, seen
 
 WALKER = SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True)
@@ -102,10 +103,11 @@ def lessons_in(world: World, agent: SensoryAgent | PuzzleAgent, teacher: str) ->
     return teach, clone
 
 
-def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, occlude: float = 0.0) -> Stages:
+def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, occlude: float = 0.0, onward: bool = False) -> Stages:
     """Any agent of cart-pole, Ant, CarRacing or Pong as a permutation-invariant one: worlds in torch by DAgger, others from recorded lessons.
 
     sensorium train clone --teacher runs/mine                     # --rounds and --occlude are for recorded lessons
+    sensorium train clone --teacher runs/mine --onward True       # in cart-pole and the toy: then climb its own return, to where the teacher is and beyond
     published: nothing; the paper clones the teachers that it names
     """
     teacher = teacher or Folder(str(checkpoint.ZOO / "cart-pole-mlp"))
@@ -114,11 +116,13 @@ def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0,
         assert isinstance(agent, SensoryAgent)
         if rounds or occlude:
             raise Usage(f"a clone in {world.spec.name} is taught while it plays: --rounds and --occlude are for recorded lessons")
-        dagger = Dagger(world, agent, teacher=teacher)
-        if preset != "tiny":
-            return {"clone": dagger}
-        small: dict[str, Any] = {"rows": 16, "window": 5, "windows": 4, "steps": 4, "checkpoint_every": 2, "evaluate_every": 2}
-        return {"clone": replace(dagger, world=replace(world, horizon=20), evaluation_episodes=8, compile=False, **small)}
+        dagger, ascend = Dagger(world, agent, teacher=teacher), Ascend(world, agent, start=Folder("../1-clone"))
+        if preset == "tiny":
+            small = {**SMALL, "world": replace(world, horizon=20)}
+            dagger, ascend = replace(dagger, **small), replace(ascend, warm=4, **small)
+        return {"clone": dagger, "ascend": ascend} if onward else {"clone": dagger}
+    if onward:
+        raise Usage(f"--onward climbs the gradient of the return, which {world.spec.name} does not have; cart-pole and toy do")
     teach, student = lessons_in(world, agent, teacher)
     return cloned(preset, {}, teach, replace(student, occlude=occlude), rounds or 2)
 
