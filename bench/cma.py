@@ -18,6 +18,11 @@ from sensorium.es.cma import CMA
 GENERATIONS, TURN = 300, 50
 
 
+def sphere(candidates: np.ndarray) -> np.ndarray:
+    """What either search minimises."""
+    return ((candidates - 1) ** 2).sum(1)
+
+
 def ours(n: int, population: int) -> Iterator[float]:
     """Seconds of ask and tell, a generation after the other."""
     search = CMA(population, 0.1)
@@ -26,9 +31,9 @@ def ours(n: int, population: int) -> Iterator[float]:
         began = time.perf_counter()
         candidates = search.ask(state, generation)
         asked = time.perf_counter() - began
-        fitness = -((candidates - 1) ** 2).sum(1)
+        costs = sphere(candidates.numpy())
         began = time.perf_counter()
-        search.tell(state, candidates, fitness)
+        search.tell(state, candidates, -torch.from_numpy(costs))
         yield asked + time.perf_counter() - began
         generation += 1
 
@@ -45,9 +50,9 @@ def theirs(n: int, population: int) -> Iterator[float]:
         began = time.perf_counter()
         candidates = search.ask()
         asked = time.perf_counter() - began
-        costs = [float(((x - 1) ** 2).sum()) for x in candidates]
+        costs = sphere(np.stack(candidates))
         began = time.perf_counter()
-        search.tell(candidates, costs)
+        search.tell(candidates, costs.tolist())
         yield asked + time.perf_counter() - began
 
 

@@ -100,8 +100,8 @@ def with_predecessors(tiny: tuple[str, str], folder: Path) -> tuple[Stage, Path]
     return stages[wanted], folder / f"{names.index(wanted) + 1}-{wanted}"
 
 
-def finished(tiny: tuple[str, str], folder: Path) -> tuple[Stage, Path]:
-    """A tiny stage and a folder of one's own in which it was trained from seed 0."""
-    stage, own = with_predecessors(tiny, folder)
+def finished(tiny: tuple[str, str]) -> tuple[Stage, Path]:
+    """A tiny stage and a folder of one's own in which it was trained from seed 0; as deep as the one that it is a copy of, for cards name folders from there."""
+    stage, own = with_predecessors(tiny, Path(tempfile.mkdtemp(dir=os.environ[SHARED])))
     shutil.copytree(trained(*tiny) / own.name, own)
     return stage, own

@@ -37,8 +37,8 @@ def world_of(stage: Stage):
 
 
 def test_killed_and_resumed_equals_uninterrupted(tiny: Tiny, tmp_path: Path):
-    stage, folder = finished(tiny, tmp_path / "whole")
-    _, other = with_predecessors(tiny, tmp_path / "again")
+    stage, folder = finished(tiny)
+    _, other = with_predecessors(tiny, tmp_path)
     run(replace(stage, steps=stage.steps // 2), other, 0)  # type: ignore[type-var]
     run(stage, other, 0)
     assert left(folder) == left(other)
@@ -77,8 +77,8 @@ def test_one_step_is_a_function_of_its_seeds(tiny: Tiny, tmp_path: Path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_metrics_are_finite_and_what_was_learned_is_kept(tiny: Tiny, tmp_path: Path):
-    stage, folder = finished(tiny, tmp_path)
+def test_metrics_are_finite_and_what_was_learned_is_kept(tiny: Tiny):
+    stage, folder = finished(tiny)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, stage.steps + 1))
     assert all(math.isfinite(value) for row in rows for value in row.values())
@@ -92,16 +92,16 @@ def test_the_card_gives_the_stage_back(tiny: Tiny):
     assert card.build(json.loads(json.dumps(card.plain(stage)))) == stage
 
 
-def test_another_stages_folder_is_refused(tiny: Tiny, tmp_path: Path):
-    stage, folder = finished(tiny, tmp_path)
+def test_another_stages_folder_is_refused(tiny: Tiny):
+    stage, folder = finished(tiny)
     with pytest.raises(Usage, match="holds a run with other settings"):
         run(replace(stage, checkpoint_every=stage.checkpoint_every + 1), folder, 0)  # type: ignore[type-var]
     with pytest.raises(Usage, match="seed"):
         run(stage, folder, 1)
 
 
-def test_only_the_last_stage_may_grow(tiny: Tiny, tmp_path: Path):
-    stage, folder = finished(tiny, tmp_path)
+def test_only_the_last_stage_may_grow(tiny: Tiny):
+    stage, folder = finished(tiny)
     longer = replace(stage, steps=stage.steps + 1)  # type: ignore[type-var]
     with pytest.raises(Usage, match="steps"):
         run(longer, folder, 0, last=False)
@@ -109,17 +109,17 @@ def test_only_the_last_stage_may_grow(tiny: Tiny, tmp_path: Path):
     assert checkpoint.step_of(folder) == stage.steps + 1
 
 
-def test_the_policy_that_it_returns_plays(tiny: Tiny, tmp_path: Path):
-    stage, folder = finished(tiny, tmp_path)
+def test_the_policy_that_it_returns_plays(tiny: Tiny):
+    stage, folder = finished(tiny)
     world = world_of(stage)
     rollout = play(world.open(), checkpoint.policy(folder), row_seeds(0, 6), compile=False)
     assert rollout.returns.isfinite().all()
     assert (rollout.lengths >= 1).all()
 
 
-def test_a_row_is_the_same_alone_and_in_a_batch(tiny: Tiny, tmp_path: Path):
+def test_a_row_is_the_same_alone_and_in_a_batch(tiny: Tiny):
     """Whoever its neighbours are; to the tolerance of matrix products in other shapes."""
-    stage, folder = finished(tiny, tmp_path)
+    stage, folder = finished(tiny)
     world = world_of(stage)
     policy, seeds = checkpoint.policy(folder), row_seeds(1, world.spec.rows // 4 or 64)
     together = play(world.open(), policy, seeds, compile=False)
@@ -129,12 +129,11 @@ def test_a_row_is_the_same_alone_and_in_a_batch(tiny: Tiny, tmp_path: Path):
 
 
 def test_a_published_agent_keeps_what_its_policy_reads(tiny: Tiny, tmp_path: Path):
-    stage, folder = finished(tiny, tmp_path)
+    stage, folder = finished(tiny)
     world, seeds = world_of(stage), row_seeds(0, 8)
-    for earlier in tmp_path.glob("[0-9]*-*"):
-        (tmp_path / "zoo").mkdir(exist_ok=True)
-        (tmp_path / "zoo" / earlier.name).symlink_to(earlier)
-    published = tmp_path / "zoo" / f"{folder.name}-published"
+    for earlier in folder.parent.glob("[0-9]*-*"):
+        (tmp_path / earlier.name).symlink_to(earlier)
+    published = tmp_path / f"{folder.name}-published"
     checkpoint.publish(folder, published, {"fixed": {"mean": 1.0}})
     whole, half = (play(world.open(), checkpoint.policy(path), seeds, keep=("actions",)).actions[0] for path in (folder, published))
     torch.testing.assert_close(whole, half, atol=0.02, rtol=0.02)

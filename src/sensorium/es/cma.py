@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.seeding import normal
+from sensorium.es import linear
 from sensorium.es.strategy import State
 
 
@@ -89,17 +90,19 @@ class CMA:
             "lengths": variances.sqrt(), "generation": torch.zeros((), **number), "decomposed": torch.zeros((), **number),
         }  # fmt: skip
 
+    @linear.one_pool()
     def ask(self, state: State, seed: int) -> Float[Tensor, "population n"]:
         """Candidates mean + sigma B D z (H eqs. 38 to 40)."""
         n, mean = len(state["mean"]), state["mean"]
         rows = seed ^ (torch.arange(self.population, dtype=torch.int64, device=mean.device) << 32)
         z = normal(rows, 0, n).double()
-        return mean + state["sigma"] * (z * state["lengths"]) @ state["axes"].mT
+        return mean + state["sigma"] * linear.product(z * state["lengths"], state["axes"].mT)
 
     def whitened(self, state: State, x: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
         """x seen from the axes of C, each in units of its length: as long as C^(-1/2) x."""
-        return x @ state["axes"] / state["lengths"]
+        return linear.product(x, state["axes"]) / state["lengths"]
 
+    @linear.one_pool()
     def tell(self, state: State, candidates: Float[Tensor, "population n"], fitness: Float[Tensor, "population"]) -> None:
         """Move the mean, the paths, C and the step-size; renew the eigen-system when it has become too old."""
         n, c = candidates.shape[1], self.constants(candidates.shape[1])
@@ -110,7 +113,7 @@ class CMA:
         mean = weights[: c.mu] @ ranked[: c.mu]  # H eqs. 41, 42
         step = (mean - old) / sigma
         # paths (H eqs. 43, 45); the step in the coordinates of C^(-1/2)
-        shift = self.whitened(state, step) @ state["axes"].mT
+        shift = linear.product(self.whitened(state, step), state["axes"].mT)
         p_sigma = (1 - c.cs) * state["p_sigma"] + math.sqrt(c.cs * (2 - c.cs) * c.mueff) * shift
         length = float(p_sigma @ p_sigma) / (1 - (1 - c.cs) ** (2 * generation))
         steady = float(length / n - 1 < 1 + 4 / (n + 1))  # pycma compares squares, H p. 30 lengths
@@ -124,7 +127,7 @@ class CMA:
             rates = torch.cat([rates[: c.mu], rates[c.mu :] * n / (norms + 1e-9) ** 2])  # H eq. 46
         else:
             y, rates = y[: c.mu], rates[: c.mu]
-        covariance = torch.addmm(state["C"], (rates[:, None] * y).mT, y, beta=kept).addr_(p_c, p_c, alpha=c.c1)
+        covariance = linear.product((rates[:, None] * y).mT, y).add_(state["C"], alpha=kept).addr_(p_c, p_c, alpha=c.c1)
         # step-size (H eq. 44; pycma: at most a factor e a generation)
         change = min(1.0, max(-1.0, c.cs / c.damps * (float(p_sigma.norm()) / c.chi - 1)))
         state.update(mean=mean, p_sigma=p_sigma, p_c=p_c, C=covariance, sigma=sigma * math.exp(change))
@@ -135,7 +138,7 @@ class CMA:
     def decompose(self, state: State) -> None:
         """The eigen-system of C, made symmetric: axes [n, n] in columns, lengths the roots of the eigenvalues."""
         covariance = (state["C"] + state["C"].mT) / 2
-        values, axes = torch.linalg.eigh(covariance)
+        values, axes = linear.eigensystem(covariance)
         if not float(values[0]) > 0:
             raise Failure(f"the covariance matrix has lost positive definiteness (smallest eigenvalue {float(values[0]):.3g})")
         state.update(C=covariance, axes=axes.contiguous(), lengths=values.sqrt(), decomposed=state["generation"].clone())
