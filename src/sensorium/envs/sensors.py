@@ -201,47 +201,53 @@ class Sensed:
 
     # the treatments themselves: layouts are drawn at reset and redrawn when their time comes
 
-    def layouts(self, seeds: Int[Tensor, "rows"]) -> tuple[Tensor, ...]:
+    def own(self, seeds: Int[Tensor, "rows"]) -> tuple[Tensor, ...]:
+        """The seeds of each treatment."""
+        return tuple(fold(seeds, "sense", i) for i in range(len(self.treatments)))
+
+    def layouts(self, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What each treatment has chosen at the start, an empty tensor where it has no choice."""
         n, found = self.world.spec.observation[0], []
-        for i, sense in enumerate(self.treatments):
-            layout = sense.layout(fold(seeds, "sense", i), 0, n)
+        for sense, seeds in zip(self.treatments, own, strict=True):
+            layout = sense.layout(seeds, 0, n)
             found.append(torch.zeros(len(seeds), 0, dtype=torch.int64, device=seeds.device) if layout is None else layout)
             n = sense.channels(n)
         return tuple(found)
 
-    def redrawn(self, layouts: tuple[Tensor, ...], seeds: Int[Tensor, "rows"], t: int | Tensor) -> tuple[Tensor, ...]:
+    def redrawn(self, layouts: tuple[Tensor, ...], own: tuple[Tensor, ...], t: int | Tensor) -> tuple[Tensor, ...]:
         """The layouts that hold at step t."""
         n, found = self.world.spec.observation[0], []
-        for i, (sense, layout) in enumerate(zip(self.treatments, layouts, strict=True)):
-            if sense.every:
-                new = sense.layout(fold(seeds, "sense", i), t, n)
+        for sense, layout, seeds in zip(self.treatments, layouts, own, strict=True):
+            # a compiled step draws at every t and chooses; any other can tell when there is nothing to draw
+            if sense.every and (torch.compiler.is_compiling() or int(t) % sense.every == 0):
+                new = sense.layout(seeds, t, n)
                 layout = torch.where(torch.as_tensor(t, device=seeds.device) % sense.every == 0, new, layout) if new is not None else layout
             found.append(layout)
             n = sense.channels(n)
         return tuple(found)
 
-    def alter(self, obs: Float[Tensor, "rows n"], layouts: tuple[Tensor, ...], seeds: Int[Tensor, "rows"], t: int | Tensor) -> Tensor:
+    def alter(self, obs: Float[Tensor, "rows n"], layouts: tuple[Tensor, ...], own: tuple[Tensor, ...], t: int | Tensor) -> Tensor:
         """What the agent receives at step t."""
-        for i, (sense, layout) in enumerate(zip(self.treatments, layouts, strict=True)):
-            obs = sense.apply(obs, layout, fold(seeds, "sense", i), t)
+        for sense, layout, seeds in zip(self.treatments, layouts, own, strict=True):
+            obs = sense.apply(obs, layout, seeds, t)
         return obs
 
-    # as a world in torch: the state is (inner state, seeds, layouts, observation)
+    # as a world in torch: the state is (inner state, seeds of the treatments, layouts, observation)
 
     def initial(self, seeds: Int[Tensor, "rows"]) -> tuple[Any, ...]:
-        inner, layouts = self.world.initial(seeds), self.layouts(seeds)  # type: ignore[attr-defined]
-        return inner, seeds, layouts, self.alter(self.world.observe(inner), layouts, seeds, 0)  # type: ignore[attr-defined]
+        inner, own = self.world.initial(seeds), self.own(seeds)  # type: ignore[attr-defined]
+        layouts = self.layouts(own)
+        return inner, own, layouts, self.alter(self.world.observe(inner), layouts, own, 0)  # type: ignore[attr-defined]
 
     def observe(self, state: tuple[Any, ...]) -> Tensor:
         return state[3]
 
     def transition(self, state: tuple[Any, ...], action: Tensor, t: int | Tensor) -> tuple[tuple[Any, ...], Step]:
-        inner, seeds, layouts, _ = state
+        inner, own, layouts, _ = state
         inner, step = self.world.transition(inner, action, t)  # type: ignore[attr-defined]
-        layouts = self.redrawn(layouts, seeds, t + 1)
-        obs = self.alter(step.obs, layouts, seeds, t + 1)
-        return (inner, seeds, layouts, obs), step._replace(obs=obs)
+        layouts = self.redrawn(layouts, own, t + 1)
+        obs = self.alter(step.obs, layouts, own, t + 1)
+        return (inner, own, layouts, obs), step._replace(obs=obs)
 
 
 class SensedEnv:
@@ -251,16 +257,17 @@ class SensedEnv:
         self.env, self.sensed, self.spec = env, sensed, sensed.spec
 
     def reset(self, seeds: Int[Tensor, "rows"]) -> Tensor:
-        self.seeds, self.t, self.layouts = seeds, 0, self.sensed.layouts(seeds)
+        self.own, self.t = self.sensed.own(seeds), 0
+        self.layouts = self.sensed.layouts(self.own)
         self.ended = torch.zeros_like(seeds, dtype=torch.bool)
-        self.obs = self.sensed.alter(self.env.reset(seeds), self.layouts, seeds, 0)
+        self.obs = self.sensed.alter(self.env.reset(seeds), self.layouts, self.own, 0)
         return self.obs
 
     def step(self, action: Tensor) -> Step:
         step = self.env.step(action)
         self.t += 1
-        self.layouts = self.sensed.redrawn(self.layouts, self.seeds, self.t)
-        obs = self.sensed.alter(step.obs, self.layouts, self.seeds, self.t)
+        self.layouts = self.sensed.redrawn(self.layouts, self.own, self.t)
+        obs = self.sensed.alter(step.obs, self.layouts, self.own, self.t)
         self.obs = torch.where(self.ended[:, None], self.obs, obs)
         self.ended = self.ended | step.terminated | step.truncated
         return step._replace(obs=self.obs)

@@ -30,11 +30,12 @@ def filmed(agent: Player, steps: int) -> list[np.ndarray]:
     assert isinstance(agent.world, Ant)
     seeds, inner = row_seeds(4, 1), agent.world.filmed()
     sensed = altered(agent.world, "shuffle")
-    layouts = sensed.layouts(seeds)  # type: ignore[attr-defined]
+    own = sensed.own(seeds)  # type: ignore[attr-defined]
+    layouts = sensed.layouts(own)  # type: ignore[attr-defined]
     obs, memory, found = inner.reset(seeds), agent.policy.begin(seeds), []
     with torch.no_grad():
         for t in range(min(steps, agent.world.horizon)):
-            action, memory = agent.policy.act(sensed.alter(obs, layouts, seeds, t), memory, t)  # type: ignore[attr-defined]
+            action, memory = agent.policy.act(sensed.alter(obs, layouts, own, t), memory, t)  # type: ignore[attr-defined]
             step = inner.step(action)
             obs = step.obs
             if t % 2 == 0:

@@ -103,7 +103,8 @@ def inside(policy: SensoryPolicy, name: str) -> Section:
     # the memory at step t holds what the neurons knew after having seen observation t; all steps of one row as one batch
     weights = policy.weights(hidden)
     code = policy.listen(seen, hidden)
-    layouts = [world.redrawn(world.layouts(seeds), seeds, t)[0][row] for t in (0, 500)]  # type: ignore[attr-defined]
+    own = world.own(seeds)  # type: ignore[attr-defined]
+    layouts = [world.redrawn(world.layouts(own), own, t)[0][row] for t in (0, 500)]  # type: ignore[attr-defined]
     figure, axes = canvas(columns=3, height=3.6, width=9.2)
     for axis, t in zip(axes, (5, 300, 560), strict=True):
         order = torch.argsort(layouts[int(t >= 500)])
