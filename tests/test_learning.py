@@ -51,8 +51,8 @@ def test_a_clone_plays_as_its_teacher_does_even_shuffled(seed, tmp_path):
         rows=128,
         window=20,
         windows=20,
-        steps=16,
-        half_life=150,
+        steps=10,
+        half_life=100,
         average=0.98,
         compile=False,
     )
@@ -78,7 +78,7 @@ def test_an_agent_climbs_the_gradient_of_its_return_even_shuffled(seed, tmp_path
     agent = SensoryAgent(code=8, key=8)
     run(toy(agent, PGPE(64, 0.3, 0.1), spread=1.0, steps=1), tmp_path / "1-start", seed)
     climb = Ascend(
-        Toy(), agent, start=Folder("../1-start"), rows=128, window=10, windows=20, discount=0.9, warm=20, half_life=200, average=0.98, steps=20,
+        Toy(), agent, start=Folder("../1-start"), rows=128, window=10, windows=20, discount=0.9, warm=20, half_life=200, average=0.98, steps=14,
         learning_rate=1e-2, compile=False,
     )  # fmt: skip
     run(climb, tmp_path / "2-ascend", seed)

@@ -180,11 +180,11 @@ def test_v_learns_to_draw_and_m_to_foresee(tmp_path: Path):
     run(replace(collect, steps=0), tmp_path / "1-collect", 0)  # type: ignore[type-var]
     for number in range(1, 5):
         disk.write(tmp_path / "1-collect", number, [moving_square(100, 10 * number + i) for i in range(4)])
-    vision = Vision(latents=8, batch=24, updates=10, group=16, learning_rate=5e-4, half=False, compile=False, steps=24)
+    vision = Vision(latents=8, batch=24, updates=10, group=16, learning_rate=5e-4, half=False, compile=False, steps=15)
     run(vision, tmp_path / "2-vision", 0)
     rows = [json.loads(line) for line in (tmp_path / "2-vision" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["reconstruction"] < 0.35 * rows[0]["reconstruction"]
-    memory = Memory(hidden=32, batch=8, length=99, updates=20, learning_rate=1e-2, half=False, compile=False, steps=12)
+    memory = Memory(hidden=32, batch=8, length=99, updates=20, learning_rate=1e-2, half=False, compile=False, steps=6)
     run(memory, tmp_path / "3-memory", 0)
     rows = [json.loads(line) for line in (tmp_path / "3-memory" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["z"] < rows[0]["z"] - 0.3
