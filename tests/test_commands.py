@@ -12,6 +12,7 @@ from sensorium.core import checkpoint
 from sensorium.core.stats import bootstrap_interval, interquartile_mean
 from sensorium.core.table import Row
 from sensorium.envs.take_cover import TakeCover
+from sensorium.plan import estimate
 from tests.conftest import REFERENCE
 from tests.conftest import trained as tiny
 
@@ -140,6 +141,13 @@ def test_plan_says_minutes_disk_and_memory(capsys):
     assert planned["minutes"] >= 0
     assert planned["disk_mb"] > 0
     assert planned["memory_mb"] > 50
+
+
+def test_plan_times_one_round_for_all():
+    pytest.importorskip("pybullet_envs_gymnasium")
+    stages = estimate("ant-clone", "tiny")["stages"]
+    assert [stage["name"] for stage in stages] == ["teacher", "teach", "clone", "teach-2", "clone-2"]
+    assert {**stages[2], "name": "clone-2"} == stages[4]
 
 
 def test_report_is_one_file_that_needs_no_other(trained, capsys, monkeypatch):

@@ -193,7 +193,7 @@ def plan(options: argparse.Namespace, _: list[str]) -> None:
     result = estimate(options.recipe, options.preset)
     if options.json:
         return emit(result)
-    print(f"{options.recipe} --preset {options.preset}, from {result['timed_steps']} timed steps a stage on this machine:")
+    print(f"{options.recipe} --preset {options.preset}, from a few timed steps of each stage on this machine:")
     for stage in result["stages"]:
         print(f"  {stage['name']:12} {stage['steps']:>8,} steps  {stage['minutes']:8.1f} min  {stage['disk_mb']:8.2f} MB")
     print(
