@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from sensorium import registry
+from sensorium.core import checkpoint
 from sensorium.core.run import run
 from sensorium.core.stage import Stage
 from sensorium.doctor import EXTRAS
@@ -83,7 +84,9 @@ def trained(recipe: str, until: str | None = None) -> Path:
     with (folder / "turn").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         for number, (name, stage) in enumerate(stages, 1):
-            run(stage, folder / f"{number}-{name}", 0, last=number == len(stages))
+            place = folder / f"{number}-{name}"
+            if not (place / "card.json").exists() or checkpoint.step_of(place) < stage.steps:
+                run(stage, place, 0, last=number == len(stages))
             if name == until:
                 break
     return folder

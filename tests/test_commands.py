@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sensorium import cli, registry
 from sensorium.core import checkpoint
+from sensorium.core.run import run
 from sensorium.core.stats import bootstrap_interval, interquartile_mean
 from sensorium.core.table import Row
 from sensorium.envs.take_cover import TakeCover
@@ -49,12 +51,14 @@ def test_help_of_everything(capsys):
         ["bench"],
         ["train", "cart-pole"],
         ["train", "clone", "--onward", "True"],
+        ["train", "proto-states.walker_run"],
     ):
         with pytest.raises(SystemExit) as end:
             cli.main([*command, "--help"])
         assert end.value.code == 0
     said = capsys.readouterr().out
-    assert all(flag in said for flag in ("--evolve.episodes", "--occlude (default: 0.0)", "--ascend.window"))
+    told = ("--evolve.episodes", "--occlude (default: 0.0)", "--ascend.window", "sensorium train proto-states.walker_run")
+    assert all(words in said for words in told)
 
 
 def test_list_has_every_recipe_with_its_stages(capsys):
@@ -143,11 +147,15 @@ def test_plan_says_minutes_disk_and_memory(capsys):
     assert planned["memory_mb"] > 50
 
 
-def test_plan_times_one_round_for_all():
-    pytest.importorskip("pybullet_envs_gymnasium")
-    stages = estimate("ant-clone", "tiny")["stages"]
-    assert [stage["name"] for stage in stages] == ["teacher", "teach", "clone", "teach-2", "clone-2"]
-    assert {**stages[2], "name": "clone-2"} == stages[4]
+def test_plan_times_a_second_round_and_no_third(monkeypatch):
+    ran = []
+    monkeypatch.setattr("sensorium.plan.run", lambda stage, folder: (ran.append(folder.name), run(stage, folder)))
+    recipe = registry.recipe("iterate")
+    monkeypatch.setattr(registry, "recipe", lambda name: replace(recipe, build=lambda preset: recipe.build(preset, rounds=3)))
+    stages = estimate("iterate", "tiny")["stages"]
+    assert {name.partition("-")[2] for name in ran} == {stage["name"] for stage in stages if not stage["name"].endswith("-3")}
+    assert stages[-1]["name"] == "controller-3"
+    assert stages[-1]["seconds_per_step"] == next(stage for stage in stages if stage["name"] == "controller-2")["seconds_per_step"]
 
 
 def test_report_is_one_file_that_needs_no_other(trained, capsys, monkeypatch):

@@ -149,7 +149,7 @@ WRONG = [
     (["train", "cart-pole", "--seeds", "3"], "A..B"),
     (["train", "cart-pole", "--seeds", "0..1", "--seed", "2"], "not both"),
     (["train", "cart-pole", "--preset", "tiny", "--on", "moon"], "processes:N"),
-    (["train", "clone", "--onward", "maybe"], "it is a bool"),
+    (["train", "clone", "--onward", "maybe"], "allowed: True, False"),
     (["train", "cart-pole", "--bogus", "3"], "no argument --bogus"),
     (["train"], "sensorium list"),
     (["evaluate", "nowhere"], "no folder nowhere"),
@@ -235,17 +235,19 @@ def steps_in(out: Path) -> int:
 def test_kills_change_nothing(recipe, longest, tmp_path):
     """Killed after a random number of steps, at most so many, and a random part of the next one."""
     assert subprocess.run(train_command(tmp_path / "whole", recipe), capture_output=True).returncode == 0
-    draw, out = random.Random(1), tmp_path / "killed"
+    draw, out, killed = random.Random(1), tmp_path / "killed", 0
     for most in longest:
         with (tmp_path / "said").open("wb") as said:
             before, process = steps_in(out), subprocess.Popen(train_command(out, recipe), stderr=said)
-            wanted, deadline = before + draw.randint(1, most), time.monotonic() + 60
+            wanted, deadline = before + draw.randint(most // 2, most), time.monotonic() + 60
             while steps_in(out) < wanted and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
+            assert time.monotonic() < deadline
             time.sleep(draw.uniform(0, 0.1))
             process.send_signal(signal.SIGKILL)
-            process.wait()
+            killed += process.wait() == -signal.SIGKILL
         assert (b"resumed" in (tmp_path / "said").read_bytes()) == bool(before)
+    assert killed
     last = subprocess.run(train_command(out, recipe), capture_output=True)
     assert last.returncode == 0
     assert b"resumed" in last.stderr

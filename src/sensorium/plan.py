@@ -12,7 +12,7 @@ from sensorium.core.log import memory_megabytes, rows
 from sensorium.core.run import run
 
 TIMED, SLOW = 4, 30.0
-"""steps a stage, of which only the later half counts; two where they take longer than so many seconds"""
+"""steps a stage; two where they take longer than so many seconds"""
 
 
 def estimate(name: str, preset: str) -> dict[str, Any]:
@@ -20,10 +20,11 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
     recipe, stages, known = registry.recipe(name), [], {}
     with tempfile.TemporaryDirectory() as place:
         for number, (stage_name, stage) in enumerate(recipe.stages(preset).items(), 1):
-            # one round of a loop tells of the others: clone, clone-2, clone-3
-            kind = re.sub(r"-\d+$", "", stage_name)
-            if kind in known and known[kind]["steps"] == stage.steps:
-                stages.append({**known[kind], "name": stage_name})
+            # the second round of a loop tells of later ones
+            kind = re.sub(r"-\d+$", "-2", stage_name)
+            if kind in known:
+                each = known[kind]["seconds_per_step"]
+                stages.append({**known[kind], "name": stage_name, "steps": stage.steps, "minutes": round(each * stage.steps / 60, 2)})
                 continue
             folder = Path(place) / f"{number}-{stage_name}"
             least = getattr(stage, "rehearsal", 2)
@@ -32,8 +33,8 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
                 seconds = [row["seconds"] for row in rows(folder / "times.jsonl")]
                 if sum(seconds[-1:]) > SLOW:
                     break
-            # the later half: at first things are compiled, and learners wait for something to learn from
-            half = len(seconds) // 2
+            # at first things are compiled, and learners wait for something to learn from; a second session opens its things anew
+            half = len(seconds) // 2 if timed <= least else len(seconds) - 1
             each = (seconds[-1] - seconds[half - 1]) / (len(seconds) - half) if half else 0.0
             compiling = max(seconds[half - 1] - each * half, 0.0) if half else 0.0
             files = sum(path.stat().st_size for path in folder.glob("*.safetensors")) / max(len(list(folder.glob("*.safetensors"))), 1)
@@ -43,6 +44,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
             known[kind] = {
                 "name": stage_name,
                 "steps": stage.steps,
+                "timed_steps": timed,
                 "seconds_per_step": round(each, 4),
                 "minutes": round((compiling + each * stage.steps) / 60, 2),
                 "disk_mb": round((files * checkpoint.KEPT + maps + shards + logs * stage.steps) / 1e6, 3),
@@ -53,6 +55,6 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
     if reckoned:
         note += f"; on two cores of an AMD Zen 5 we reckon with {reckoned:g} minutes for the whole recipe"
     return {
-        "recipe": name, "preset": preset, "timed_steps": TIMED, "stages": stages, "minutes": round(sum(s["minutes"] for s in stages), 2),
+        "recipe": name, "preset": preset, "stages": stages, "minutes": round(sum(s["minutes"] for s in stages), 2),
         "disk_mb": round(sum(s["disk_mb"] for s in stages), 3), "memory_mb": round(memory_megabytes()), "note": note,
     }  # fmt: skip

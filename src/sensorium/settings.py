@@ -48,14 +48,15 @@ def recipe_flags(recipe: Recipe, arguments: list[str]) -> tuple[dict[str, Any], 
         if not key.startswith("--") or flag not in recipe.arguments:
             left.append(argument)
             continue
-        if not value and not rest:
+        if not value and (not rest or rest[0] == "--help"):
             raise Usage(f"{key} needs a value")
         value = value or rest.pop(0)
         default = recipe.arguments[flag]
         try:
             flags[flag] = {"True": True, "False": False}[value] if isinstance(default, bool) else type(default)(value)
         except (KeyError, ValueError):
-            raise Usage(f"{key} cannot be '{value}'; it is a {type(default).__name__}, e.g. {default!r}") from None
+            allowed = "allowed: True, False" if isinstance(default, bool) else f"it is a {type(default).__name__}, e.g. {default!r}"
+            raise Usage(f"{key} cannot be '{value}'; {allowed}") from None
     return flags, left
 
 
@@ -109,7 +110,7 @@ def parse_stages(arguments: list[str], stages: Stages, recipe: Recipe) -> Stages
     import tyro
 
     name, flags = recipe.name, ", ".join(f"--{flag} (default: {default!r})" for flag, default in recipe.arguments.items())
-    told = (inspect.getdoc(recipe.build) or "").splitlines()
+    told = (inspect.getdoc(getattr(recipe.build, "func", recipe.build)) or "").splitlines()
     # a blank line keeps each line of its own
     about = "\n\n".join(line for line in [*told, f"flags of this recipe: {flags}" if flags else ""] if line)
     kind: Any = make_dataclass("Recipe", [(key.replace("-", "_"), type(stage), field(default=stage)) for key, stage in stages.items()])

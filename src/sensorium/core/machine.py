@@ -6,9 +6,11 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
@@ -46,6 +48,17 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(function, dynamic=False)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Within, torch works with one thread, as jobs do in processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def product_type(device: torch.device | str = "cpu") -> torch.dtype:
     """The type in which this machine multiplies matrices fastest without loss that matters: bfloat16 where it is built in, else float32."""
     if torch.device(device).type == "cuda":
@@ -76,6 +89,7 @@ def facts(device: str = "cpu") -> dict[str, Any]:
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "python": platform.python_version(),
         "torch": torch.__version__,
+        "numpy": np.__version__,
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "compiler": can_compile(),
     }

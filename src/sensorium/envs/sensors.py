@@ -218,10 +218,12 @@ class Sensed:
         """The layouts that hold at step t."""
         n, found = self.world.spec.observation[0], []
         for sense, layout, seeds in zip(self.treatments, layouts, own, strict=True):
-            # a compiled step draws at every t and chooses; any other can tell when there is nothing to draw
-            if sense.every and (torch.compiler.is_compiling() or int(t) % sense.every == 0):
-                new = sense.layout(seeds, t, n)
-                layout = torch.where(torch.as_tensor(t, device=seeds.device) % sense.every == 0, new, layout) if new is not None else layout
+            if sense.every:
+                due = (torch.as_tensor(t, device=seeds.device) % sense.every == 0).reshape(-1, 1)
+                # a compiled step draws at every t and chooses; any other can tell when there is nothing to draw
+                if torch.compiler.is_compiling() or bool(due.any()):
+                    new = sense.layout(seeds, t, n)
+                    layout = torch.where(due, new, layout) if new is not None else layout
             found.append(layout)
             n = sense.channels(n)
         return tuple(found)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.core.errors import Failure, Usage
+from sensorium.core.machine import one_thread
 from sensorium.core.seeding import normal
 from sensorium.es import linear
 from sensorium.es.strategy import State
@@ -90,7 +91,7 @@ class CMA:
             "lengths": variances.sqrt(), "generation": torch.zeros((), **number), "decomposed": torch.zeros((), **number),
         }  # fmt: skip
 
-    @linear.one_pool()
+    @one_thread()  # torch's threads and NumPy's each spin while they wait for work, in the way of the others
     def ask(self, state: State, seed: int) -> Float[Tensor, "population n"]:
         """Candidates mean + sigma B D z (H eqs. 38 to 40)."""
         n, mean = len(state["mean"]), state["mean"]
@@ -102,7 +103,7 @@ class CMA:
         """x seen from the axes of C, each in units of its length: as long as C^(-1/2) x."""
         return linear.product(x, state["axes"]) / state["lengths"]
 
-    @linear.one_pool()
+    @one_thread()
     def tell(self, state: State, candidates: Float[Tensor, "population n"], fitness: Float[Tensor, "population"]) -> None:
         """Move the mean, the paths, C and the step-size; renew the eigen-system when it has become too old."""
         n, c = candidates.shape[1], self.constants(candidates.shape[1])

@@ -1,23 +1,9 @@
 """Dense linear algebra for strategies: NumPy's on the CPU, where its `eigh` takes two thirds of the time of torch's, and torch's elsewhere."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-
-@contextmanager
-def one_pool() -> Iterator[None]:
-    """Within, torch keeps to one thread: its threads and NumPy's each spin while they wait for work, in the way of the others."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def product(a: Float[Tensor, "*rows n"], b: Float[Tensor, "n m"]) -> Float[Tensor, "*rows m"]:

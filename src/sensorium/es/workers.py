@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sensorium.core.env import Env, TorchEnv, World
 from sensorium.core.errors import Failure, Usage
-from sensorium.core.machine import keep_pages
+from sensorium.core.machine import keep_pages, one_thread
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 
@@ -87,17 +87,6 @@ class Job:
         rollout = play(opened(self.world), self.agent.policy(self.vectors), self.seeds.flatten(), compile=self.compile)
         parts = (rollout.returns, rollout.lengths.to(rollout.returns.dtype))
         return torch.stack([part.view(self.seeds.shape).mean(1) for part in parts], 1)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Within, torch works with one thread, as jobs do in processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _start(threads: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from sensorium.core import checkpoint
 from sensorium.core.env import EnvSpec, TorchEnv
 from sensorium.core.errors import Failure
+from sensorium.core.machine import one_thread
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, fold, normal
@@ -21,7 +22,7 @@ from sensorium.data.episodes import Episode
 from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.envs.take_cover import TakeCover
-from sensorium.es.workers import DEAD, one_thread, open_pool, opened, processes
+from sensorium.es.workers import DEAD, open_pool, opened, processes
 from sensorium.systems.world_models.players import HeldActions, RandomNetworks
 
 World = CarRacing | TakeCover | PixelCartPole
