@@ -107,7 +107,7 @@ def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0,
     """Any agent of cart-pole, Ant, CarRacing or Pong as a permutation-invariant one: worlds in torch by DAgger, others from recorded lessons.
 
     sensorium train clone --teacher runs/mine                     # --rounds and --occlude are for recorded lessons
-    sensorium train clone --teacher runs/mine --onward True       # in cart-pole and the toy: then climb its own return, a quarter of an hour more
+    sensorium train clone --teacher runs/mine --onward True       # in cart-pole and the toy: then climb its own return (26 minutes beside another training)
     published: nothing; the paper clones the teachers that it names
     """
     teacher = teacher or Folder(str(checkpoint.ZOO / "cart-pole-mlp"))
