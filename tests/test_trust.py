@@ -231,7 +231,9 @@ def steps_in(out: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("recipe", "longest"), [("cart-pole-clone", [6, 6, 6, 6, 6]), ("take-cover", [3, 6, 4]), ("proto-pixels", [8, 16])])
+@pytest.mark.parametrize(
+    ("recipe", "longest"), [("cart-pole-clone", [6, 6, 6, 6, 6]), ("take-cover", [3, 6, 4]), ("proto-pixels", [8, 16])]
+)
 def test_kills_change_nothing(recipe, longest, tmp_path):
     """Killed after a random number of steps, at most so many, and a random part of the next one."""
     assert subprocess.run(train_command(tmp_path / "whole", recipe), capture_output=True).returncode == 0
