@@ -187,9 +187,9 @@ def test_r_squared_of_known_relations():
 def test_compiled_steps_equal_eager_ones():
     """The compiled step of world and agent, population and all, against its eager twin; to the drift of 200 chaotic steps."""
     agent, world = SensoryAgent(), CartPole(horizon=200)
-    vectors, seeds = 0.3 * vector_for(agent, members=(8,)), row_seeds(0, 16).repeat(8)
+    vectors, seeds = 0.3 * vector_for(agent, members=(2,)), row_seeds(0, 16).repeat(2)
     eager, compiled = (play(world.open(), agent.policy(vectors), seeds, compile=flag) for flag in (False, True))
-    assert (eager.lengths == compiled.lengths).float().mean() > 0.97
+    assert (eager.lengths == compiled.lengths).all()
     close = (eager.returns - compiled.returns).abs() < 0.05
     assert close.float().mean() > 0.95
 

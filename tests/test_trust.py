@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from sensorium.core import checkpoint
 from sensorium.core.card import build
 from sensorium.core.errors import Failure
 from sensorium.core.log import rows
+from sensorium.core.machine import children
 from sensorium.core.run import run
+from sensorium.doctor import attempt
 from sensorium.envs.toy import Toy
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
 
@@ -213,8 +216,21 @@ SMALL = {
 }
 
 
-def train_command(out: Path, recipe: str = "cart-pole-clone") -> list[str]:
-    return [sys.executable, "-m", "sensorium.cli", "train", recipe, "--preset", "tiny", "--out", str(out), "--seed", "4", *SMALL[recipe]]
+def arguments(out: Path, recipe: str = "cart-pole-clone") -> list[str]:
+    return ["train", recipe, "--preset", "tiny", "--out", str(out), "--seed", "4", *SMALL[recipe]]
+
+
+def begun(out: Path, recipe: str, said: Path) -> BaseProcess:
+    """A training in a process of its own."""
+    program = f"from sensorium import cli; raise SystemExit(cli.main({arguments(out, recipe)}))"
+    child = children("torch._dynamo", "sensorium.cli").Process(target=attempt, args=(program, os.devnull, str(said)))
+    child.start()
+    return child
+
+
+def ended(child: BaseProcess) -> int | None:
+    child.join()
+    return child.exitcode
 
 
 def left(out: Path) -> dict[str, bytes]:
@@ -236,29 +252,27 @@ def steps_in(out: Path) -> int:
 )
 def test_kills_change_nothing(recipe, longest, tmp_path):
     """Killed after a random number of steps, at most so many, and a random part of the next one."""
-    assert subprocess.run(train_command(tmp_path / "whole", recipe), capture_output=True).returncode == 0
-    draw, out, killed = random.Random(1), tmp_path / "killed", 0
+    draw, out, said, killed = random.Random(1), tmp_path / "killed", tmp_path / "said", 0
+    assert ended(begun(tmp_path / "whole", recipe, said)) == 0
     for most in longest:
-        with (tmp_path / "said").open("wb") as said:
-            before, process = steps_in(out), subprocess.Popen(train_command(out, recipe), stderr=said)
-            wanted, deadline = before + draw.randint(most // 2, most), time.monotonic() + 60
-            while steps_in(out) < wanted and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            assert time.monotonic() < deadline
-            time.sleep(draw.uniform(0, 0.1))
-            process.send_signal(signal.SIGKILL)
-            killed += process.wait() == -signal.SIGKILL
-        assert (b"resumed" in (tmp_path / "said").read_bytes()) == bool(before)
+        before, child = steps_in(out), begun(out, recipe, said)
+        wanted, deadline = before + draw.randint(most // 2, most), time.monotonic() + 60
+        while steps_in(out) < wanted and child.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert time.monotonic() < deadline
+        time.sleep(draw.uniform(0, 0.1))
+        child.kill()
+        killed += ended(child) == -signal.SIGKILL
+        assert (b"resumed" in said.read_bytes()) == bool(before)
     assert killed
-    last = subprocess.run(train_command(out, recipe), capture_output=True)
-    assert last.returncode == 0
-    assert b"resumed" in last.stderr
+    assert ended(begun(out, recipe, said)) == 0
+    assert b"resumed" in said.read_bytes()
     assert left(tmp_path / "whole") == left(out)
 
 
 @pytest.mark.slow
 def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
-    command = train_command(tmp_path / "stopped")
+    command = [sys.executable, "-m", "sensorium.cli", *arguments(tmp_path / "stopped")]
     command[command.index("12")] = "4000"
     folder = tmp_path / "stopped" / "1-baseline"
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:

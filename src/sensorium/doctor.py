@@ -1,10 +1,14 @@
 """What works on this machine: each world and tool is tried in a child process, so that a crash there is a finding here."""
 
 import os
-import subprocess
-import sys
+import signal
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
+
+from sensorium.core.machine import children
 
 EXTRAS = {
     "envpool": "envpool",
@@ -85,15 +89,32 @@ CHECKS = (
 """name, a program that prints what there is to know, and the line that mends it"""
 
 
+def attempt(program: str, prints: str, complains: str) -> None:
+    """In a process of its own, the first of a group: run a program that writes into two files."""
+    os.setsid()
+    for path, stream in ((prints, 1), (complains, 2)):
+        with open(path, "wb") as file:
+            os.dup2(file.fileno(), stream)
+    exec(program, {})
+
+
 def examine(name: str, program: str, mend: str) -> dict[str, Any]:
     """One check, in a process of its own: what dies there dies alone."""
-    try:
-        child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
-        works, detail = child.returncode == 0, (child.stdout.strip().splitlines() or [""])[-1]
-        if not works:
-            detail = (child.stderr.strip().splitlines() or [f"died with signal {-child.returncode}"])[-1]
-    except subprocess.TimeoutExpired:
-        works, detail = False, "no answer within two minutes"
+    with tempfile.TemporaryDirectory() as place:
+        prints, complains = Path(place, "prints"), Path(place, "complains")
+        child = children("torch", "sensorium").Process(target=attempt, args=(program, str(prints), str(complains)))
+        child.start()
+        child.join(120)
+        late = child.is_alive()
+        assert child.pid
+        with suppress(ProcessLookupError):  # simulators may outlive it
+            os.killpg(child.pid, signal.SIGKILL)
+        if late:
+            return {"name": name, "works": False, "detail": "no answer within two minutes", "mend": mend}
+        works = child.exitcode == 0
+        said = prints if works else complains
+        lines = said.read_text(errors="replace").strip().splitlines() if said.exists() else []
+    detail = lines[-1] if lines else "" if works else f"died with exit code {child.exitcode}"
     return {"name": name, "works": works, "detail": detail, "mend": mend}
 
 
