@@ -190,6 +190,18 @@ def test_shapes_and_parameters_as_published():
     assert code.shape == (2, 39_200)
 
 
+def test_standardised_codes_are_told_apart_by_what_they_do_not_have_in_common():
+    """Codes that differ by a hundredth of what they share: their z are one point, unless codes are standardised; then neither what they share nor its scale matters."""
+    generator = torch.Generator().manual_seed(0)
+    own, common = torch.randn(64, 24, generator=generator), 100 * torch.rand(24, generator=generator)
+    plain, standard = (Proto(standardise=flag).representation((24,)) for flag in (False, True))
+    for model in (plain, standard):
+        orthogonal(model, 0)
+    assert torch.pdist(plain.project(own + common)).mean() < 0.05
+    assert torch.pdist(standard.project(own + common)).mean() > 1
+    torch.testing.assert_close(standard.project(3 * own + common), standard.project(own), atol=0.01, rtol=0)
+
+
 def test_the_encoder_is_the_plain_convolutions_on_pixels_between_0_and_1():
     encoder = Encoder(4, 0.5)
     frames = torch.randint(0, 256, (3, 9, 84, 84), dtype=torch.uint8)

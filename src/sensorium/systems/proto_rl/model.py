@@ -56,7 +56,10 @@ class Representation(nn.Module):
         super().__init__()
         self.encoder = encoder
         if proto.prototypes:
-            self.projector = nn.Linear(encoder.width, proto.projection)
+            self.projector: nn.Module = nn.Linear(encoder.width, proto.projection)
+            if proto.standardise:
+                alike = nn.BatchNorm1d(encoder.width, eps=1e-3, affine=False, track_running_stats=False)
+                self.projector = nn.Sequential(alike, self.projector)
             self.predictor = mlp(proto.projection, proto.hidden, proto.projection)
             self.prototypes = nn.Parameter(torch.zeros(proto.prototypes, proto.projection))
 
@@ -100,6 +103,8 @@ class Proto:
     """of each convolution"""
     centre: float = 0.0
     """what is taken from pixels in [0, 1]: nothing, or 0.5"""
+    standardise: bool = False
+    """whether g sees codes standardised over the batch, so that z depends on it; on pixels codes have nearly all in common, and without it all z become one point"""
     by_critic: bool = False
     """whether the critic's gradient trains the encoder (too): as in DrQ-v2, which has no prototypes, and in URLB's first public code"""
 

@@ -71,7 +71,7 @@ def pixels(agent: str | None, episodes: int | None) -> Table:
     rows = [Row(f"{task} (figure 4, digitised)", "at-least", mean, None, None) for task, mean in PIXELS]
     ours = judged(agent, episodes, tasks, True) if agent else shipped("proto-pixels")
     meaning = (
-        "Paper: 500,000 frames without reward, then 500,000 with it. Our laptop preset has 60,000 and 60,000, and draws without shadows; "
+        "Paper: 500,000 frames without reward, then 500,000 with it. Our laptop preset has 80,000 and 80,000, and draws without shadows; "
         "its cards say so. Zoo agents are not evaluated anew: their cards hold what was measured."
     )
     return Table("Proto-RL from pixels, return after fine-tuning", filled(rows, tasks, ours), meaning)
