@@ -61,7 +61,6 @@ def cart_pole_ascend(preset: Preset = "laptop") -> Stages:
     """
     if preset == "tiny":
         return {"ascend": Ascend(start=NOWHERE, warm=4, **SMALL)}
-    # windows of 20, which hold a pole better, do not find out how to swing it up: 19 after 700 updates
     return {"ascend": Ascend(start=NOWHERE, window=40, windows=25, warm=150, half_life=1250, steps=100)}
 
 
