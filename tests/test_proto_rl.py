@@ -191,7 +191,7 @@ def test_shapes_and_parameters_as_published():
 
 
 def test_standardised_codes_are_told_apart_by_what_they_do_not_have_in_common():
-    """Codes that differ by a hundredth of what they share: their z are one point, unless codes are standardised; then neither what they share nor its scale matters."""
+    """Codes that differ by a fiftieth of what they share: their z are one point, unless codes are standardised; then neither what they share matters nor how large they are."""
     generator = torch.Generator().manual_seed(0)
     own, common = torch.randn(64, 24, generator=generator), 100 * torch.rand(24, generator=generator)
     plain, standard = (Proto(standardise=flag).representation((24,)) for flag in (False, True))
@@ -337,13 +337,15 @@ def test_snapshots_are_agents_and_can_be_fine_tuned(tmp_path):
 
 @pytest.mark.parametrize(("change", "says"), [
     ({"pretrained": "nowhere"}, "no pre-trained agent at .*train one first"), ({"world": "pendulum_swingup"}, "another domain: walker there, pendulum here"),
-    ({"proto": Proto()}, "another representation"),
+    ({"proto": Proto()}, "another representation"), ({"standardise": True}, "another representation"),
 ])  # fmt: skip
 def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, tmp_path):
     stage = recipe("proto-states").stages("tiny")["finetune"]
     assert isinstance(stage, Finetune)
     if "world" in change:
         change = {"world": replace(stage.world, task=change["world"])}
+    if "standardise" in change:
+        change = {"proto": replace(stage.proto, **change)}
     stage = replace(stage, **{"pretrained": str(trained("proto-states") / "1-pretrain"), **change})
     with pytest.raises(Usage, match=says):
         run(stage, tmp_path / "2-finetune", 0)

@@ -20,9 +20,8 @@ from sensorium.core import checkpoint
 from sensorium.core.card import build
 from sensorium.core.errors import Failure
 from sensorium.core.log import rows
-from sensorium.core.machine import children
 from sensorium.core.run import run
-from sensorium.doctor import attempt
+from sensorium.doctor import attempt, children
 from sensorium.envs.toy import Toy
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
 
@@ -221,7 +220,7 @@ def arguments(out: Path, recipe: str = "cart-pole-clone") -> list[str]:
 
 
 def begun(out: Path, recipe: str, said: Path) -> BaseProcess:
-    """A training in a process of its own."""
+    """A training in a process of its own, which has imported torch already."""
     program = f"from sensorium import cli; raise SystemExit(cli.main({arguments(out, recipe)}))"
     child = children("torch._dynamo", "sensorium.cli").Process(target=attempt, args=(program, os.devnull, str(said)))
     child.start()

@@ -90,8 +90,10 @@ def test_the_dream_compiled_and_in_bfloat16_is_the_dream():
     world, c = a_dream(horizon=40), Linear("zch", 4, 6, 1, bias=False, car=False)
     policy, seeds = Dreamer(c, random(c.layout.size)), row_seeds(0, 512)
     eager = play(world.open(), policy, seeds, compile=False)
-    fast = play(world.open(), policy, seeds, compile=True)
-    assert float((eager.lengths == fast.lengths).float().mean()) > 0.98
+    # each batch size is compiled by itself, for half a minute: one is enough here
+    plain, fast = (play(world.open(), policy, seeds[:16], compile=flag) for flag in (False, True))
+    assert len(plain.lengths.unique()) > 1
+    assert (plain.lengths == fast.lengths).all()
     world.memory.to(torch.bfloat16)
     half = play(world.open(), policy, seeds, compile=False)
     assert float(half.returns.mean()) == pytest.approx(float(eager.returns.mean()), rel=0.05)
@@ -338,11 +340,9 @@ def test_stages_that_do_not_act_say_so():
             checkpoint.policy(trained("take-cover") / part)
 
 
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))]
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_every_stage_learns_on_every_device(device, tmp_path: Path):
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_every_stage_learns_on_a_gpu(tmp_path: Path):
+    device = "cuda"
     for number, (name, stage) in enumerate(registry.recipe("take-cover").stages("tiny").items(), 1):
         state = run(stage, tmp_path / f"{number}-{name}", 0, device=device, last=name == "controller")
         assert {tensor.device.type for tensor in state.values()} == {device}

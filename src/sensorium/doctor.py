@@ -1,14 +1,14 @@
 """What works on this machine: each world and tool is tried in a child process, so that a crash there is a finding here."""
 
+import multiprocessing
 import os
 import signal
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
-
-from sensorium.core.machine import children
 
 EXTRAS = {
     "envpool": "envpool",
@@ -89,8 +89,15 @@ CHECKS = (
 """name, a program that prints what there is to know, and the line that mends it"""
 
 
+def children(*imported: str) -> ForkServerContext:
+    """Where short-lived processes come from: copies of one, started at the first call, that has imported these modules; torch takes each of them 2 s of a core otherwise."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(imported))
+    return context
+
+
 def attempt(program: str, prints: str, complains: str) -> None:
-    """In a process of its own, the first of a group: run a program that writes into two files."""
+    """In a process of its own: run a program that writes into two files. What it starts is of its group, and can be ended with it."""
     os.setsid()
     for path, stream in ((prints, 1), (complains, 2)):
         with open(path, "wb") as file:
@@ -114,7 +121,9 @@ def examine(name: str, program: str, mend: str) -> dict[str, Any]:
         works = child.exitcode == 0
         said = prints if works else complains
         lines = said.read_text(errors="replace").strip().splitlines() if said.exists() else []
-    detail = lines[-1] if lines else "" if works else f"died with exit code {child.exitcode}"
+        code = child.exitcode or 0
+    died = f"died with signal {-code}" if code < 0 else f"died with exit code {code}"
+    detail = lines[-1] if lines else "" if works else died
     return {"name": name, "works": works, "detail": detail, "mend": mend}
 
 

@@ -2,14 +2,12 @@
 
 import ctypes
 import functools
-import multiprocessing
 import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.context import ForkServerContext, SpawnContext
 from typing import Any
 
 import numpy as np
@@ -48,18 +46,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     # each rung of the ladder and each kind of policy is a version of its own
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return torch.compile(function, dynamic=False)
-
-
-def children(*imported: str) -> ForkServerContext | SpawnContext:
-    """Where short-lived processes come from: copies of one that has imported these modules, for torch takes each of them 2 s of a core otherwise.
-
-    They end without tidying up, and simulators that they started may outlive them. Workers, which live long, are spawned instead.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(imported))
-    return context
 
 
 @contextmanager

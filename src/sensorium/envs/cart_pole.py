@@ -119,4 +119,4 @@ def draw(position: float, angle: float, action: float | None = None, title: str 
         pen.polygon([((x + push + head) * k, y * k), ((x + push) * k, (y - 5) * k), ((x + push) * k, (y + 5) * k)], fill=INK)
     if title:
         pen.text((12 * k, 8 * k), title, fill=INK, font=ImageFont.load_default(15 * k))
-    return np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS))
+    return np.asarray(image.reduce(k))

@@ -58,8 +58,8 @@ class Representation(nn.Module):
         if proto.prototypes:
             self.projector: nn.Module = nn.Linear(encoder.width, proto.projection)
             if proto.standardise:
-                alike = nn.BatchNorm1d(encoder.width, eps=1e-3, affine=False, track_running_stats=False)
-                self.projector = nn.Sequential(alike, self.projector)
+                standard = nn.BatchNorm1d(encoder.width, eps=1e-3, affine=False, track_running_stats=False)
+                self.projector = nn.Sequential(standard, self.projector)
             self.predictor = mlp(proto.projection, proto.hidden, proto.projection)
             self.prototypes = nn.Parameter(torch.zeros(proto.prototypes, proto.projection))
 
@@ -104,7 +104,7 @@ class Proto:
     centre: float = 0.0
     """what is taken from pixels in [0, 1]: nothing, or 0.5"""
     standardise: bool = False
-    """whether g sees codes standardised over the batch, so that z depends on it; on pixels codes have nearly all in common, and without it all z become one point"""
+    """whether g sees each number of a code less its mean over the batch, in units of its standard deviation there: codes of pixels are nearly alike, and their z fall into one point otherwise"""
     by_critic: bool = False
     """whether the critic's gradient trains the encoder (too): as in DrQ-v2, which has no prototypes, and in URLB's first public code"""
 

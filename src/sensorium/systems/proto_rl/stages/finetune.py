@@ -72,4 +72,4 @@ def sized(learner: SAC | DDPG) -> tuple[str, int, int]:
 
 def seeing(proto: Proto) -> tuple[float, ...]:
     """What of a representation decides whether another one's networks fit, and mean the same."""
-    return proto.prototypes, proto.projection, proto.hidden, proto.queue, proto.channels, proto.centre
+    return proto.prototypes, proto.projection, proto.hidden, proto.queue, proto.channels, proto.centre, proto.standardise

@@ -72,6 +72,8 @@ class Learning(ABC):
     def __post_init__(self) -> None:
         at_least(self, steps=0, rows=1, batch=1, every=1, warmup=self.rows * self.learner.returns, capacity=1)
         at_least(self, evaluate_every=1, evaluation_episodes=1, checkpoint_every=1)
+        if self.proto.standardise and self.batch < 2:
+            raise Usage("codes are standardised over the batch, and a batch of 1 has nothing to compare; give batch at least 2")
         if self.rewards.novelty and self.learner.returns > 1:
             raise Usage(f"novelty is the reward of one step; give learner.returns 1 instead of {self.learner.returns}, or novelty 0")
 
