@@ -115,8 +115,8 @@ CART_POLE_CLONE = Recipe(
 CART_POLE_ASCEND = Recipe(
     "cart-pole-ascend",
     cart_pole_ascend,
-    "not measured as it is; with windows of 40 steps 403 +- 312 shuffled after 2,350 updates (seed 0); not in the paper",
-    {"tiny": 0.1, "laptop": 16, "paper": 16},
+    "434 +- 344 shuffled after 2,350 updates (seed 0, 1,000 episodes); not in the paper",
+    {"tiny": 0.1, "laptop": 7, "paper": 7},
 )
 CART_POLE_MLP = Recipe(
     "cart-pole-mlp",
