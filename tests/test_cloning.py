@@ -316,9 +316,9 @@ def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Pat
     agent = SensoryAgent(code=8, key=8)
     run(Teach(Toy(), noise=0.2, rows=64, steps=4), tmp_path / "2-teach", 0)
     settings = {"batch": 128, "window": 20, "updates": 25, "learning_rate": 5e-3, "half_life": 300, "average": 0.98, "compile": False}
-    run(Clone(Toy(), agent, steps=16, **settings), tmp_path / "3-clone", 0)  # type: ignore[arg-type]
+    run(Clone(Toy(), agent, steps=12, **settings), tmp_path / "3-clone", 0)  # type: ignore[arg-type]
     run(Teach(Toy(), student=Folder("../3-clone"), earlier=Folder("../2-teach"), rows=64, steps=4), tmp_path / "4-teach-2", 0)
-    second = Clone(Toy(), agent, Folder("../4-teach-2"), start=Folder("../3-clone"), steps=8, **settings)  # type: ignore[arg-type]
+    second = Clone(Toy(), agent, Folder("../4-teach-2"), start=Folder("../3-clone"), steps=7, **settings)  # type: ignore[arg-type]
     run(second, tmp_path / "5-clone-2", 0)
     teacher, once, twice = (
         score(tmp_path / name, senses) for name, senses in (("1-teacher", ""), ("3-clone", "shuffle"), ("5-clone-2", "shuffle"))
@@ -326,7 +326,7 @@ def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Pat
     assert once > 0.9 * teacher
     assert twice > 0.95 * teacher
     # as many updates in whitened space
-    whitened = replace(Clone(Toy(), agent, steps=16, **settings), whiten=True, learning_rate=1e-2)  # type: ignore[arg-type]
+    whitened = replace(Clone(Toy(), agent, steps=12, **settings), whiten=True, learning_rate=1e-2)  # type: ignore[arg-type]
     run(whitened, tmp_path / "6-clone", 0)
     losses = [json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])["loss"] for name in ("3-clone", "6-clone")]
     assert losses[1] < 0.2 * losses[0]
