@@ -52,11 +52,6 @@ def tiny_stages() -> list[tuple[str, str]]:
     return list(found.values())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow tests first, so that no process is left with a long one at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "tiny" in metafunc.fixturenames:
         found = tiny_stages()
