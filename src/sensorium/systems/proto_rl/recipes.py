@@ -173,7 +173,7 @@ PROTO_PIXELS = Recipe(
     "proto-pixels", proto_pixels, "not measured yet; paper 847 on pendulum_swingup (figure 4, digitised)", {"tiny": 0.5, "laptop": 150, "paper": 6000}, CONTROL
 )  # fmt: skip
 PROTO_STATES = Recipe(
-    "proto-states", proto_states, "404 on walker_run (seed 0, 100 episodes); 225 in MOSS's re-run of URLB", {"tiny": 0.5, "laptop": 50, "paper": 3000}, CONTROL
+    "proto-states", proto_states, "404 on walker_run (seed 0, 100 episodes); 225 in MOSS's re-run of URLB", {"tiny": 0.5, "laptop": 68, "paper": 3000}, CONTROL
 )  # fmt: skip
 DRQ_V2 = Recipe(
     "drq-v2", drq_v2, "not measured yet; the authors' curves 840 +- 26 on pendulum_swingup", {"tiny": 0.5, "laptop": 120, "paper": 6000}, CONTROL
