@@ -46,21 +46,21 @@ def test_killed_and_resumed_equals_uninterrupted(tiny: Tiny, tmp_path: Path):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_on_a_gpu_it_learns_and_resumes_to_the_bit_as_well(tiny: Tiny, tmp_path: Path):
-    stage, folder = with_predecessors(tiny, tmp_path)
+    # the name of a folder is part of the seed
+    (stage, folder), (_, other) = (with_predecessors(tiny, tmp_path / place) for place in "ab")
     state = run(stage, folder, 3, device="cuda")
     assert {tensor.device.type for tensor in state.values()} == {"cuda"}
-    other = folder.with_name(folder.name + "-b")
     run(replace(stage, steps=stage.steps // 2), other, 3, device="cuda")  # type: ignore[type-var]
     run(stage, other, 3, device="cuda")
     assert left(folder)[0] == left(other)[0]
 
 
 def test_another_seed_is_another_run(tiny: Tiny, tmp_path: Path):
-    stage, folder = with_predecessors(tiny, tmp_path)
+    (stage, folder), (_, other) = (with_predecessors(tiny, tmp_path / place) for place in "ab")
     stage = replace(stage, steps=1)  # type: ignore[type-var]
     run(stage, folder, 0)
-    run(stage, folder.with_name(folder.name + "-b"), 1)
-    assert left(folder) != left(folder.with_name(folder.name + "-b"))
+    run(stage, other, 1)
+    assert left(folder)[0] != left(other)[0]
 
 
 def test_one_step_is_a_function_of_its_seeds(tiny: Tiny, tmp_path: Path):

@@ -191,15 +191,24 @@ def test_shapes_and_parameters_as_published():
 
 
 def test_standardised_codes_are_told_apart_by_what_they_do_not_have_in_common():
-    """Codes that differ by a fiftieth of what they share: their z are one point, unless codes are standardised; then neither what they share matters nor how large they are."""
+    """Codes that differ by a fiftieth of what they share: their z are one point, unless codes are standardised. Then what they share does not matter, nor how
+    large they are; while learning by the batch, else by averages of what the loss has seen, whoever else is in the batch."""
     generator = torch.Generator().manual_seed(0)
     own, common = torch.randn(64, 24, generator=generator), 100 * torch.rand(24, generator=generator)
-    plain, standard = (Proto(standardise=flag).representation((24,)) for flag in (False, True))
+    plain, standard = (Proto(prototypes=8, queue=8, standardise=flag).representation((24,)) for flag in (False, True))
     for model in (plain, standard):
         orthogonal(model, 0)
-    assert torch.pdist(plain.project(own + common)).mean() < 0.05
-    assert torch.pdist(standard.project(own + common)).mean() > 1
-    torch.testing.assert_close(standard.project(3 * own + common), standard.project(own), atol=0.01, rtol=0)
+    z = {model: lambda obs, model=model: model.project(model.encoder(obs)) for model in (plain, standard)}
+    assert torch.pdist(z[plain](own + common)).mean() < 0.05
+    assert torch.pdist(z[standard](own + common)).mean() < 0.05  # it has seen nothing yet
+    for _ in range(200):
+        Proto(prototypes=8, queue=8).loss(standard, standard.target(), own + common, own + common)
+    assert torch.pdist(z[standard](own + common)).mean() > 1
+    expected = (own - own.mean(0)) / (own.var(0) + 1e-3).sqrt()
+    torch.testing.assert_close(standard.encoder(own + common), expected, atol=0.02, rtol=0)
+    torch.testing.assert_close(standard.encoder(own[:3] + common), expected[:3], atol=0.02, rtol=0)
+    standard.train()
+    torch.testing.assert_close(z[standard](3 * own + common), z[standard](own), atol=0.01, rtol=0)
 
 
 def test_the_encoder_is_the_plain_convolutions_on_pixels_between_0_and_1():
@@ -360,7 +369,7 @@ def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, t
     (lambda: recipe("scratch").stages("tiny", observations="states", variant="official"), "there are urlb"),
     (lambda: Pretrain(recipe("proto-states").stages("tiny")["pretrain"].world, learner=DDPG(returns=3)), "novelty is the reward of one step"),  # type: ignore[attr-defined]
     (lambda: Proto(queue=1000), "no multiple"),
-    (lambda: Proto(prototypes=0), "nothing trains the encoder"), (lambda: Scratch(recipe("drq-v2").stages("tiny")["scratch"].world, batch=0), "at least 1"),  # type: ignore[attr-defined]
+    (lambda: Proto(prototypes=0), "nothing trains the encoder"), (lambda: Proto(prototypes=0, by_critic=True, standardise=True), "give prototypes"), (lambda: Scratch(recipe("drq-v2").stages("tiny")["scratch"].world, batch=0), "at least 1"),  # type: ignore[attr-defined]
 ])  # fmt: skip
 def test_settings_that_make_no_sense_are_one_sentence(build, says):
     with pytest.raises(Usage, match=says):

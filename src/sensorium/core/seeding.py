@@ -43,7 +43,8 @@ def philox(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor, Tensor, Te
 def bits(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Int[Tensor, "rows n"]:
     """n random 32-bit words a row (in int64), a function of (row seed, t, index) alone; t is one number, or one for every row."""
     blocks = -(-n // 4)
-    block = torch.arange(blocks, device=seeds.device)[None, :]
+    # masked, so that a compiler takes it for numbers and not for an index, which on a GPU it would multiply in 32 bits
+    block = torch.arange(blocks, device=seeds.device)[None, :] & _WORD
     zero = torch.zeros_like(block)
     time = torch.as_tensor(t, dtype=torch.int64, device=seeds.device).reshape(-1, 1)
     key = ((seeds & _WORD)[:, None], ((seeds >> 32) & _WORD)[:, None])

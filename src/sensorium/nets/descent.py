@@ -21,7 +21,8 @@ def parameters(module: nn.Module) -> State:
 
 def first(module: nn.Module) -> State:
     """The state of a model before its first update."""
-    moments = {f"{moment}/{name}": torch.zeros_like(tensor) for moment in ("first", "second") for name, tensor in module.named_parameters()}
+    trained = [(name, tensor) for name, tensor in module.named_parameters() if tensor.requires_grad]
+    moments = {f"{moment}/{name}": torch.zeros_like(tensor) for moment in ("first", "second") for name, tensor in trained}
     return {**parameters(module), **moments, "updates": torch.zeros((), dtype=torch.int64)}
 
 
@@ -52,17 +53,18 @@ def names(module: nn.Module) -> tuple[str, ...]:
 
 def loaded(module: M, state: State) -> M:
     """The model with the parameters of a state: its tensors, not copies of them."""
-    for name, _ in list(module.named_parameters()):
+    for name, parameter in list(module.named_parameters()):
         *path, leaf = name.split(".")
         parent = module.get_submodule(".".join(path))
-        setattr(parent, leaf, nn.Parameter(state[f"model/{name}"]))
+        setattr(parent, leaf, nn.Parameter(state[f"model/{name}"], requires_grad=parameter.requires_grad))
     return module
 
 
 def optimizer(module: nn.Module, state: State, learning_rate: float) -> torch.optim.Adam:
     """Adam that goes on from a state, in place."""
-    chosen = torch.optim.Adam(module.parameters(), learning_rate, fused=True)
-    for name, parameter in module.named_parameters():
+    trained = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+    chosen = torch.optim.Adam(trained.values(), learning_rate, fused=True)
+    for name, parameter in trained.items():
         # torch counts the updates of each parameter
         step = state["updates"].to(torch.float32).clone()
         chosen.state[parameter] = {"step": step, "exp_avg": state[f"first/{name}"], "exp_avg_sq": state[f"second/{name}"]}

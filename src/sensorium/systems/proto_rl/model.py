@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import batch_norm, normalize
 
 from sensorium.core.errors import Usage
 from sensorium.core.machine import products
@@ -49,19 +49,32 @@ class Plain(nn.Module):
         return obs
 
 
+class Standardised(nn.Module):
+    """An encoder whose codes are given number by number less their mean, in units of their standard deviation: those of the batch while the
+    representation learns, else their running averages from then (batch normalisation, Ioffe & Szegedy 2015, without its scale and shift).
+    """
+
+    def __init__(self, inner: Encoder | Plain, share: float):
+        super().__init__()
+        self.inner, self.width, self.share = inner, inner.width, share
+        self.mean = nn.Parameter(torch.zeros(inner.width), requires_grad=False)
+        self.variance = nn.Parameter(torch.ones(inner.width), requires_grad=False)
+
+    def forward(self, obs: Tensor) -> Float[Tensor, "rows width"]:
+        return batch_norm(self.inner(obs).float(), self.mean, self.variance, training=self.training, momentum=self.share, eps=1e-3)
+
+
 class Representation(nn.Module):
     """f, and on it g, v and C: everything that the loss of the prototypes trains."""
 
-    def __init__(self, encoder: Encoder | Plain, proto: "Proto"):
+    def __init__(self, encoder: Encoder | Plain | Standardised, proto: "Proto"):
         super().__init__()
         self.encoder = encoder
         if proto.prototypes:
-            self.projector: nn.Module = nn.Linear(encoder.width, proto.projection)
-            if proto.standardise:
-                standard = nn.BatchNorm1d(encoder.width, eps=1e-3, affine=False, track_running_stats=False)
-                self.projector = nn.Sequential(standard, self.projector)
+            self.projector = nn.Linear(encoder.width, proto.projection)
             self.predictor = mlp(proto.projection, proto.hidden, proto.projection)
             self.prototypes = nn.Parameter(torch.zeros(proto.prototypes, proto.projection))
+        self.eval()
 
     def project(self, code: Float[Tensor, "rows width"]) -> Float[Tensor, "rows d"]:
         """z = g(y), of length 1."""
@@ -95,7 +108,7 @@ class Proto:
     stuck: bool = False
     """whether the queue's pointer stands still, as in URLB's first public code"""
     tau: float = 0.05
-    """share by which the slow copies of f and g follow"""
+    """share by which the slow copies of f and g follow, and the averages by which codes are standardised"""
     learning_rate: float = 1e-4
     every: int = 2
     """updates of the critic between two of the representation"""
@@ -104,7 +117,7 @@ class Proto:
     centre: float = 0.0
     """what is taken from pixels in [0, 1]: nothing, or 0.5"""
     standardise: bool = False
-    """whether g sees each number of a code less its mean over the batch, in units of its standard deviation there: codes of pixels are nearly alike, and their z fall into one point otherwise"""
+    """whether codes are standardised: those of pixels are nearly alike, their z fall into one point otherwise, and an actor does not tell them apart"""
     by_critic: bool = False
     """whether the critic's gradient trains the encoder (too): as in DrQ-v2, which has no prototypes, and in URLB's first public code"""
 
@@ -113,10 +126,13 @@ class Proto:
             raise Usage(f"the queue holds whole rounds of candidates: {self.queue} is no multiple of {self.prototypes} prototypes")
         if not self.prototypes and not self.by_critic:
             raise Usage("without prototypes nothing trains the encoder unless the critic does; give by_critic True")
+        if not self.prototypes and self.standardise:
+            raise Usage("codes are standardised by what the prototypes' loss has seen; give prototypes, or standardise False")
 
-    def encoder(self, observation: tuple[int, ...]) -> Encoder | Plain:
+    def encoder(self, observation: tuple[int, ...]) -> Encoder | Plain | Standardised:
         """f for observations of a shape."""
-        return Encoder(self.channels, self.centre) if len(observation) == 3 else Plain(observation[0])
+        encoder = Encoder(self.channels, self.centre) if len(observation) == 3 else Plain(observation[0])
+        return Standardised(encoder, self.tau) if self.standardise else encoder
 
     def representation(self, observation: tuple[int, ...]) -> Representation:
         return Representation(self.encoder(observation), self)
@@ -125,10 +141,14 @@ class Proto:
         self, online: Representation, target: nn.ModuleDict, obs: Tensor, next_obs: Tensor, dtype: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor]:
         """The loss (P equation 4) of consecutive observations, and the scores [rows, M] of the later ones; large products in `dtype`."""
+        online.train()
+        target.train()
         with products(obs.device, dtype):
             s = online.predictor(online.projector(online.encoder(obs)))
             with torch.no_grad():
                 t = target["projector"](target["encoder"](next_obs))
+        online.eval()
+        target.eval()
         with torch.no_grad():
             then = eq.scores(t.float(), online.prototypes)
             assignments = eq.sinkhorn(then, temperature=self.temperature, iterations=self.iterations)

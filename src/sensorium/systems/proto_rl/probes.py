@@ -80,5 +80,5 @@ def linear_probe(model: Representation, way: Passage, test: Passage, truth: Any,
 @torch.no_grad()
 def standing(model: Representation, way: Passage) -> Float[Tensor, "M s"]:
     """For each prototype the state, among those passed through, whose z lies nearest to it."""
-    z = model.project(codes(model, way.observations))  # all at once: a z may depend on those beside it
+    z = model.project(codes(model, way.observations))
     return way.states[(z @ torch.nn.functional.normalize(model.prototypes, dim=1).T).argmax(0)]

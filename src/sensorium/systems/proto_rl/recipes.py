@@ -8,6 +8,7 @@ from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.control import Control
 from sensorium.rl.ddpg import DDPG
+from sensorium.rl.sac import SAC
 from sensorium.systems.proto_rl.model import Proto
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain, Scratch
 from sensorium.systems.proto_rl.stages.learning import Learning
@@ -72,6 +73,9 @@ def light(stage: L, frames: int, evaluations: int, *, batch: int, every: int, ra
     """A stage for two cores: fewer updates, from small batches, with larger steps; as many prototypes as a batch has samples, see `Proto.prototypes`."""
     proto = replace(stage.proto, prototypes=batch, queue=4 * batch, learning_rate=rate, standardise=stage.world.pixels)
     learner = replace(stage.learner, hidden=hidden, learning_rate=rate)
+    if isinstance(learner, SAC):
+        # the temperature falls by a rate an update, and these are few: it begins nearer to where the paper's 250,000 bring it
+        learner = replace(learner, alpha=0.01)
     return lived(stage, frames, evaluations, proto=proto, learner=learner, rows=2, batch=batch, every=every)
 
 
