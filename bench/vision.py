@@ -1,5 +1,9 @@
 """Agents with eyes, driving and being taught, beside straightforward versions: float32, eager, every attention held as a whole."""
 
+import json
+import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import Any
@@ -37,7 +41,7 @@ class PlainNeurons(VisionNeurons):
 
 
 def closed_loop() -> list[dict[str, Any]]:
-    """Steps of the world a second, 24 cars side by side."""
+    """Steps of the world a second, 24 cars side by side; and the same in a process whose allocator is left alone, where whole attentions cost most."""
     ours, plain = VotingAgent(), VotingAgent(PlainNeurons(), compile=False)
     vector = 0.3 * torch.randn(ours.layout.size, generator=torch.Generator().manual_seed(0))
     env = CarPatches(horizon=STEPS).open()
@@ -51,7 +55,12 @@ def closed_loop() -> list[dict[str, Any]]:
 
     speed(ours)  # compiles
     found = interleaved({"ours": lambda: speed(ours), "plain": lambda: speed(plain)}, ROUNDS)
-    return [row("vision-neurons/closed-loop", found["ours"], "steps/s", "float32, eager, whole attentions", found["plain"])]
+    name, baseline = "vision-neurons/closed-loop", "float32, eager, whole attentions"
+    if os.environ.get("SENSORIUM_MALLOC") == "system":
+        return [row(f"{name}-system", found["ours"], "steps/s", f"{baseline}, the system's allocator for both", found["plain"])]
+    child = [sys.executable, "-m", "sensorium.cli", "bench", name, "--json"]
+    told = subprocess.run(child, env={**os.environ, "SENSORIUM_MALLOC": "system"}, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return [row(name, found["ours"], "steps/s", baseline, found["plain"]), *json.loads(told)["rows"]]
 
 
 class Recorded:
