@@ -155,15 +155,15 @@ def known(part: Part) -> Section | None:
     stage = part.stage
     if not stage.world.where or stage.world.engine != "dm_control":
         return None
-    model, policy = probes.representation(stage, part.state), stage.policy(part.state)
+    policy = stage.policy(part.state)
     trained, test = probes.passage(stage, policy, ROWS, 21), probes.passage(stage, policy, ROWS, 22)
     blind, blind_test = (probes.passage(stage, Uniform(stage.world.spec.action), ROWS, seed) for seed in (23, 24))
     both = probes.Passage(torch.cat([trained.observations, blind.observations]), torch.cat([trained.states, blind.states]))
     both_test = probes.Passage(torch.cat([test.observations, blind_test.observations]), torch.cat([test.states, blind_test.states]))
     shown = []
     if stage.pixels:
-        ours = probes.linear_probe(model, both, both_test, stage.world.places)
-        theirs = probes.linear_probe(probes.representation(stage, None), both, both_test, stage.world.places)
+        ours = probes.linear_probe(stage.encoder(part.state), both, both_test, stage.world.places)
+        theirs = probes.linear_probe(probes.untrained(stage), both, both_test, stage.world.places)
         rows = [(c.name, f"{a:.3f}", f"{b:.3f}") for c, a, b in zip(stage.world.where, ours, theirs, strict=True)]
         shown.append((table(("R² of a linear probe", "after exploring", "before"), rows), "Ridge regression from codes to the true state, which no agent sees; judged on episodes that it was not fitted to."))  # fmt: skip
     figure, axes = canvas(8.6, 4.2, 2, sharex=True, sharey=True)
@@ -172,8 +172,9 @@ def known(part: Part) -> Section | None:
         places = stage.world.places(way.states)
         axis.plot(places[:, 0], places[:, 1], ".", ms=2, color=colour, alpha=0.4)
         axis.set(title=title, xlabel=names[0].name, ylabel=names[1].name, xlim=(0, 1), ylim=(0, 1))
-    if stage.proto.prototypes:
-        stand = stage.world.places(probes.standing(model, both))
+    # the zoo keeps the prototypes of explorers alone
+    if "representation/model/prototypes" in part.state:
+        stand = stage.world.places(probes.standing(stage, part.state, both))
         axes[0].plot(stand[:, 0], stand[:, 1], "+", ms=6, color=BLUE, label="nearest state of each prototype")
         axes[0].legend(fontsize=9, loc="upper right")
     shown.append((picture(figure, "places visited"), f"{ROWS} episodes each; axes are shares of each coordinate's range."))

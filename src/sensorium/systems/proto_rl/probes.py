@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from sensorium.core.env import closing
 from sensorium.core.rollout import stream
@@ -15,7 +15,6 @@ from sensorium.core.stage import State
 from sensorium.envs.control import ControlEnv
 from sensorium.nets import descent
 from sensorium.nets.mlp import orthogonal
-from sensorium.systems.proto_rl.model import Representation
 from sensorium.systems.proto_rl.stages.learning import Learning
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -41,19 +40,17 @@ def passage(stage: Learning, policy: Any, rows: int, seed: int) -> Passage:
     return Passage(torch.cat(seen), torch.cat(states))
 
 
-def representation(stage: Learning, state: State | None) -> Representation:
-    """f, g, v and C as they were learned, or as they begin."""
+def untrained(stage: Learning) -> nn.Module:
+    """f as it begins."""
     model = stage.proto.representation(stage.world.spec.observation)
-    if state is not None:
-        return descent.loaded(model, descent.part("representation", state))
     orthogonal(model, Seeds(0, "untrained", 0)("representation"))
-    return model
+    return model.encoder
 
 
 @torch.no_grad()
-def codes(model: Representation, observations: Tensor, block: int = 256) -> Float[Tensor, "n width"]:
+def codes(encoder: nn.Module, observations: Tensor, block: int = 256) -> Float[Tensor, "n width"]:
     """y = f(x)."""
-    return torch.cat([model.encoder(part).float() for part in observations.split(block)])
+    return torch.cat([encoder(part).float() for part in observations.split(block)])
 
 
 def ridge(code: Tensor, truth: Tensor, code_test: Tensor, truth_test: Tensor, penalty: float) -> Float[np.ndarray, "k"]:
@@ -67,10 +64,10 @@ def ridge(code: Tensor, truth: Tensor, code_test: Tensor, truth_test: Tensor, pe
     return (1 - left / ((truth_test - truth_test.mean(0)) ** 2).sum(0).clamp(min=1e-12)).numpy()
 
 
-def linear_probe(model: Representation, way: Passage, test: Passage, truth: Any, samples: int = 1000) -> Float[np.ndarray, "k"]:
+def linear_probe(encoder: nn.Module, way: Passage, test: Passage, truth: Any, samples: int = 1000) -> Float[np.ndarray, "k"]:
     """Share of the variance of each true coordinate that a linear function of the code explains, on episodes that it was not fitted to."""
     picked = [torch.linspace(0, len(p.states) - 1, min(samples, len(p.states))).long() for p in (way, test)]
-    parts = [(codes(model, p.observations[i]), truth(p.states[i]).double()) for p, i in zip((way, test), picked, strict=True)]
+    parts = [(codes(encoder, p.observations[i]), truth(p.states[i]).double()) for p, i in zip((way, test), picked, strict=True)]
     (code, known), (code_test, known_test) = parts
     fit, check = slice(0, None, 2), slice(1, None, 2)
     best = max(PENALTIES, key=lambda penalty: ridge(code[fit], known[fit], code[check], known[check], penalty).mean())
@@ -78,7 +75,8 @@ def linear_probe(model: Representation, way: Passage, test: Passage, truth: Any,
 
 
 @torch.no_grad()
-def standing(model: Representation, way: Passage) -> Float[Tensor, "M s"]:
+def standing(stage: Learning, state: State, way: Passage) -> Float[Tensor, "M s"]:
     """For each prototype the state, among those passed through, whose z lies nearest to it."""
-    z = model.project(codes(model, way.observations))
+    model = descent.loaded(stage.proto.representation(stage.world.spec.observation), descent.part("representation", state))
+    z = model.project(codes(model.encoder, way.observations))
     return way.states[(z @ torch.nn.functional.normalize(model.prototypes, dim=1).T).argmax(0)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
@@ -106,11 +107,11 @@ class Learning(ABC):
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Names in the state that act, or say what is new."""
+        """Names in the state that act."""
         seen = self.proto.representation(self.world.spec.observation)
         actor = self.learner.actor(self.width, self.world.spec.action, not self.pixels)
-        extra = ("queue", "pointer") if self.proto.prototypes else ()
-        return (*(f"representation/{n}" for n in descent.names(seen)), *(f"actor/{n}" for n in descent.names(actor)), *extra)
+        sees = (name for name in descent.names(seen) if name.startswith("model/encoder."))
+        return (*(f"representation/{name}" for name in sees), *(f"actor/{name}" for name in descent.names(actor)))
 
     def init(self, seeds: Seeds) -> State:
         spec, proto = self.world.spec, self.proto
@@ -135,12 +136,17 @@ class Learning(ABC):
     def step(self, state: State, live: "Life", seeds: Seeds) -> Metrics:
         return live.episode(seeds)[0] | live.evaluation(seeds)
 
+    def encoder(self, state: State) -> Module:
+        """f as it was learned."""
+        encoder = self.proto.encoder(self.world.spec.observation)
+        part = {f"model/{name}": state[f"representation/model/encoder.{name}"] for name, _ in encoder.named_parameters()}
+        return descent.loaded(encoder, part).eval()
+
     def policy(self, state: State) -> Policy:
-        seen = descent.loaded(self.proto.representation(self.world.spec.observation), descent.part("representation", state))
         actor = self.learner.actor(self.width, self.world.spec.action, not self.pixels)
         actor, device = descent.loaded(actor, descent.part("actor", state)), next(iter(state.values())).device
         dtype = product_type(device) if self.half else torch.float32
-        return Acting(seen.encoder, actor, self.learner, self.world.spec.action, dtype)
+        return Acting(self.encoder(state), actor, self.learner, self.world.spec.action, dtype)
 
 
 class Life:

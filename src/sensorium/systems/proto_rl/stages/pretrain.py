@@ -10,6 +10,7 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Metrics, State
 from sensorium.envs.control import from_states
+from sensorium.nets import descent
 from sensorium.systems.proto_rl import equations as eq
 from sensorium.systems.proto_rl.model import Uniform
 from sensorium.systems.proto_rl.stages.learning import Learning, Life, Rewards, snapshot
@@ -35,6 +36,13 @@ class Pretrain(Learning):
     @property
     def rewards(self) -> Rewards:
         return Rewards(task=0.0, novelty=1.0, represent=True)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Names in the state that act, or say what is new: an agent to be fine-tuned."""
+        seen = self.proto.representation(self.world.spec.observation)
+        acts = (name for name in super().learned if name.startswith("actor/"))
+        return (*(f"representation/{name}" for name in descent.names(seen)), *acts, "queue", "pointer")
 
     def init(self, seeds: Seeds) -> State:
         cells = BINS ** len(self.world.where) if self.world.where else 0
