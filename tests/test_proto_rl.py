@@ -22,7 +22,7 @@ from sensorium.registry import recipe
 from sensorium.rl.acting import Acting
 from sensorium.rl.ddpg import DDPG
 from sensorium.systems.proto_rl import equations as eq
-from sensorium.systems.proto_rl.figures import sections
+from sensorium.systems.proto_rl.figures import gathered, known, sections
 from sensorium.systems.proto_rl.model import Encoder, Proto, Uniform, unit
 from sensorium.systems.proto_rl.probes import ridge
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain, Scratch
@@ -279,6 +279,14 @@ def test_the_critic_trains_the_encoder_where_it_is_to(tmp_path, half):
     both.close()
 
 
+def test_standardised_states_leave_a_critic_nothing_to_train(tmp_path):
+    proto = replace(recipe("proto-states").stages("tiny")["pretrain"].proto, by_critic=True, standardise=True)  # type: ignore[attr-defined]
+    live = life(tmp_path, "proto-states", proto=proto)
+    assert not live.by_critic
+    assert learned_between(live, range(11, 12))["representation/encoder"]  # the averages
+    live.close()
+
+
 @pytest.mark.parametrize("half", [False, True])
 def test_every_layer_of_the_actor_learns(tmp_path, half):
     live = life(tmp_path, half=half)
@@ -505,6 +513,22 @@ def test_the_report_tells_what_exploring_came_to():
     assert sum("<video" in html for html in shown) == 2
     assert any("R² of a linear probe" in html for html in shown)
     assert "cells" in str(page.sections[2].paragraphs)
+
+
+def test_published_agents_go_on_and_are_shown(tmp_path):
+    """Of an explorer is published what fine-tuning needs, of what it became what acts."""
+    for name in ("1-pretrain", "2-finetune"):
+        checkpoint.publish(trained("proto-pixels") / name, tmp_path / "zoo" / name)
+    tune = recipe("proto-pixels").stages("tiny", pretrained=str(tmp_path / "zoo"))["finetune"]
+    kept, ours = checkpoint.load(tmp_path / "zoo" / "1-pretrain"), run(replace(tune, steps=0), tmp_path / "1-finetune", 0)  # type: ignore[type-var]
+    assert kept is not None
+    assert all(torch.equal(ours[name], kept[1][name].to(ours[name].dtype)) for name in kept[1])
+    parts = gathered(tmp_path / "zoo" / "2-finetune")
+    assert "representation/model/prototypes" not in parts["finetune"].state
+    assert known(parts["finetune"]) is not None
+    checkpoint.save(tmp_path / "zoo" / "1-pretrain", 5, {name: tensor for name, tensor in kept[1].items() if "projector" not in name})
+    with pytest.raises(Usage, match=r"another version.*projector"):
+        run(tune, tmp_path / "2-finetune", 0)
 
 
 def test_tables_judge_fine_tuned_agents_of_their_own_tasks():

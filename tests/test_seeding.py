@@ -24,6 +24,12 @@ def test_philox_gives_the_published_words(counter, key, expected):
     assert tuple(int(word) for word in words) == expected
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_compiled_for_a_gpu_the_words_are_the_same():
+    seeds = row_seeds(0, 5)
+    assert torch.equal(torch.compile(bits)(seeds.cuda(), 7, 40).cpu(), bits(seeds, 7, 40))
+
+
 def test_uniform_is_uniform():
     draws = uniform(row_seeds(0, 1000), 3, 100).flatten().double().numpy()
     assert draws.min() >= 0

@@ -43,7 +43,7 @@ def philox(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor, Tensor, Te
 def bits(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Int[Tensor, "rows n"]:
     """n random 32-bit words a row (in int64), a function of (row seed, t, index) alone; t is one number, or one for every row."""
     blocks = -(-n // 4)
-    # masked, so that a compiler takes it for numbers and not for an index, which on a GPU it would multiply in 32 bits
+    # masked, so that Inductor takes it for numbers: an index it would multiply in 32 bits on a GPU, where Philox's products do not fit
     block = torch.arange(blocks, device=seeds.device)[None, :] & _WORD
     zero = torch.zeros_like(block)
     time = torch.as_tensor(t, dtype=torch.int64, device=seeds.device).reshape(-1, 1)

@@ -25,8 +25,8 @@ def orthogonal(module: nn.Module, seed: int) -> None:
     """Orthogonal first weights (Saxe et al. 2014), of gain sqrt(2) for convolutions; biases 0, scales and what is not trained as they are."""
     generator = torch.Generator().manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
     scales = {id(part.weight) for part in module.modules() if isinstance(part, nn.LayerNorm)}
-    for tensor in module.parameters():
+    for tensor in (tensor for tensor in module.parameters() if tensor.requires_grad):
         if tensor.dim() > 1:
             nn.init.orthogonal_(tensor, math.sqrt(2) if tensor.dim() == 4 else 1.0, generator=generator)
-        elif tensor.requires_grad and id(tensor) not in scales:
+        elif id(tensor) not in scales:
             nn.init.zeros_(tensor)

@@ -163,7 +163,7 @@ def known(part: Part) -> Section | None:
     shown = []
     if stage.pixels:
         ours = probes.linear_probe(stage.encoder(part.state), both, both_test, stage.world.places)
-        theirs = probes.linear_probe(probes.untrained(stage), both, both_test, stage.world.places)
+        theirs = probes.linear_probe(probes.untrained(stage, both), both, both_test, stage.world.places)
         rows = [(c.name, f"{a:.3f}", f"{b:.3f}") for c, a, b in zip(stage.world.where, ours, theirs, strict=True)]
         shown.append((table(("R² of a linear probe", "after exploring", "before"), rows), "Ridge regression from codes to the true state, which no agent sees; judged on episodes that it was not fitted to."))  # fmt: skip
     figure, axes = canvas(8.6, 4.2, 2, sharex=True, sharey=True)
@@ -172,7 +172,7 @@ def known(part: Part) -> Section | None:
         places = stage.world.places(way.states)
         axis.plot(places[:, 0], places[:, 1], ".", ms=2, color=colour, alpha=0.4)
         axis.set(title=title, xlabel=names[0].name, ylabel=names[1].name, xlim=(0, 1), ylim=(0, 1))
-    # the zoo keeps the prototypes of explorers alone
+    # of an agent that learned a task, only what acts is published
     if "representation/model/prototypes" in part.state:
         stand = stage.world.places(probes.standing(stage, part.state, both))
         axes[0].plot(stand[:, 0], stand[:, 1], "+", ms=6, color=BLUE, label="nearest state of each prototype")

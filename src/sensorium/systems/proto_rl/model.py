@@ -50,8 +50,9 @@ class Plain(nn.Module):
 
 
 class Standardised(nn.Module):
-    """An encoder whose codes are given number by number less their mean, in units of their standard deviation: those of the batch while the
-    representation learns, else their running averages from then (batch normalisation, Ioffe & Szegedy 2015, without its scale and shift).
+    """An encoder whose codes are given number by number less their mean, in units of their standard deviation, or of 0.03 where that is less: of the
+    batch in the loss of the prototypes, everywhere else of running averages that this loss moves (batch normalisation, Ioffe & Szegedy 2015, without
+    its scale and shift).
     """
 
     def __init__(self, inner: Encoder | Plain, share: float):
@@ -74,6 +75,7 @@ class Representation(nn.Module):
             self.projector = nn.Linear(encoder.width, proto.projection)
             self.predictor = mlp(proto.projection, proto.hidden, proto.projection)
             self.prototypes = nn.Parameter(torch.zeros(proto.prototypes, proto.projection))
+        # whoever sees but does not learn must not move the averages of codes
         self.eval()
 
     def project(self, code: Float[Tensor, "rows width"]) -> Float[Tensor, "rows d"]:
@@ -140,7 +142,10 @@ class Proto:
     def loss(
         self, online: Representation, target: nn.ModuleDict, obs: Tensor, next_obs: Tensor, dtype: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor]:
-        """The loss (P equation 4) of consecutive observations, and the scores [rows, M] of the later ones; large products in `dtype`."""
+        """The loss (P equation 4) of consecutive observations, and the scores [rows, M] of the later ones; large products in `dtype`.
+
+        Codes that are standardised are so by this batch, which moves their averages.
+        """
         online.train()
         target.train()
         with products(obs.device, dtype):

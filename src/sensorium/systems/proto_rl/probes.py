@@ -15,6 +15,7 @@ from sensorium.core.stage import State
 from sensorium.envs.control import ControlEnv
 from sensorium.nets import descent
 from sensorium.nets.mlp import orthogonal
+from sensorium.systems.proto_rl.model import Standardised
 from sensorium.systems.proto_rl.stages.learning import Learning
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -40,10 +41,13 @@ def passage(stage: Learning, policy: Any, rows: int, seed: int) -> Passage:
     return Passage(torch.cat(seen), torch.cat(states))
 
 
-def untrained(stage: Learning) -> nn.Module:
-    """f as it begins."""
+def untrained(stage: Learning, way: Passage) -> nn.Module:
+    """f as it begins; codes that are to be standardised are so by those of the way."""
     model = stage.proto.representation(stage.world.spec.observation)
     orthogonal(model, Seeds(0, "untrained", 0)("representation"))
+    if isinstance(model.encoder, Standardised):
+        code = codes(model.encoder.inner, way.observations)
+        model.encoder.mean.data, model.encoder.variance.data = code.mean(0), code.var(0)
     return model.encoder
 
 
@@ -78,5 +82,5 @@ def linear_probe(encoder: nn.Module, way: Passage, test: Passage, truth: Any, sa
 def standing(stage: Learning, state: State, way: Passage) -> Float[Tensor, "M s"]:
     """For each prototype the state, among those passed through, whose z lies nearest to it."""
     model = descent.loaded(stage.proto.representation(stage.world.spec.observation), descent.part("representation", state))
-    z = model.project(codes(model.encoder, way.observations))
+    z = torch.cat([model.project(model.encoder(part)) for part in way.observations.split(256)])
     return way.states[(z @ torch.nn.functional.normalize(model.prototypes, dim=1).T).argmax(0)]

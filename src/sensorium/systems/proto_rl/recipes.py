@@ -74,7 +74,7 @@ def light(stage: L, frames: int, evaluations: int, *, batch: int, every: int, ra
     proto = replace(stage.proto, prototypes=batch, queue=4 * batch, learning_rate=rate, standardise=stage.world.pixels)
     learner = replace(stage.learner, hidden=hidden, learning_rate=rate)
     if isinstance(learner, SAC):
-        # the temperature falls by a rate an update, and these are few: it begins nearer to where the paper's 250,000 bring it
+        # its logarithm moves by a rate every other update, and these are few: it begins nearer to where the paper's 250,000 bring it
         learner = replace(learner, alpha=0.01)
     return lived(stage, frames, evaluations, proto=proto, learner=learner, rows=2, batch=batch, every=every)
 

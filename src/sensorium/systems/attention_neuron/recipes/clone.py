@@ -68,6 +68,7 @@ def tiny(stages: Stages) -> Stages:
     found: Stages = {}
     for name, stage in stages.items():
         if isinstance(stage, Teach):
+            # games of Pong look alike for some steps
             stage = replace(stage, place=replace(stage.place, horizon=24), **short[Teach])
         if isinstance(stage, Clone):
             stage = replace(stage, world=replace(stage.world, horizon=12), window=min(stage.window, 5), **short[Clone])

@@ -36,7 +36,16 @@ class Finetune(Learning):
         # the explorer's models; fresh moments, temperature and, unless it is kept, critic
         parts = ("representation", "target", "actor", *(["critic"] if self.keep_critic else []))
         names = [name for name in kept if (name.partition("/")[0] in parts and "/model/" in name) or name in ("queue", "pointer")]
-        return {**super().init(seeds), **{name: kept[name].float() if kept[name].is_floating_point() else kept[name] for name in names}}
+        ours = super().init(seeds)
+        for name, tensor in ours.items():
+            # the slow copies are not needed here, and the zoo does without
+            if (
+                "/model/" in name
+                and name.startswith(("representation/", "actor/"))
+                and (name not in kept or kept[name].shape != tensor.shape)
+            ):
+                raise Usage(f"{self.pretrained} was pre-trained by another version of this code: {name} is missing, or of another shape")
+        return {**ours, **{name: kept[name].float() if kept[name].is_floating_point() else kept[name] for name in names}}
 
     def snapshot(self) -> State:
         """The pre-trained agent; one sentence where there is none, or where it does not fit."""

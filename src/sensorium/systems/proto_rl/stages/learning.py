@@ -74,7 +74,9 @@ class Learning(ABC):
         at_least(self, steps=0, rows=1, batch=1, every=1, warmup=self.rows * self.learner.returns, capacity=1)
         at_least(self, evaluate_every=1, evaluation_episodes=1, checkpoint_every=1)
         if self.proto.standardise and self.batch < 2:
-            raise Usage("codes are standardised over the batch, and a batch of 1 has nothing to compare; give batch at least 2")
+            raise Usage(
+                "codes are standardised over a batch while the representation learns, and a batch of 1 has nothing to compare; give batch at least 2"
+            )
         if self.rewards.novelty and self.learner.returns > 1:
             raise Usage(f"novelty is the reward of one step; give learner.returns 1 instead of {self.learner.returns}, or novelty 0")
 
@@ -160,7 +162,7 @@ class Life:
         proto, part = settings.proto, descent.part("representation", state)
         self.seen = descent.loaded(proto.representation(self.spec.observation), part)
         # states are their own codes: there is nothing to train on the way to them
-        trained = self.rewards.represent and proto.by_critic and list(self.seen.encoder.parameters())
+        trained = self.rewards.represent and proto.by_critic and any(tensor.requires_grad for tensor in self.seen.encoder.parameters())
         self.by_critic = (descent.optimizer(self.seen.encoder, descent.part("by-critic", state), proto.learning_rate),) if trained else ()
         if proto.prototypes:
             self.optimizer = descent.optimizer(self.seen, part, proto.learning_rate)
