@@ -19,7 +19,7 @@ from sensorium.core.stage import State
 from sensorium.envs.control import ControlEnv
 from sensorium.systems.proto_rl import probes
 from sensorium.systems.proto_rl.model import Uniform
-from sensorium.systems.proto_rl.stages import Finetune
+from sensorium.systems.proto_rl.stages import Finetune, Pretrain
 from sensorium.systems.proto_rl.stages.learning import Learning
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, canvas, counted, picture, smooth
 from sensorium.viz.report import Page, Section, table, video
@@ -93,7 +93,16 @@ def scores(parts: dict[str, Part]) -> Section:
         paid.set(xlabel="frames with reward")
     if "finetune" in parts and "pretrain" in parts:
         axis.axvline(parts["finetune"].first, color=INK, lw=1, ls="--")
-        axis.text(parts["finetune"].first, axis.get_ylim()[1], " the task's reward begins", va="top", fontsize=9)
+        # below the legend
+        axis.text(
+            parts["finetune"].first,
+            0.72,
+            "the task's \nreward begins ",
+            transform=axis.get_xaxis_transform(),
+            ha="right",
+            va="top",
+            fontsize=9,
+        )
     axis.set(xlabel="frames, with and without reward", ylabel="the task's return")
     axis.legend(fontsize=9, loc="upper left")
     counted(*counts)
@@ -165,10 +174,13 @@ def known(part: Part) -> Section | None:
         ours = probes.linear_probe(stage.encoder(part.state), both, both_test, stage.world.places)
         theirs = probes.linear_probe(probes.untrained(stage, both), both, both_test, stage.world.places)
         rows = [(c.name, f"{a:.3f}", f"{b:.3f}") for c, a, b in zip(stage.world.where, ours, theirs, strict=True)]
-        shown.append((table(("R² of a linear probe", "after exploring", "before"), rows), "Ridge regression from codes to the true state, which no agent sees; judged on episodes that it was not fitted to."))  # fmt: skip
+        shown.append((table(("R² of a linear probe", "trained", "as it begins"), rows), "Ridge regression from codes to the true state, which no agent sees; judged on episodes that it was not fitted to."))  # fmt: skip
     figure, axes = canvas(8.6, 4.2, 2, sharex=True, sharey=True)
     names = stage.world.where[:2]
-    for axis, way, title, colour in ((axes[0], trained, "the explorer", ORANGE), (axes[1], blind, "random actions", INK)):
+    for axis, way, title, colour in (
+        (axes[0], trained, "the explorer" if isinstance(stage, Pretrain) else "the agent", ORANGE),
+        (axes[1], blind, "random actions", INK),
+    ):
         places = stage.world.places(way.states)
         axis.plot(places[:, 0], places[:, 1], ".", ms=2, color=colour, alpha=0.4)
         axis.set(title=title, xlabel=names[0].name, ylabel=names[1].name, xlim=(0, 1), ylim=(0, 1))

@@ -174,7 +174,7 @@ def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: 
 
 CONTROL = ("control",)
 PROTO_PIXELS = Recipe(
-    "proto-pixels", proto_pixels, "not measured yet; paper 847 on pendulum_swingup (figure 4, digitised)", {"tiny": 0.5, "laptop": 150, "paper": 6000}, CONTROL
+    "proto-pixels", proto_pixels, "728 on pendulum_swingup (seed 0, 100 episodes); paper 847 (figure 4, digitised)", {"tiny": 0.5, "laptop": 102, "paper": 6000}, CONTROL
 )  # fmt: skip
 PROTO_STATES = Recipe(
     "proto-states", proto_states, "404 on walker_run (seed 0, 100 episodes); 225 in MOSS's re-run of URLB", {"tiny": 0.5, "laptop": 68, "paper": 3000}, CONTROL
@@ -185,7 +185,7 @@ DRQ_V2 = Recipe(
 SCRATCH = Recipe(
     "scratch",
     scratch,
-    "401 on walker_run from states (seed 0, 100 episodes); no published number",
-    {"tiny": 0.5, "laptop": 150, "paper": 6000},
+    "0.5 on pendulum_swingup, 401 on walker_run from states (seed 0, 100 episodes); no published number",
+    {"tiny": 0.5, "laptop": 120, "paper": 6000},
     CONTROL,
 )
