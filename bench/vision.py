@@ -75,7 +75,7 @@ class Recorded:
     def __init__(self) -> None:
         self.frames = torch.randint(0, 256, (512, 256, 4, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
-    def draw(self, rows: int, steps: int, seed: int, device: Any = "cpu") -> Window:
+    def draw(self, rows: int, steps: int, seed: int, device: Any = "cpu", opening: float = 0.0) -> Window:
         picked = torch.randint(512, (steps, rows), generator=torch.Generator().manual_seed(seed % 2**31))
         done = torch.zeros(steps, rows, 3)
         return Window(self.frames[picked], done, done[..., 0] > 0, done, done[..., 0] == 0)

@@ -65,12 +65,13 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def draw(self, rows: int, steps: int, seed: int, device: torch.device | str = "cpu") -> Window:
-        """`rows` windows of `steps` steps, from each episode as often as it is long; a function of the seed."""
+    def draw(self, rows: int, steps: int, seed: int, device: torch.device | str = "cpu", opening: float = 0.0) -> Window:
+        """`rows` windows of `steps` steps, from each episode as often as it is long; a function of the seed. A share of `opening` begins where its episode does."""
         random = np.random.Generator(np.random.Philox(seed))
         which = np.searchsorted(self.starts, random.integers(len(self), size=rows), side="right") - 1
         start, length = self.starts[which], self.lengths[which]
-        t = random.integers(np.maximum(length - steps, 0) + 1)[None] + np.arange(steps)[:, None]
+        begin = random.integers(np.maximum(length - steps, 0) + 1) * (np.arange(rows) >= round(opening * rows))
+        t = begin + np.arange(steps)[:, None]
         live, place = t < length, start + np.minimum(t, length - 1)
         place, before = torch.from_numpy(place), torch.from_numpy(np.maximum(place - 1, start))
         first = torch.from_numpy(t == 0)

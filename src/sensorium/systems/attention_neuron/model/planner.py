@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.core.seeding import fold, uniform
 from sensorium.envs.pong import BUTTONS, HIGHEST, LOWEST, STRIDE, crossing
 
 UP, DOWN = 2, 3
@@ -16,11 +15,9 @@ UP, DOWN = 2, 3
 MOMENTS = (0.0, 0.25, 0.5, 0.75)
 """steps after the crossing at which paddle and ball may meet: where exactly in a step is not known"""
 SOON = 6.0
-"""steps after which to be where a ball is that flies away"""
+"""steps after which to be where it waits"""
 REACH = (-4.0, 15.0)
 """lines between ball and paddle at which it still plays the ball back"""
-MIDDLE, CENTRE = 120.0, 6.0
-"""where to wait while there is no ball; lines between a ball and the paddle that it meets with its middle"""
 
 
 def glide(
@@ -41,17 +38,16 @@ def glide(
 
 @dataclass(frozen=True)
 class Planner:
-    """Tries all plans of a few moves and begins the best: the ball is to meet one of the paddle's edges, which send it back at its steepest.
+    """Tries all plans of a few moves and begins the best: the ball is to meet the paddle's upper edge, which sends it back at its steepest.
 
-    Its memory is the rows' seeds: now and then it comes to like one edge more than the other, or else two players would repeat themselves for ever.
+    It forgets everything and waits for every ball in the same place, so that a point is played like the one before it: a student that sees patches in
+    any order hardly knows where on the screen a ball is, but can tell which moment of a rally it sees that it has learned.
     """
 
-    edges: tuple[float, float] = (0.0, 11.0)
-    """lines between ball and paddle at which to meet; its middle, about 6, sends balls back that hardly ever win"""
-    liking: float = 3.0
-    """lines by which it would rather miss the edge that it likes than the other"""
-    mood: int = 30
-    """steps after which it may like the other"""
+    edge: float = -1.0
+    """lines between ball and paddle at which to meet"""
+    wait: float = 150.0
+    """the line on which the paddle rests while no ball comes"""
     moves: int = 4
     """of a plan"""
     ahead: int = 13
@@ -61,8 +57,8 @@ class Planner:
     def take(self, members: Int[Tensor, "some"]) -> "Planner":
         return self
 
-    def begin(self, seeds: Int[Tensor, "rows"]) -> Int[Tensor, "rows"]:
-        return fold(seeds, "moods")
+    def begin(self, seeds: Int[Tensor, "rows"]) -> tuple[()]:
+        return ()
 
     def act(self, obs: Float[Tensor, "rows 8"], memory: Any, t: int | Tensor) -> tuple[Float[Tensor, "rows 6"], Any]:
         x, y, dx, dy, place, rest, _, odd = obs.unbind(1)
@@ -78,14 +74,8 @@ class Planner:
 
         meetings = torch.stack([apart(there + dy * moment, steps + moment) for moment in MOMENTS])
         missed = torch.maximum(REACH[0] - meetings, meetings - REACH[1]).amax(0).clamp(min=0)
-        liked = (uniform(memory, t // self.mood, 1) < 0.5).float()
-        dear = (liked * self.liking, (1 - liked) * self.liking)
-        cost = (
-            torch.stack([(meetings - edge).abs().amax(0) + more for edge, more in zip(self.edges, dear, strict=True)]).amin(0) + 20 * missed
-        )
-        # a ball that flies away is followed, and where there is none the middle is a good place
-        idle = apart(torch.where(y > 0, y - CENTRE, MIDDLE), torch.full_like(y, SOON)).abs()
-        cost = torch.where((dx > 0)[:, None], cost, idle) + 0.2 * plans.abs().sum(1)
+        idle = apart(torch.full_like(y, self.wait), torch.full_like(y, SOON)).abs()
+        cost = torch.where((dx > 0)[:, None], (meetings - self.edge).abs().amax(0) + 20 * missed, idle) + 0.2 * plans.abs().sum(1)
         move = plans[cost.argmin(1), 0]
         button = torch.where(move > 0, DOWN, torch.where(move < 0, UP, 0))
         return torch.nn.functional.one_hot(button, BUTTONS).to(obs.dtype), memory

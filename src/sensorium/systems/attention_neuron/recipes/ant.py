@@ -66,16 +66,16 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
         raise Usage(f"width cannot be {width}; allowed: 32, 128")
     agent = WALKER if width == 32 else replace(WALKER, code=width, key=width, hidden=width, layers=(width, width))
     teach, clone = lessons_in(Ant(), agent, teacher or "../1-teacher")
-    # what it falls into when it acts itself matters more than what it sees of its teacher
+    clone = replace(clone, window=150, opening=0.5)
     if width == 32:
-        clone = replace(clone, whiten=True, learning_rate=1e-2, half_life=1000, steps=8, evaluate_every=8)
+        clone = replace(clone, whiten=True, learning_rate=1e-2, half_life=1000, steps=12, evaluate_every=4)
     else:
         clone = replace(clone, learning_rate=4e-3, steps=40)
     if preset == "paper":
         # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update
         teach = replace(teach, place=Ant(horizon=500), noise=0.0, rows=50, steps=20)
         clone = replace(clone, whiten=False, learning_rate=1e-3, window=500, updates=1000, steps=1000, half_life=CONSTANT)
-    return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 4 if width == 32 else 6, "paper": 1}[preset])
+    return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 4 if width == 32 else 6, "paper": 1}[preset], teach.noise)
 
 
 ANT = Recipe(

@@ -30,9 +30,9 @@ CONSTANT = 10**9
 """updates after which a learning rate halves that is not to change"""
 
 
-def cloned(preset: Preset, before: Stages, teach: Teach, clone: Clone, rounds: int) -> Stages:
+def cloned(preset: Preset, before: Stages, teach: Teach, clone: Clone, rounds: int, noise: float = 0.0) -> Stages:
     """Lessons and a clone, after the stages before them; in further rounds the student plays more and more, and the teacher says what it would
-    have done."""
+    have done. `noise`: what then disturbs the teacher's turns."""
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1, or 0 for as many as the preset has")
     stages = dict(before)
@@ -46,7 +46,7 @@ def cloned(preset: Preset, before: Stages, teach: Teach, clone: Clone, rounds: i
         lessons = add(f"teach{after}", teach)
         student = add(f"clone{after}", replace(clone, lessons=lessons))
         guided = round(1 - number / rounds, 3)
-        teach, clone = replace(teach, student=student, earlier=lessons, noise=0.0, guided=guided), replace(clone, start=student)
+        teach, clone = replace(teach, student=student, earlier=lessons, noise=noise, guided=guided), replace(clone, start=student)
     return tiny(stages) if preset == "tiny" else stages
 
 
@@ -94,13 +94,15 @@ def classroom(world: Any) -> tuple[World, SensoryAgent | PuzzleAgent]:
 
 def lessons_in(world: World, agent: SensoryAgent | PuzzleAgent, teacher: str) -> tuple[Teach, Clone]:
     """Lessons and a clone for a laptop."""
-    teach = Teach(world, Folder(teacher), noise=0.1 if isinstance(world, (Ant, AntV5, CarPatches)) else 0.0)
+    teach = Teach(world, Folder(teacher), noise={Ant: 0.3, AntV5: 0.3, CarPatches: 0.1}.get(type(world), 0.0))
     clone = Clone(world, agent)
     if isinstance(agent, PuzzleAgent):
         clone = replace(clone, batch=128, window=1, half_life=3000)
     if isinstance(world, Pong):
         # a button is one of six, and may be heard as no other
-        teach, clone = replace(teach, place=Pong(horizon=3000)), replace(clone, loss="cross-entropy", disturb=0.0)
+        # it presses another one every 300th time
+        teach = replace(teach, place=Pong(horizon=3000), noise=0.22, steps=6)
+        clone = replace(clone, loss="cross-entropy", disturb=0.0)
     return teach, clone
 
 

@@ -64,9 +64,9 @@ def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int
     teach, clone = lessons_in(Pong(), PLAYER, teacher or "../1-teacher")
     if preset == "paper":
         # 1,000 episodes of the teacher's alone, and what it wants of every button
-        teach = replace(teach, place=Pong(), steps=63)
+        teach = replace(teach, place=Pong(), noise=0.0, steps=63)
         clone = replace(clone, loss="mse", batch=256, steps=2000, half_life=CONSTANT)
-    return cloned(preset, before, teach, replace(clone, occlude=occlude), rounds or (2 if preset == "laptop" else 1))
+    return cloned(preset, before, teach, replace(clone, occlude=occlude), rounds or (3 if preset == "laptop" else 1))
 
 
 CAR_PATCHES = Recipe(

@@ -54,6 +54,8 @@ class Clone:
     """windows in an update"""
     window: int = 100
     """steps of a window, through which gradients flow back; 1 for an agent without memory"""
+    opening: float = 0.0
+    """share of the windows that begin where an episode begins, where a student finds out what its sensors are"""
     updates: int = 100
     """updates in a step of the stage"""
     whiten: bool = False
@@ -101,6 +103,8 @@ class Clone:
             raise Usage("updates cannot be 1 in whitened space; at least 2, for the first gradients are only looked at")
         if not 0 <= self.occlude < 1:
             raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
+        if not 0 <= self.opening <= 1:
+            raise Usage(f"opening cannot be {self.opening}; at least 0, at most 1")
         if not 0 < self.quantile <= 1:
             raise Usage(f"quantile cannot be {self.quantile}; above 0, at most 1")
 
@@ -135,7 +139,7 @@ class Clone:
         # in whitened space each window has parameters of its own, all the same, so that its gradient is its own
         weights = (weights.expand(self.batch, -1).clone() if self.whiten else weights).requires_grad_()
         student = self.agent.policy(weights)
-        drawn = self.occluded(live.lessons.draw(self.batch, self.window, seeds("windows"), weights.device), seeds)
+        drawn = self.occluded(live.lessons.draw(self.batch, self.window, seeds("windows"), weights.device, self.opening), seeds)
         memory = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=weights.device))
         noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=weights.device)
         # before the first step something counts as done: what a memory begins with
