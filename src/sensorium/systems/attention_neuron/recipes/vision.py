@@ -12,7 +12,7 @@ from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.systems.attention_neuron.model import VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, DRIVER, PLAYER, cloned, lessons_in
-from sensorium.systems.attention_neuron.stages import Evolve, Script
+from sensorium.systems.attention_neuron.stages import Clone, Evolve, Script, Teach
 
 
 def car_patches(preset: Preset = "laptop") -> Stages:
@@ -75,7 +75,9 @@ def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int
         teach = replace(teach, place=Pong(), noise=0.0, steps=63)
         clone = replace(clone, loss="mse", batch=256, steps=2000, half_life=CONSTANT)
     stages = cloned(preset, before, teach, replace(clone, occlude=occlude), rounds or (4 if preset == "laptop" else 1))
-    return {name: replace(stage, **ROUNDS.get(name, {})) for name, stage in stages.items()} if preset == "laptop" else stages
+    if preset != "laptop":
+        return stages
+    return {name: replace(stage, **ROUNDS.get(name, {})) if isinstance(stage, (Teach, Clone)) else stage for name, stage in stages.items()}
 
 
 CAR_PATCHES = Recipe(
