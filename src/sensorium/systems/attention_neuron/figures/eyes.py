@@ -156,7 +156,7 @@ def sections(folder: Path) -> Page:
     made = [
         watching(glimpses), treated(agents, TREATMENTS[ours.world.spec.name], EPISODES, "What happens when the eyes are disturbed", (text,)), learning(folder),
         knowing(glimpses, "the height of the ball, of which nobody told it" if isinstance(ours.world, Pong) else "how it turns the wheel"), occlusion(ours),
-        recovering({OURS: ours}, "patches", EPISODES, "All pieces change places in the middle of an episode. All that it remembers is four frames, in three of which pieces still lie where they lay."),
+        recovering({OURS: ours}, "patches", EPISODES, "All pieces change places in the middle of an episode. Of the four frames that it then sees, three still have the pieces where they lay."),
     ]  # fmt: skip
     lead = "An agent that plays although its screen arrives as a pile of shuffled pieces."
     return Page(

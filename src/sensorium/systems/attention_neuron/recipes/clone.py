@@ -100,7 +100,7 @@ def lessons_in(world: World, agent: SensoryAgent | PuzzleAgent, teacher: str) ->
         clone = replace(clone, batch=128, window=1, half_life=3000)
     if isinstance(world, Pong):
         # a button is one of six, and may be heard as no other
-        # it presses another one every 300th time
+        # the teacher presses another one every 300th time
         teach = replace(teach, place=Pong(horizon=3000), noise=0.22, steps=6)
         clone = replace(clone, loss="cross-entropy", disturb=0.0)
     return teach, clone
