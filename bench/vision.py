@@ -21,7 +21,7 @@ from sensorium.envs.car_racing import CarPatches
 from sensorium.systems.attention_neuron.model import VisionNeurons, VisionPolicy, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import DRIVER
 from sensorium.systems.attention_neuron.stages import Clone
-from sensorium.systems.attention_neuron.stages.clone import Lectern, moment
+from sensorium.systems.attention_neuron.stages.clone import Lectern, answer
 
 CARS, STEPS, UPDATES, ROUNDS = 24, 120, 5, 3
 
@@ -75,7 +75,7 @@ class Recorded:
     def __init__(self) -> None:
         self.frames = torch.randint(0, 256, (512, 256, 4, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
-    def draw(self, rows: int, steps: int, seed: int, device: Any = "cpu", opening: float = 0.0) -> Window:
+    def draw(self, rows: int, steps: int, seed: int, device: Any = "cpu") -> Window:
         picked = torch.randint(512, (steps, rows), generator=torch.Generator().manual_seed(seed % 2**31))
         done = torch.zeros(steps, rows, 3)
         return Window(self.frames[picked], done, done[..., 0] > 0, done, done[..., 0] == 0)
@@ -90,7 +90,7 @@ def taught() -> list[dict[str, Any]]:
     def speed(name: str) -> float:
         began = time.perf_counter()
         for number in range(UPDATES):
-            stages[name].update(states[name], Lectern(lessons, moment), Seeds(0, name, number))  # type: ignore[arg-type]
+            stages[name].update(states[name], Lectern(lessons, answer), Seeds(0, name, number))  # type: ignore[arg-type]
         return UPDATES * 64 / (time.perf_counter() - began)
 
     for name in stages:

@@ -82,6 +82,36 @@ def test_the_agent_equals_its_twin_in_plain_loops(name):
         np.testing.assert_allclose(torch.stack(ours)[:, row], twin(agent, vector, observations[:, row].double().numpy()), atol=2e-5)
 
 
+@pytest.mark.parametrize("name", AGENTS)
+def test_many_steps_at_once_are_the_steps_one_by_one(name):
+    """And so are their gradients."""
+    agent, draw = AGENTS[name], torch.Generator().manual_seed(2)
+    vector = vector_for(agent).requires_grad_()
+    policy, (obs, before) = agent.policy(vector), (torch.randn(9, 3, 5, generator=draw), torch.rand(9, 3, agent.actions, generator=draw))
+    first, cell = (torch.randn(3, 5, agent.hidden, generator=draw) for _ in range(2))
+    after, last = policy.follow(obs, before, first, cell)
+    hidden, found = first, []
+    for t in range(9):
+        hidden, cell = policy.neurons(obs[t], (hidden, cell, before[t]))
+        found.append(hidden)
+    torch.testing.assert_close(after, torch.stack(found))
+    if agent.recurrent:
+        torch.testing.assert_close(last, cell)
+    ours, other = (torch.autograd.grad((x**2).sum(), vector)[0] for x in (after, torch.stack(found)))
+    torch.testing.assert_close(ours, other, atol=1e-4, rtol=1e-4)
+
+
+def test_what_a_neuron_seems_to_hear_is_what_numpy_says():
+    draw = np.random.default_rng(3)
+    hidden, layer = draw.normal(size=(2, 4, 3)), draw.normal(size=(5, 4))
+    ours = equations.recognition(torch.from_numpy(hidden), torch.from_numpy(layer)).numpy()
+    for row in range(2):
+        for neuron in range(4):
+            scores = [sum(hidden[row, neuron, h] * layer[n, h] for h in range(3)) + layer[n, 3] for n in range(5)]
+            total = sum(math.exp(score) for score in scores)
+            np.testing.assert_allclose(ours[row, neuron], [math.log(math.exp(score) / total) for score in scores])
+
+
 def test_parameter_counts_are_the_published_ones():
     assert {name: agent.layout.size for name, agent in LAYOUTS.items()} == {
         "cart-pole": 913, "ant": 2504, "ant-mlp": 2248, "car-racing": 7212, "attention-agent": 3667, "pong": 1_687_726,

@@ -65,12 +65,15 @@ class Lessons:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def draw(self, rows: int, steps: int, seed: int, device: torch.device | str = "cpu", opening: float = 0.0) -> Window:
-        """`rows` windows of `steps` steps, from each episode as often as it is long; a function of the seed. A share of `opening` begins where its episode does."""
+    def draw(self, rows: int, steps: int, seed: int, device: torch.device | str = "cpu") -> Window:
+        """`rows` windows of `steps` steps, from each episode as often as it is long; a function of the seed."""
         random = np.random.Generator(np.random.Philox(seed))
         which = np.searchsorted(self.starts, random.integers(len(self), size=rows), side="right") - 1
+        return self.window(which, random.integers(np.maximum(self.lengths[which] - steps, 0) + 1), steps, device)
+
+    def window(self, which: np.ndarray, begin: np.ndarray, steps: int, device: torch.device | str = "cpu") -> Window:
+        """Steps `begin` to `begin + steps` of the episodes `which`, a row each; behind an episode's end its last step stands, and is not alive."""
         start, length = self.starts[which], self.lengths[which]
-        begin = random.integers(np.maximum(length - steps, 0) + 1) * (np.arange(rows) >= round(opening * rows))
         t = begin + np.arange(steps)[:, None]
         live, place = t < length, start + np.minimum(t, length - 1)
         place, before = torch.from_numpy(place), torch.from_numpy(np.maximum(place - 1, start))

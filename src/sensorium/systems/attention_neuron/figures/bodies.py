@@ -1,15 +1,19 @@
 """The page of an agent with a body: Ant, and every other world of vectors that has no page of its own."""
 
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from sensorium.core import checkpoint
 from sensorium.core.env import closing
+from sensorium.core.rollout import stream
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.ant import Ant
 from sensorium.envs.meeting import altered
+from sensorium.systems.attention_neuron.equations import recognition
 from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, cast, facts_of, learning, recovering, treated
 from sensorium.systems.attention_neuron.model import SensoryPolicy
 from sensorium.systems.attention_neuron.tables.agents import Player
@@ -23,6 +27,8 @@ TREATMENTS = (
 )  # fmt: skip
 FILM = 240
 """steps of a video, of which every second is shown"""
+KNOWING, KNOWN_IN = 150, 32
+"""steps and episodes in which neurons are asked what they hear"""
 
 
 def filmed(agent: Player, steps: int) -> list[np.ndarray]:
@@ -88,6 +94,31 @@ def listening(agent: Player) -> Section | None:
     return Section("Who is listened to", (text,), ((picture(figure, "attention"), f"{len(weights)} steps of one episode, sensors in their own order; standard deviation on the right."),))  # fmt: skip
 
 
+def knowing(folder: Path, agent: Player) -> Section | None:
+    """From when on each neuron knows what it hears, as the linear layer tells that learned to tell it while the agent was cloned."""
+    teller = checkpoint.restored(folder)[1].get("teller/agent")
+    if teller is None:
+        return None
+    sensors, right, lived = agent.world.spec.observation[0], [], []
+    with closing(agent.world) as env:
+        for moment in islice(stream(env, agent.policy, row_seeds(3, KNOWN_IN)), KNOWING):
+            known = recognition(moment.memory[0], teller.view(sensors, -1)).argmax(2)
+            right.append((known == torch.arange(sensors)).float() * moment.live[:, None])
+            lived.append(moment.live.sum())
+    share = (torch.stack(right).sum(1) / torch.stack(lived)[:, None]).mT
+    figure, axis = canvas(height=4.4)
+    image = axis.imshow(share.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    names = agent.world.spec.sensors or tuple(str(i + 1) for i in range(sensors))
+    axis.set_yticks(range(sensors), names, fontsize=7)
+    axis.set(xlabel="steps since the beginning")
+    axis.grid(False)
+    figure.colorbar(image, ax=axis, shrink=0.7, label="share of episodes")
+    text = "All neurons begin alike. What each of them remembers comes to tell which sensor it hears: from its sensor's numbers, and from the action that was taken before each."
+    means = [f"{float(share[:, t - 1].mean()):.0%} after {t}" for t in (20, 50, 100) if t <= share.shape[1]]
+    what = f"In which share of {KNOWN_IN} episodes a linear layer, learned along with the clone, takes a neuron for the sensor that it hears: {', '.join(means) or 'too short to tell'} steps."
+    return Section("When they know what they hear", (text,), ((picture(figure, "recognition"), what),))  # fmt: skip
+
+
 def sections(folder: Path) -> Page:
     """The page of a run, a stage or a zoo agent."""
     agents = cast(folder)
@@ -96,7 +127,7 @@ def sections(folder: Path) -> Page:
     again = "Every neuron suddenly hears another sensor, with a memory that still believes in the old one. What it earns in a step, before and after:"
     made = [
         film(agents), treated(agents, TREATMENTS, EPISODES, "What happens when the senses are disturbed", (text,)), learning(folder),
-        listening(agents[OURS]), recovering(agents, "shuffle", EPISODES, again),
+        listening(agents[OURS]), knowing(folder, agents[OURS]), recovering(agents, "shuffle", EPISODES, again),
     ]  # fmt: skip
     title = f"{agents[OURS].world.spec.name.capitalize()} with its senses shuffled"
     return Page(title, lead, facts_of(folder), [section for section in made if section is not None])

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.func import functional_call
 
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Memory, Policy
@@ -146,6 +148,25 @@ class SensoryPolicy:
         else:
             hidden = tanh(gates)
         return hidden.permute(2, 1, 0), cell.permute(2, 1, 0)
+
+    def follow(
+        self, obs: Float[Tensor, "steps rows N"], before: Float[Tensor, "steps rows actions"], hidden: Float[Tensor, "rows N H"],
+        cell: Float[Tensor, "rows N H"],
+    ) -> tuple[Float[Tensor, "steps rows N H"], Float[Tensor, "rows N H"]]:  # fmt: skip
+        """The neurons through many steps at once, where it is known what was done before each: hidden states after each, and the last cell states."""
+        steps, rows, sensors = obs.shape
+        heard = obs[..., None]
+        if self.agent.hears_action:
+            heard = torch.cat([heard, before[:, :, None].expand(-1, -1, sensors, -1)], -1)
+        t = {name: tensor[..., 0] for name, tensor in self.tensors.items()}
+        if not self.agent.recurrent:
+            return tanh(heard @ t["neuron.weight_ih"].mT + t["neuron.bias"]), cell
+        weights = {"weight_ih": t["neuron.weight_ih"], "weight_hh": t["neuron.weight_hh"], "bias_ih": t["neuron.bias"]}
+        weights["bias_hh"] = torch.zeros_like(weights["bias_ih"])
+        lstm = torch.nn.LSTM(heard.shape[-1], self.agent.hidden, device="meta")
+        memory = tuple(part.reshape(1, rows * sensors, -1) for part in (hidden, cell))
+        after, (_, cell) = functional_call(lstm, {f"{name}_l0": weight for name, weight in weights.items()}, (heard.flatten(1, 2), memory))
+        return after.view(steps, rows, sensors, -1), cell.view(rows, sensors, -1)
 
     def weights(self, hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows N M"]:
         """The attention of each row (or the neurons' words, where mean or max stands in its place)."""

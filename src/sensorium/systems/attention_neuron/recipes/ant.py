@@ -10,8 +10,8 @@ from sensorium.envs.ant import Ant
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
-from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, WALKER, cloned, lessons_in
-from sensorium.systems.attention_neuron.stages import ActorCritic, Evolve
+from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, PUPIL, WALKER, cloned, lessons_in
+from sensorium.systems.attention_neuron.stages import ActorCritic, Clone, Evolve
 
 
 def ant(preset: Preset = "laptop") -> Stages:
@@ -55,27 +55,26 @@ def ant_teacher(preset: Preset = "laptop") -> Stages:
     return {"teacher": teacher}
 
 
-def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, width: int = 32) -> Stages:
+def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, width: int = 32, units: int = 0) -> Stages:
     """The permutation-invariant ant, cloned: by DAgger, where the paper clones what was recorded once.
 
-    sensorium train ant-clone                    # --width 128: the larger student, with a layer more
+    sensorium train ant-clone                    # --units 8: neurons as small as the paper's; --width 128: its larger student, with a layer more
     published: 2034 +- 948 shuffled, 2579 +- 457 with the larger student (5 days on a V100)
     """
     before = {} if teacher else ant_teacher(preset)
     if width not in (32, 128):
         raise Usage(f"width cannot be {width}; allowed: 32, 128")
-    agent = WALKER if width == 32 else replace(WALKER, code=width, key=width, hidden=width, layers=(width, width))
-    teach, clone = lessons_in(Ant(), agent, teacher or "../1-teacher")
-    clone = replace(clone, window=150, opening=0.5)
-    if width == 32:
-        clone = replace(clone, whiten=True, learning_rate=1e-2, half_life=1000, steps=12, evaluate_every=4)
-    else:
-        clone = replace(clone, learning_rate=4e-3, steps=40)
+    if units < 0:
+        raise Usage(f"units cannot be {units}; at least 1, or 0 for as many as the preset has")
+    teach, clone = lessons_in(Ant(), PUPIL, teacher or "../1-teacher")
+    agent = PUPIL if width == 32 else replace(PUPIL, code=width, key=width, hidden=width, layers=(width, width))
     if preset == "paper":
-        # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update
+        # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update; the smaller student is that of evolution
+        agent = WALKER if width == 32 else agent
         teach = replace(teach, place=Ant(horizon=500), noise=0.0, rows=50, steps=20)
-        clone = replace(clone, whiten=False, learning_rate=1e-3, window=500, updates=1000, steps=1000, half_life=CONSTANT)
-    return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 4 if width == 32 else 6, "paper": 1}[preset], teach.noise)
+        clone = Clone(Ant(), window=500, leave=0.0, updates=1000, steps=1000, half_life=CONSTANT)
+    clone = replace(clone, agent=replace(agent, hidden=units or agent.hidden))
+    return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 8, "paper": 1}[preset], teach.noise)
 
 
 ANT = Recipe(

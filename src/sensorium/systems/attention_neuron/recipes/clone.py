@@ -20,6 +20,8 @@ from sensorium.systems.attention_neuron.stages.teach import World, seen
 
 WALKER = SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True)
 """the agent for Ant (2,504 numbers)"""
+PUPIL = replace(WALKER, hidden=32)
+"""one for Ant that can soon be taught by gradient: neurons of 32 units in place of 8 learn sooner what they hear"""
 PLAYER = PuzzleAgent()
 """the agent for Pong"""
 DRIVER = PuzzleAgent(VisionNeurons(actions=3, code=400, width=32, time_last=False, learned_norms=True), actions=3, drives=True)
@@ -80,7 +82,7 @@ def tiny(stages: Stages) -> Stages:
 
 def classroom(world: Any) -> tuple[World, SensoryAgent | PuzzleAgent]:
     """Where a teacher from a world can teach, and whom."""
-    walker: tuple[World, SensoryAgent] = (world, WALKER)
+    walker: tuple[World, SensoryAgent] = (world, PUPIL)
     known: dict[type, tuple[World, SensoryAgent | PuzzleAgent]] = {
         CartPole: (world, SensoryAgent()), Toy: (world, SensoryAgent(code=8, key=8)), Ant: walker, AntV5: walker, CarPatches: (CarPatches(), DRIVER),
         CarRacing: (CarPatches(), DRIVER), Pong: (Pong(), PLAYER), PongMemory: (Pong(), PLAYER),
@@ -96,6 +98,8 @@ def lessons_in(world: World, agent: SensoryAgent | PuzzleAgent, teacher: str) ->
     """Lessons and a clone for a laptop."""
     teach = Teach(world, Folder(teacher), noise={Ant: 0.3, AntV5: 0.3, CarPatches: 0.1}.get(type(world), 0.0))
     clone = Clone(world, agent)
+    if isinstance(world, (Ant, AntV5)):
+        clone = replace(clone, batch=32, tell=0.1, learning_rate=4e-3, half_life=500, steps=16, evaluate_every=8)
     if isinstance(agent, PuzzleAgent):
         clone = replace(clone, batch=128, window=1, half_life=3000)
     if isinstance(world, Pong):

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from sensorium.core import checkpoint
 from sensorium.core.env import closing
 from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled, product_type, products
@@ -17,30 +20,38 @@ from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data.lessons import Lessons, Window
 from sensorium.envs.ant import Ant
 from sensorium.envs.eyes import STACK
-from sensorium.nets import descent, whitening
-from sensorium.systems.attention_neuron.model import UNTAUGHT, PuzzleAgent, SensoryAgent, VotingAgent
+from sensorium.nets import descent
+from sensorium.systems.attention_neuron.equations import recognition
+from sensorium.systems.attention_neuron.model import UNTAUGHT, PuzzleAgent, SensoryAgent, SensoryPolicy, VotingAgent
 from sensorium.systems.attention_neuron.stages.evolve import first_vector, start_from
 from sensorium.systems.attention_neuron.stages.teach import World, whole
+
+MEMORY = ("hidden", "cell")
+"""what neurons remember from one window to the next, by row of a batch"""
+OVER = 2**62
+"""a place behind the end of any episode"""
 
 
 @dataclass
 class Lectern:
-    """What cloning has open: the lessons, and one step through them."""
+    """What cloning has open: the lessons, and what sensory agents answer to what their neurons remember."""
 
     lessons: Lessons
-    tick: Any
+    answer: Any
 
 
 @dataclass(frozen=True)
 class Clone:
-    """Behavioural cloning through time (Tang & Ha 2021, appendix): windows of recorded episodes, each an update.
+    """Behavioural cloning through time (Tang & Ha 2021, appendix): windows of recorded episodes, a batch of them an update.
 
-    The student hears before each step what was really done before it. The agent is the running average of what gradient steps leave behind.
+    The student hears before each step what was really done before it. One with a memory goes through episodes from their beginning to their
+    end, window after window, so that it knows what it is to have lived long; gradients stay within a window. The agent is the running
+    average of what gradient steps leave behind.
     """
 
     @property
     def learned(self) -> tuple[str, ...]:
-        return ("agent",)
+        return ("agent", *(("teller/agent",) if self.tell else ()))
 
     world: World = Ant()
     """where the student is judged"""
@@ -54,22 +65,18 @@ class Clone:
     """windows in an update"""
     window: int = 100
     """steps of a window, through which gradients flow back; 1 for an agent without memory"""
-    opening: float = 0.0
-    """share of the windows that begin where an episode begins, where a student finds out what its sensors are"""
+    leave: float = 0.05
+    """share of the rows of a batch that after a window leave their episode for the beginning of another one, where a student finds out what its sensors are"""
+    tell: float = 0.0
+    """weight of a second lesson, for an agent of sensory neurons: from what each remembers a linear layer is to tell which sensor it hears (cross-entropy)"""
     updates: int = 100
     """updates in a step of the stage"""
-    whiten: bool = False
-    """whether steps are taken in whitened space (`nets/whitening.py`), rather than by Adam: for an agent of a few thousand parameters"""
     learning_rate: float = 1e-3
     """at the beginning"""
     half_life: int = 5000
     """updates in which the learning rate halves"""
     clip: float = 0.5
-    """largest norm of the gradient, for Adam"""
-    quantile: float = 0.9
-    """of the lengths of the windows' gradients, longer ones are shortened to it, in whitened space"""
-    measure_every: int = 5
-    """updates from one measurement of the gradients' spread to the next, in whitened space"""
+    """largest norm of the gradient"""
     average: float = 0.998
     """share of itself that the running average of the parameters keeps at an update"""
     disturb: float = 0.03
@@ -83,7 +90,7 @@ class Clone:
     half: bool = True
     """whether pictures are multiplied in bfloat16 where this machine has it built in"""
     compile: bool = True
-    """whether a step through vectors of observations is compiled"""
+    """whether what follows from the neurons' memories is compiled"""
     steps: int = 100
     checkpoint_every: int = 10
     evaluate_every: int = 10
@@ -92,94 +99,109 @@ class Clone:
     """episodes of such an evaluation"""
 
     def __post_init__(self) -> None:
-        at_least(
-            self, steps=0, batch=1, window=1, updates=1, half_life=1, measure_every=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1
-        )  # fmt: skip
+        at_least(self, steps=0, batch=1, window=1, updates=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
         if isinstance(self.agent, VotingAgent):
             raise Usage(UNTAUGHT)
-        if self.whiten and not isinstance(self.agent, SensoryAgent):
-            raise Usage("whiten is for agents without vision: a matrix as wide as the agent has parameters stays in memory")
-        if self.whiten and self.updates < 2:
-            raise Usage("updates cannot be 1 in whitened space; at least 2, for the first gradients are only looked at")
+        if self.tell and not isinstance(self.agent, SensoryAgent):
+            raise Usage("tell is for agents of sensory neurons: patches are told apart by nobody")
         if not 0 <= self.occlude < 1:
             raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
-        if not 0 <= self.opening <= 1:
-            raise Usage(f"opening cannot be {self.opening}; at least 0, at most 1")
-        if not 0 < self.quantile <= 1:
-            raise Usage(f"quantile cannot be {self.quantile}; above 0, at most 1")
+        if not 0 <= self.leave <= 1:
+            raise Usage(f"leave cannot be {self.leave}; at least 0, at most 1")
 
     def init(self, seeds: Seeds) -> State:
         begun = (
             start_from(self.start, self.agent) if self.start else first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
         )
-        return whitening.taught(begun) if self.whiten else descent.taught(begun)
+        state = descent.taught(begun)
+        if isinstance(self.agent, SensoryAgent):
+            (sensors,) = self.world.spec.observation
+            state |= {name: torch.zeros(self.batch, sensors, self.agent.hidden) for name in MEMORY}
+            # whoever has come behind an episode's end begins another one
+            state |= {"episode": torch.zeros(self.batch, dtype=torch.int64), "place": torch.full((self.batch,), OVER)}
+            if self.tell:
+                earlier = checkpoint.restored(self.start)[1] if self.start else {}
+                teller = earlier.get("teller/agent", torch.zeros(sensors * (self.agent.hidden + 1)))
+                state |= descent.under("teller", descent.taught(teller))
+        return state
 
     def open(self, state: State) -> Lectern:
-        lessons = Lessons(whole(self.lessons), STACK if isinstance(self.agent, PuzzleAgent) else 0)
-        recurrent = isinstance(self.agent, SensoryAgent)
-        return Lectern(lessons, compiled(moment) if self.compile and recurrent else moment)
+        lasting = isinstance(self.agent, SensoryAgent)
+        return Lectern(Lessons(whole(self.lessons), 0 if lasting else STACK), compiled(answer) if self.compile and lasting else answer)
 
     def step(self, state: State, live: Lectern, seeds: Seeds) -> Metrics:
-        # whitening needs to have seen some gradients first
-        look, losses, whiten = min(20, self.updates // 2) if seeds.step == 1 else 0, [], None
-        for k in range(self.updates):
-            if self.whiten and k == look:
-                whiten = whitening.whitener(state)
-            losses.append(self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k), whiten))
-        metrics = {"loss": float(torch.stack(losses).mean())}
+        found = [self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k)) for k in range(self.updates)]
+        metrics = {name: float(torch.stack([each[name] for each in found]).mean()) for name in found[0]}
         if seeds.step % self.evaluate_every == 0:
             rows, policy = seeds.rows("evaluation", self.evaluation_episodes, state["agent"].device), self.policy(state)
             with closing(self.world) as env:
                 metrics = {"score/agent": float(returns(env, policy, rows).mean()), **metrics}
         return metrics
 
-    def update(self, state: State, live: Lectern, seeds: Seeds, whiten: Tensor | None = None) -> Tensor:
-        """One batch of windows, one step; returns the loss."""
-        weights = state["weights"].detach()
-        # in whitened space each window has parameters of its own, all the same, so that its gradient is its own
-        weights = (weights.expand(self.batch, -1).clone() if self.whiten else weights).requires_grad_()
-        student = self.agent.policy(weights)
-        drawn = self.occluded(live.lessons.draw(self.batch, self.window, seeds("windows"), weights.device, self.opening), seeds)
-        memory = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=weights.device))
-        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=weights.device)
+    def update(self, state: State, live: Lectern, seeds: Seeds) -> dict[str, Tensor]:
+        """One batch of windows, one step; how far off the student was and, with a second lesson, which share of its sensors it told right."""
+        weights = state["weights"].detach().requires_grad_()
+        student, device = self.agent.policy(weights), weights.device
+        lasting = isinstance(student, SensoryPolicy)
+        drawn = self.onward(state, live.lessons, seeds) if lasting else live.lessons.draw(self.batch, self.window, seeds("windows"), device)
+        present = self.present(drawn.obs.shape[2], seeds).to(device)
+        obs = drawn.obs[:, :, present] if self.occlude else drawn.obs
+        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=device)
         # before the first step something counts as done: what a memory begins with
-        before = torch.where(drawn.first[..., None], memory[-1], drawn.before + noise)
-        error = torch.zeros((), device=weights.device)
-        dtype = product_type(weights.device) if self.half and isinstance(self.agent, PuzzleAgent) else torch.float32
-        with products(weights.device, dtype):
-            for t in range(self.window):
-                # in the first step of a memory its size becomes known
-                tick = live.tick if t else moment
-                memory, error = tick(student, memory, drawn.obs[t], before[t], drawn.advice[t], drawn.live[t], error, self.loss)
-        loss = error / drawn.live.sum()
-        (gradient,) = torch.autograd.grad(loss, weights)
-        if not self.whiten:
-            descent.teach(state, gradient, self.learning_rate, self.half_life, self.clip, self.average)
-            return loss.detach()
-        gradients = whitening.limited(self.batch * gradient, self.quantile)
-        if whiten is None or seeds.step % self.measure_every == 0:
-            whitening.measure(state, gradients)
-        if whiten is not None:
-            whitening.teach(state, gradients, whiten, self.learning_rate, self.half_life, self.average)
-        return loss.detach()
+        nothing = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=device))[-1]
+        before = torch.where(drawn.first[..., None], nothing, drawn.before + noise)
+        if isinstance(student, SensoryPolicy):
+            hidden, cell = student.follow(obs, before, state["hidden"][:, present], state["cell"][:, present])
+            for name, last in zip(MEMORY, (hidden[-1], cell), strict=True):
+                state[name][:, present] = last.detach()
+            said = live.answer(student, obs.flatten(0, 1), hidden.flatten(0, 1))
+        else:
+            with products(device, product_type(device) if self.half else torch.float32):
+                said = student.say(obs.flatten(0, 1), student.told((), before.flatten(0, 1)))[0].float()
+        counts = drawn.live.flatten() / drawn.live.sum()
+        error = (counts * distance(said, drawn.advice.flatten(0, 1), self.loss)).sum()
+        settings = self.learning_rate, self.half_life, self.clip, self.average
+        if not self.tell:
+            (gradient,) = torch.autograd.grad(error, weights)
+            descent.teach(state, gradient, *settings)
+            return {"loss": error.detach()}
+        teller = state["teller/weights"].detach().requires_grad_()
+        known = recognition(hidden.flatten(0, 1), teller.view(drawn.obs.shape[2], -1))
+        doubt = -(counts @ known[:, :, present].diagonal(dim1=1, dim2=2)).mean()
+        gradient, other = torch.autograd.grad(error + self.tell * doubt, (weights, teller))
+        learning = descent.part("teller", state)
+        descent.teach(state, gradient, *settings)
+        descent.teach(learning, other, *settings)
+        state |= descent.under("teller", learning)
+        return {"loss": error.detach(), "told": (counts @ (known.argmax(2) == present).float()).mean()}
 
-    def occluded(self, drawn: Window, seeds: Seeds) -> Window:
-        """The windows without some sensors, the same ones in the whole batch."""
-        sensors = drawn.obs.shape[2]
-        gone = int(sensors * self.occlude)
-        if not gone:
-            return drawn
+    def onward(self, state: State, lessons: Lessons, seeds: Seeds) -> Window:
+        """The next window of every row. One that is behind its episode's end begins another, with a blank memory, and so do a few more."""
+        random = np.random.Generator(np.random.Philox(seeds("windows")))
+        which, place = (state[name].cpu().numpy() for name in ("episode", "place"))
+        anew = (place >= lessons.lengths[which]) | (random.random(self.batch) < self.leave)
+        which = np.where(anew, random.integers(len(lessons.lengths), size=self.batch), which)
+        place = np.where(anew, 0, place)
+        device = state["place"].device
+        state["episode"], state["place"] = torch.from_numpy(which).to(device), torch.from_numpy(place + self.window).to(device)
+        for name in MEMORY:
+            state[name] = state[name] * torch.from_numpy(~anew)[:, None, None].to(device)
+        return lessons.window(which, place, self.window, device)
+
+    def present(self, sensors: int, seeds: Seeds) -> Int[Tensor, "some"]:
+        """Which sensors there are in this batch: all, but for those that it goes without."""
         order = torch.randperm(sensors, generator=torch.Generator().manual_seed(seeds("occlude")))
-        return drawn._replace(obs=drawn.obs[:, :, order[gone:].sort().values.to(drawn.obs.device)])
+        return order[int(sensors * self.occlude) :].sort().values
 
     def policy(self, state: State) -> Policy:
         return self.agent.policy(state["agent"].detach())
 
 
-def moment(
-    student: Any, memory: Any, obs: Tensor, before: Tensor, advice: Tensor, live: Tensor, error: Tensor, loss: str
-) -> tuple[Any, Tensor]:
-    """The student is told what was done, sees, and says what it would do; errors add up over living rows."""
-    said, memory = student.say(obs, student.told(memory, before))
-    each = ((said.float() - advice) ** 2).mean(1) if loss == "mse" else cross_entropy(said.float(), advice.argmax(1), reduction="none")
-    return memory, error + torch.where(live, each, 0.0).sum()
+def answer(student: SensoryPolicy, obs: Float[Tensor, "some N"], hidden: Float[Tensor, "some N H"]) -> Float[Tensor, "some a"]:
+    """What an agent would do while its neurons remember this."""
+    return student.read(student.listen(obs, hidden))
+
+
+def distance(said: Float[Tensor, "some a"], advice: Float[Tensor, "some a"], loss: str) -> Float[Tensor, "some"]:
+    """How far what the student said is from its teacher's answer."""
+    return ((said - advice) ** 2).mean(1) if loss == "mse" else cross_entropy(said, advice.argmax(1), reduction="none")
