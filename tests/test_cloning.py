@@ -311,6 +311,23 @@ def test_whoever_remembers_goes_through_whole_episodes(tmp_path: Path):
     assert abs(left / (left + stayed) - 0.2) < 0.05
 
 
+def test_a_reshuffle_exchanges_what_neurons_remember(tmp_path: Path):
+    lessons = lectures(tmp_path, (50,))
+    stage = Clone(Toy(), SensoryAgent(), batch=400, window=4, leave=0.0, reshuffle=0.5, compile=False)
+    state = stage.init(Seeds(0, "clone"))
+    stage.onward(state, lessons, Seeds(0, "clone", 0))
+    for name in ("hidden", "cell"):
+        state[name] = torch.arange(3.0)[None, :, None].expand(400, -1, 8)
+    stage.onward(state, lessons, Seeds(0, "clone", 1))
+    orders = state["hidden"][..., 0].long()
+    assert torch.equal(state["hidden"], orders[..., None].expand(-1, -1, 8).float())
+    assert torch.equal(state["hidden"], state["cell"])
+    found, counts = orders.unique(dim=0, return_counts=True)
+    assert found.tolist() == [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+    # half of the rows stay, and a sixth of the others as well
+    assert abs(int(counts[0]) / 400 - (0.5 + 0.5 / 6)) < 0.1
+
+
 # what is learned
 
 

@@ -1,5 +1,6 @@
 """What the pages of all tasks share: who appears, how they learned, how they do when their senses are disturbed."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import wrap
@@ -19,6 +20,8 @@ from sensorium.systems.attention_neuron.tables.agents import Player, player
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, canvas, picture, smooth
 from sensorium.viz.report import Section, table
 
+ROUND = re.compile(r"-\d+$")
+"""how the name of a stage ends that comes again in further rounds"""
 OURS, TEACHER = "this run's agent", "its teacher"
 COLOURS = {OURS: BLUE, TEACHER: ORANGE}
 
@@ -98,11 +101,14 @@ def learning(folder: Path) -> Section:
     figure, axes = canvas(columns=2, height=3.3, sharey=True)
     losses, loss_axis = canvas(height=2.4)
     passed, minutes_passed, colours = 0, 0.0, (BLUE, ORANGE, PINK, GREEN, SKY, RED, INK)
+    # rounds of one kind are drawn alike: teach, teach-2, ...
+    kinds = [ROUND.sub("", path.name.partition("-")[2] or path.name) for path in stages]
+    ranks = {name: rank for rank, name in enumerate(reversed(list(dict.fromkeys(kinds))))}
     for number, path in enumerate(stages):
-        colour = colours[(len(stages) - 1 - number) % len(colours)]
+        colour = colours[ranks[kinds[number]] % len(colours)]
+        name = kinds[number] if kinds[number] not in kinds[:number] else None
         metrics, times = log_rows(path / "metrics.jsonl"), {row["step"]: row["seconds"] / 60 for row in log_rows(path / "times.jsonl")}
         metrics = [row for row in metrics if row["step"] in times]
-        name = path.name.partition("-")[2] or path.name
         minutes = np.array([times[row["step"]] for row in metrics]) + minutes_passed
         for axis, x in ((axes[0], np.array([row["step"] for row in metrics]) + passed), (axes[1], minutes)):
             window = max(len(metrics) // 40, 1)

@@ -67,6 +67,8 @@ class Clone:
     """steps of a window, through which gradients flow back; 1 for an agent without memory"""
     leave: float = 0.05
     """share of the rows of a batch that after a window leave their episode for the beginning of another one, where a student finds out what its sensors are"""
+    reshuffle: float = 0.0
+    """share of the rows whose sensors after a window are reshuffled, while every neuron keeps its memory"""
     tell: float = 0.0
     """weight of a second lesson, for an agent of sensory neurons: from what each remembers a linear layer is to tell which sensor it hears (cross-entropy)"""
     updates: int = 100
@@ -106,8 +108,9 @@ class Clone:
             raise Usage("tell is for agents of sensory neurons: patches are told apart by nobody")
         if not 0 <= self.occlude < 1:
             raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
-        if not 0 <= self.leave <= 1:
-            raise Usage(f"leave cannot be {self.leave}; at least 0, at most 1")
+        for name in ("leave", "reshuffle"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise Usage(f"{name} cannot be {getattr(self, name)}; at least 0, at most 1")
 
     def init(self, seeds: Seeds) -> State:
         begun = (
@@ -176,16 +179,21 @@ class Clone:
         return {"loss": error.detach(), "told": (counts @ (known.argmax(2) == present).float()).mean()}
 
     def onward(self, state: State, lessons: Lessons, seeds: Seeds) -> Window:
-        """The next window of every row. One that is behind its episode's end begins another, with a blank memory, and so do a few more."""
+        """The next window of every row. One that is behind its episode's end begins another, with a blank memory, and so do
+        a few more; in some the sensors are reshuffled."""
         random = np.random.Generator(np.random.Philox(seeds("windows")))
         which, place = (state[name].cpu().numpy() for name in ("episode", "place"))
         anew = (place >= lessons.lengths[which]) | (random.random(self.batch) < self.leave)
         which = np.where(anew, random.integers(len(lessons.lengths), size=self.batch), which)
         place = np.where(anew, 0, place)
+        sensors = np.tile(np.arange(state["hidden"].shape[1]), (self.batch, 1))
+        shuffled = random.random(self.batch) < self.reshuffle
+        sensors[shuffled] = random.permuted(sensors[shuffled], axis=1)
         device = state["place"].device
         state["episode"], state["place"] = torch.from_numpy(which).to(device), torch.from_numpy(place + self.window).to(device)
+        keep, order = torch.from_numpy(~anew)[:, None, None].to(device), torch.from_numpy(sensors)[..., None].to(device)
         for name in MEMORY:
-            state[name] = state[name] * torch.from_numpy(~anew)[:, None, None].to(device)
+            state[name] = keep * state[name].take_along_dim(order, 1)
         return lessons.window(which, place, self.window, device)
 
     def present(self, sensors: int, seeds: Seeds) -> Int[Tensor, "some"]:
