@@ -21,7 +21,7 @@ from sensorium.envs.car_racing import CarPatches
 from sensorium.systems.attention_neuron.model import VisionNeurons, VisionPolicy, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import DRIVER
 from sensorium.systems.attention_neuron.stages import Clone
-from sensorium.systems.attention_neuron.stages.clone import Lectern, answer
+from sensorium.systems.attention_neuron.stages.clone import Lectern
 
 CARS, STEPS, UPDATES, ROUNDS = 24, 120, 5, 3
 
@@ -90,7 +90,7 @@ def taught() -> list[dict[str, Any]]:
     def speed(name: str) -> float:
         began = time.perf_counter()
         for number in range(UPDATES):
-            stages[name].update(states[name], Lectern(lessons, answer), Seeds(0, name, number))  # type: ignore[arg-type]
+            stages[name].update(states[name], Lectern(lessons), Seeds(0, name, number))  # type: ignore[arg-type]
         return UPDATES * 64 / (time.perf_counter() - began)
 
     for name in stages:

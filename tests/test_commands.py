@@ -212,7 +212,9 @@ def test_imported_weights_evaluate(authors_cart_pole, tmp_path, capsys):
 
 def test_zoo_agents_play():
     for folder in checkpoint.shipped().values():
-        assert checkpoint.policy(folder).members == 1
+        stage, state = checkpoint.restored(folder)
+        assert stage.policy(state).members == 1
+        assert set(stage.learned) <= set(state)
     # and every stage on the way to one is read
     cards = sorted(checkpoint.ZOO.rglob("card.json"))
     assert len(cards) >= 8

@@ -114,8 +114,8 @@ def knowing(folder: Path, agent: Player) -> Section | None:
     axis.grid(False)
     figure.colorbar(image, ax=axis, shrink=0.7, label="share of episodes")
     text = "All neurons begin alike. What each of them remembers comes to tell which sensor it hears: from its sensor's numbers, and from the action that was taken before each."
-    means = [f"{float(share[:, t - 1].mean()):.0%} after {t}" for t in (20, 50, 100) if t <= share.shape[1]]
-    what = f"In which share of {KNOWN_IN} episodes a linear layer, learned along with the clone, takes a neuron for the sensor that it hears: {', '.join(means) or 'too short to tell'} steps."
+    means = ", ".join(f"{float(share[:, t - 1].mean()):.0%} after {t}" for t in (20, 50, 100) if t <= share.shape[1])
+    what = f"In which share of those of {KNOWN_IN} episodes that still go on a linear layer, learned along with the clone, takes a neuron for the sensor that it hears{f': {means} steps' if means else ''}."
     return Section("When they know what they hear", (text,), ((picture(figure, "recognition"), what),))  # fmt: skip
 
 

@@ -8,7 +8,6 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.func import functional_call
 
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Memory, Policy
@@ -125,7 +124,7 @@ class SensoryPolicy:
         return self.say(obs, memory)
 
     def say(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Memory]:
-        """What the agent would do, with its gradient: what a clone is taught."""
+        """What the agent would do, with its gradient: what a student is taught while it acts."""
         hidden, cell = self.neurons(obs, memory)
         action = self.read(self.listen(obs, hidden))
         return action, (hidden, cell, action)
@@ -153,7 +152,10 @@ class SensoryPolicy:
         self, obs: Float[Tensor, "steps rows N"], before: Float[Tensor, "steps rows actions"], hidden: Float[Tensor, "rows N H"],
         cell: Float[Tensor, "rows N H"],
     ) -> tuple[Float[Tensor, "steps rows N H"], Float[Tensor, "rows N H"]]:  # fmt: skip
-        """The neurons through many steps at once, where it is known what was done before each: hidden states after each, and the last cell states."""
+        """The neurons of one agent through many steps at once, where it is known what was done before each: what a clone learns by.
+
+        Hidden states after each step, and the last cell states.
+        """
         steps, rows, sensors = obs.shape
         heard = obs[..., None]
         if self.agent.hears_action:
@@ -161,11 +163,10 @@ class SensoryPolicy:
         t = {name: tensor[..., 0] for name, tensor in self.tensors.items()}
         if not self.agent.recurrent:
             return tanh(heard @ t["neuron.weight_ih"].mT + t["neuron.bias"]), cell
-        weights = {"weight_ih": t["neuron.weight_ih"], "weight_hh": t["neuron.weight_hh"], "bias_ih": t["neuron.bias"]}
-        weights["bias_hh"] = torch.zeros_like(weights["bias_ih"])
-        lstm = torch.nn.LSTM(heard.shape[-1], self.agent.hidden, device="meta")
         memory = tuple(part.reshape(1, rows * sensors, -1) for part in (hidden, cell))
-        after, (_, cell) = functional_call(lstm, {f"{name}_l0": weight for name, weight in weights.items()}, (heard.flatten(1, 2), memory))
+        weights = [t["neuron.weight_ih"], t["neuron.weight_hh"], t["neuron.bias"], torch.zeros_like(t["neuron.bias"])]
+        # biases, layers, dropout, training, both directions, rows first: as torch.nn.LSTM calls it
+        after, _, cell = torch.lstm(heard.flatten(1, 2), memory, weights, True, 1, 0.0, True, False, False)
         return after.view(steps, rows, sensors, -1), cell.view(rows, sensors, -1)
 
     def weights(self, hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows N M"]:

@@ -65,7 +65,7 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
     if width not in (32, 128):
         raise Usage(f"width cannot be {width}; allowed: 32, 128")
     if units < 0:
-        raise Usage(f"units cannot be {units}; at least 1, or 0 for as many as the preset has")
+        raise Usage(f"units cannot be {units}; at least 1, or 0 for as many as preset and width have")
     teach, clone = lessons_in(Ant(), PUPIL, teacher or "../1-teacher")
     agent = PUPIL if width == 32 else replace(PUPIL, code=width, key=width, hidden=width, layers=(width, width))
     if preset == "paper":
@@ -74,7 +74,7 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
         teach = replace(teach, place=Ant(horizon=500), noise=0.0, rows=50, steps=20)
         clone = Clone(Ant(), window=500, leave=0.0, updates=1000, steps=1000, half_life=CONSTANT)
     clone = replace(clone, agent=replace(agent, hidden=units or agent.hidden))
-    return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 8, "paper": 1}[preset], teach.noise)
+    return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 8 if width == 32 else 6, "paper": 1}[preset], teach.noise)
 
 
 ANT = Recipe(

@@ -131,7 +131,9 @@ def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0,
     if onward:
         raise Usage(f"--onward climbs the gradient of the return, which {world.spec.name} does not have; cart-pole and toy do")
     teach, student = lessons_in(world, agent, teacher)
-    return cloned(preset, {}, teach, replace(student, occlude=occlude), rounds or 2)
+    walks = isinstance(agent, SensoryAgent)
+    rounds = rounds or (8 if walks and preset != "tiny" else 2)
+    return cloned(preset, {}, teach, replace(student, occlude=occlude), rounds, teach.noise if walks else 0.0)
 
 
 CLONE = Recipe(

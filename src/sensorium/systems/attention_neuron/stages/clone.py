@@ -34,10 +34,10 @@ OVER = 2**62
 
 @dataclass
 class Lectern:
-    """What cloning has open: the lessons, and what sensory agents answer to what their neurons remember."""
+    """What cloning has open: the lessons, and for agents of sensory neurons `answer`, perhaps compiled."""
 
     lessons: Lessons
-    answer: Any
+    answer: Any = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,9 @@ class Clone:
     window: int = 100
     """steps of a window, through which gradients flow back; 1 for an agent without memory"""
     leave: float = 0.05
-    """share of the rows of a batch that after a window leave their episode for the beginning of another one, where a student finds out what its sensors are"""
-    reshuffle: float = 0.0
-    """share of the rows whose sensors after a window are reshuffled, while every neuron keeps its memory"""
+    """share of the rows that after a window leave their episode for the beginning of another one, where neurons find out what they hear; of agents that remember"""
     tell: float = 0.0
-    """weight of a second lesson, for an agent of sensory neurons: from what each remembers a linear layer is to tell which sensor it hears (cross-entropy)"""
+    """weight of a second lesson, for agents that remember: from what each neuron does, a linear layer is to tell which sensor it hears (cross-entropy)"""
     updates: int = 100
     """updates in a step of the stage"""
     learning_rate: float = 1e-3
@@ -84,7 +82,7 @@ class Clone:
     disturb: float = 0.03
     """standard deviation of what is added to the action that the student hears"""
     occlude: float = 0.0
-    """share of the sensors that each batch goes without"""
+    """share of the sensors that each batch goes without, others each time; their neurons wake with the memory that they had"""
     spread: float = 1.0
     """of the random first parameters, sd spread / sqrt(inputs)"""
     remember: float = 2.0
@@ -104,13 +102,14 @@ class Clone:
         at_least(self, steps=0, batch=1, window=1, updates=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
         if isinstance(self.agent, VotingAgent):
             raise Usage(UNTAUGHT)
+        if self.tell < 0:
+            raise Usage(f"tell cannot be {self.tell}; at least 0")
         if self.tell and not isinstance(self.agent, SensoryAgent):
             raise Usage("tell is for agents of sensory neurons: patches are told apart by nobody")
         if not 0 <= self.occlude < 1:
             raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
-        for name in ("leave", "reshuffle"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise Usage(f"{name} cannot be {getattr(self, name)}; at least 0, at most 1")
+        if not 0 <= self.leave <= 1:
+            raise Usage(f"leave cannot be {self.leave}; at least 0, at most 1")
 
     def init(self, seeds: Seeds) -> State:
         begun = (
@@ -124,13 +123,18 @@ class Clone:
             state |= {"episode": torch.zeros(self.batch, dtype=torch.int64), "place": torch.full((self.batch,), OVER)}
             if self.tell:
                 earlier = checkpoint.restored(self.start)[1] if self.start else {}
-                teller = earlier.get("teller/agent", torch.zeros(sensors * (self.agent.hidden + 1)))
-                state |= descent.under("teller", descent.taught(teller))
+                new, old = torch.zeros(sensors * (self.agent.hidden + 1)), earlier.get("teller/agent")
+                # of another body it would tell other sensors
+                state |= descent.under("teller", descent.taught(old if old is not None and len(old) == len(new) else new))
         return state
 
     def open(self, state: State) -> Lectern:
-        lasting = isinstance(self.agent, SensoryAgent)
-        return Lectern(Lessons(whole(self.lessons), 0 if lasting else STACK), compiled(answer) if self.compile and lasting else answer)
+        if not isinstance(self.agent, SensoryAgent):
+            return Lectern(Lessons(whole(self.lessons), STACK))
+        lessons, (sensors,) = Lessons(whole(self.lessons), 0), self.world.spec.observation
+        if lessons.frames.shape[1] != sensors:
+            raise Usage(f"{self.lessons} holds lessons of {lessons.frames.shape[1]} sensors; {self.world.spec.name} has {sensors}")
+        return Lectern(lessons, compiled(answer) if self.compile else answer)
 
     def step(self, state: State, live: Lectern, seeds: Seeds) -> Metrics:
         found = [self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k)) for k in range(self.updates)]
@@ -143,57 +147,54 @@ class Clone:
 
     def update(self, state: State, live: Lectern, seeds: Seeds) -> dict[str, Tensor]:
         """One batch of windows, one step; how far off the student was and, with a second lesson, which share of its sensors it told right."""
-        weights = state["weights"].detach().requires_grad_()
-        student, device = self.agent.policy(weights), weights.device
-        lasting = isinstance(student, SensoryPolicy)
-        drawn = self.onward(state, live.lessons, seeds) if lasting else live.lessons.draw(self.batch, self.window, seeds("windows"), device)
-        present = self.present(drawn.obs.shape[2], seeds).to(device)
+        weights, known = state["weights"].detach().requires_grad_(), None
+        student, learners = self.agent.policy(weights), {"": weights}
+        # what was seen and done
+        drawn = self.drawn(state, live.lessons, seeds)
+        present = self.present(drawn.obs.shape[2], seeds).to(weights.device)
         obs = drawn.obs[:, :, present] if self.occlude else drawn.obs
-        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=device)
+        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=weights.device)
         # before the first step something counts as done: what a memory begins with
-        nothing = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=device))[-1]
+        nothing = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=weights.device))[-1]
         before = torch.where(drawn.first[..., None], nothing, drawn.before + noise)
+        # what the student would have done, and takes its sensors for
         if isinstance(student, SensoryPolicy):
             hidden, cell = student.follow(obs, before, state["hidden"][:, present], state["cell"][:, present])
-            for name, last in zip(MEMORY, (hidden[-1], cell), strict=True):
-                state[name][:, present] = last.detach()
+            state["hidden"][:, present], state["cell"][:, present] = hidden[-1].detach(), cell.detach()
             said = live.answer(student, obs.flatten(0, 1), hidden.flatten(0, 1))
+            if self.tell:
+                learners["teller"] = state["teller/weights"].detach().requires_grad_()
+                known = recognition(hidden.flatten(0, 1), learners["teller"].view(drawn.obs.shape[2], -1))
         else:
-            with products(device, product_type(device) if self.half else torch.float32):
+            with products(weights.device, product_type(weights.device) if self.half else torch.float32):
                 said = student.say(obs.flatten(0, 1), student.told((), before.flatten(0, 1)))[0].float()
+        # how that is marked, over steps of living rows
         counts = drawn.live.flatten() / drawn.live.sum()
-        error = (counts * distance(said, drawn.advice.flatten(0, 1), self.loss)).sum()
-        settings = self.learning_rate, self.half_life, self.clip, self.average
-        if not self.tell:
-            (gradient,) = torch.autograd.grad(error, weights)
-            descent.teach(state, gradient, *settings)
-            return {"loss": error.detach()}
-        teller = state["teller/weights"].detach().requires_grad_()
-        known = recognition(hidden.flatten(0, 1), teller.view(drawn.obs.shape[2], -1))
-        doubt = -(counts @ known[:, :, present].diagonal(dim1=1, dim2=2)).mean()
-        gradient, other = torch.autograd.grad(error + self.tell * doubt, (weights, teller))
-        learning = descent.part("teller", state)
-        descent.teach(state, gradient, *settings)
-        descent.teach(learning, other, *settings)
-        state |= descent.under("teller", learning)
-        return {"loss": error.detach(), "told": (counts @ (known.argmax(2) == present).float()).mean()}
+        loss = counts @ distance(said, drawn.advice.flatten(0, 1), self.loss)
+        metrics = {"loss": loss.detach()}
+        if known is not None:
+            loss = loss - self.tell * (counts @ known.take_along_dim(present[None, :, None], 2)[..., 0]).mean()
+            metrics["told"] = (counts @ (known.argmax(2) == present).float()).mean()
+        # what is learned from it
+        for (name, _), gradient in zip(learners.items(), torch.autograd.grad(loss, tuple(learners.values())), strict=True):
+            learner = descent.part(name, state) if name else state
+            descent.teach(learner, gradient, self.learning_rate, self.half_life, self.clip, self.average)
+            state |= descent.under(name, learner) if name else {}
+        return metrics
 
-    def onward(self, state: State, lessons: Lessons, seeds: Seeds) -> Window:
-        """The next window of every row. One that is behind its episode's end begins another, with a blank memory, and so do
-        a few more; in some the sensors are reshuffled."""
+    def drawn(self, state: State, lessons: Lessons, seeds: Seeds) -> Window:
+        """A window for every row. An agent that remembers goes on where it was; behind an episode's end it begins another, with a blank memory, as a few more do."""
+        if not isinstance(self.agent, SensoryAgent):
+            return lessons.draw(self.batch, self.window, seeds("windows"), state["agent"].device)
         random = np.random.Generator(np.random.Philox(seeds("windows")))
         which, place = (state[name].cpu().numpy() for name in ("episode", "place"))
         anew = (place >= lessons.lengths[which]) | (random.random(self.batch) < self.leave)
         which = np.where(anew, random.integers(len(lessons.lengths), size=self.batch), which)
         place = np.where(anew, 0, place)
-        sensors = np.tile(np.arange(state["hidden"].shape[1]), (self.batch, 1))
-        shuffled = random.random(self.batch) < self.reshuffle
-        sensors[shuffled] = random.permuted(sensors[shuffled], axis=1)
         device = state["place"].device
         state["episode"], state["place"] = torch.from_numpy(which).to(device), torch.from_numpy(place + self.window).to(device)
-        keep, order = torch.from_numpy(~anew)[:, None, None].to(device), torch.from_numpy(sensors)[..., None].to(device)
         for name in MEMORY:
-            state[name] = keep * state[name].take_along_dim(order, 1)
+            state[name] = state[name] * torch.from_numpy(~anew)[:, None, None].to(device)
         return lessons.window(which, place, self.window, device)
 
     def present(self, sensors: int, seeds: Seeds) -> Int[Tensor, "some"]:
