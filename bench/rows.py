@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from bench import cart_pole, cma, proto_rl, vision, world_models
+from bench import cart_pole, cloning, cma, proto_rl, vision, world_models
 from sensorium.core.errors import Usage
 from sensorium.core.machine import facts
 
-ROWS = {**cart_pole.ROWS, **cma.ROWS, **world_models.ROWS, **proto_rl.ROWS, **vision.ROWS}
+ROWS = {**cart_pole.ROWS, **cma.ROWS, **world_models.ROWS, **proto_rl.ROWS, **vision.ROWS, **cloning.ROWS}
 """name -> what measures it (one measure may yield several rows)"""
 
 
