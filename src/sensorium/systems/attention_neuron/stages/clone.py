@@ -68,7 +68,7 @@ class Clone:
     leave: float = 0.05
     """share of the rows that after a window leave their episode for the beginning of another one, where neurons find out what they hear; of agents that remember"""
     tell: float = 0.0
-    """weight of a second lesson, for agents that remember: from what each neuron does, a linear layer is to tell which sensor it hears (cross-entropy)"""
+    """weight of a second lesson, for agents that remember: from what each neuron remembers a linear layer is to tell which sensor it hears (cross-entropy)"""
     updates: int = 100
     """updates in a step of the stage"""
     learning_rate: float = 1e-3
@@ -176,7 +176,7 @@ class Clone:
             loss = loss - self.tell * (counts @ known.take_along_dim(present[None, :, None], 2)[..., 0]).mean()
             metrics["told"] = (counts @ (known.argmax(2) == present).float()).mean()
         # what is learned from it
-        for (name, _), gradient in zip(learners.items(), torch.autograd.grad(loss, tuple(learners.values())), strict=True):
+        for name, gradient in zip(learners, torch.autograd.grad(loss, tuple(learners.values())), strict=True):
             learner = descent.part(name, state) if name else state
             descent.teach(learner, gradient, self.learning_rate, self.half_life, self.clip, self.average)
             state |= descent.under(name, learner) if name else {}
