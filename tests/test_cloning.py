@@ -30,7 +30,7 @@ from sensorium.systems.attention_neuron.figures import sections
 from sensorium.systems.attention_neuron.figures.panels import cast, fits, pace
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, Planner, PuzzleAgent, SensoryAgent, VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.model.planner import glide
-from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, PUPIL, classroom, clone
+from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, PUPIL, WALKER, classroom, clone
 from sensorium.systems.attention_neuron.stages import ActorCritic, Ascend, Clone, Dagger, Evolve, Teach
 from sensorium.systems.attention_neuron.stages.clone import Lectern, answer
 from sensorium.systems.attention_neuron.stages.evolve import first_vector
@@ -454,6 +454,15 @@ def test_the_clone_of_a_torch_world_is_taught_at_once_and_any_other_from_lessons
     assert stages["teach-3"].earlier == "../4-teach-2"
     assert stages["clone-3"].start == "../5-clone-2"
     assert stages["clone-3"].lessons == "../6-teach-3"
+
+
+def test_the_ants_student_may_be_the_papers():
+    recipe = registry.recipe("ant-clone")
+    chosen = [("laptop", 8), ("laptop", 0), ("paper", 0)]
+    small, ours, papers = (recipe.stages(preset, units=units)["clone"].agent for preset, units in chosen)  # type: ignore[attr-defined]
+    assert (small, ours, papers) == (WALKER, PUPIL, WALKER)
+    with pytest.raises(Usage, match="tiny has a size of its own"):
+        recipe.stages("tiny", units=8)
 
 
 def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):

@@ -66,6 +66,8 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
         raise Usage(f"width cannot be {width}; allowed: 32, 128")
     if units < 0:
         raise Usage(f"units cannot be {units}; at least 1, or 0 for as many as preset and width have")
+    if preset == "tiny" and (units or width != 32):
+        raise Usage("tiny has a size of its own: --width and --units are for laptop and paper")
     teach, clone = lessons_in(Ant(), PUPIL, teacher or "../1-teacher")
     agent = PUPIL if width == 32 else replace(PUPIL, code=width, key=width, hidden=width, layers=(width, width))
     if preset == "paper":

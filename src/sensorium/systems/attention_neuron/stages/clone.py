@@ -147,15 +147,15 @@ class Clone:
 
     def update(self, state: State, live: Lectern, seeds: Seeds) -> dict[str, Tensor]:
         """One batch of windows, one step; how far off the student was and, with a second lesson, which share of its sensors it told right."""
-        weights, known = state["weights"].detach().requires_grad_(), None
-        student, learners = self.agent.policy(weights), {"": weights}
+        learners, known = [state["weights"].detach().requires_grad_()], None
+        student, device = self.agent.policy(learners[0]), learners[0].device
         # what was seen and done
         drawn = self.drawn(state, live.lessons, seeds)
-        present = self.present(drawn.obs.shape[2], seeds).to(weights.device)
+        present = self.present(drawn.obs.shape[2], seeds).to(device)
         obs = drawn.obs[:, :, present] if self.occlude else drawn.obs
-        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=weights.device)
+        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=device)
         # before the first step something counts as done: what a memory begins with
-        nothing = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=weights.device))[-1]
+        nothing = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=device))[-1]
         before = torch.where(drawn.first[..., None], nothing, drawn.before + noise)
         # what the student would have done, and takes its sensors for
         if isinstance(student, SensoryPolicy):
@@ -163,10 +163,10 @@ class Clone:
             state["hidden"][:, present], state["cell"][:, present] = hidden[-1].detach(), cell.detach()
             said = live.answer(student, obs.flatten(0, 1), hidden.flatten(0, 1))
             if self.tell:
-                learners["teller"] = state["teller/weights"].detach().requires_grad_()
-                known = recognition(hidden.flatten(0, 1), learners["teller"].view(drawn.obs.shape[2], -1))
+                learners.append(state["teller/weights"].detach().requires_grad_())
+                known = recognition(hidden.flatten(0, 1), learners[1].view(drawn.obs.shape[2], -1))
         else:
-            with products(weights.device, product_type(weights.device) if self.half else torch.float32):
+            with products(device, product_type(device) if self.half else torch.float32):
                 said = student.say(obs.flatten(0, 1), student.told((), before.flatten(0, 1)))[0].float()
         # how that is marked, over steps of living rows
         counts = drawn.live.flatten() / drawn.live.sum()
@@ -176,10 +176,13 @@ class Clone:
             loss = loss - self.tell * (counts @ known.take_along_dim(present[None, :, None], 2)[..., 0]).mean()
             metrics["told"] = (counts @ (known.argmax(2) == present).float()).mean()
         # what is learned from it
-        for name, gradient in zip(learners, torch.autograd.grad(loss, tuple(learners.values())), strict=True):
-            learner = descent.part(name, state) if name else state
-            descent.teach(learner, gradient, self.learning_rate, self.half_life, self.clip, self.average)
-            state |= descent.under(name, learner) if name else {}
+        gradient, *others = torch.autograd.grad(loss, learners)
+        settings = self.learning_rate, self.half_life, self.clip, self.average
+        descent.teach(state, gradient, *settings)
+        for other in others:
+            teller = descent.part("teller", state)
+            descent.teach(teller, other, *settings)
+            state |= descent.under("teller", teller)
         return metrics
 
     def drawn(self, state: State, lessons: Lessons, seeds: Seeds) -> Window:
