@@ -150,6 +150,7 @@ WRONG = [
     (["train", "cart-pole", "--evolve.episodes", "many"], "episodes"),
     (["train", "cart-pole", "--seeds", "3"], "A..B"),
     (["train", "cart-pole", "--seeds", "0..1", "--seed", "2"], "not both"),
+    (["train", "cart-pole", "--seed", "-1"], "at least 0"),
     (["train", "cart-pole", "--preset", "tiny", "--on", "moon"], "processes:N"),
     (["train", "clone", "--onward", "maybe"], "allowed: True, False"),
     (["train", "cart-pole", "--bogus", "3"], "no argument --bogus"),
@@ -186,6 +187,7 @@ def test_wrong_senses_and_wrong_number_of_channels(trained, capsys):
     ("card", "says"),
     [
         ({"is": "os.system"}, "no stage, world or agent"),
+        ({"is": None}, "no stage, world or agent"),
         ({"is": "toy", "horizont": 3}, "did you mean horizon"),
         ({"is": "toy", "horizon": "long"}, "cannot be 'long'"),
     ],
@@ -193,6 +195,14 @@ def test_wrong_senses_and_wrong_number_of_channels(trained, capsys):
 def test_a_card_that_names_what_it_should_not_is_refused(card, says):
     with pytest.raises(Failure, match=says):
         build(card)
+
+
+def test_brackets_without_end_are_damage_like_any_other(trained):
+    (trained / "latest.json").write_text("[" * 100_000)
+    assert checkpoint.load(trained)[0] == STAGE.steps
+    (trained / "card.json").write_text("[" * 100_000)
+    with pytest.raises(Failure, match="is damaged"):
+        checkpoint.stage(trained)
 
 
 def test_importing_the_wrong_file_says_which_layouts_are_known(tmp_path, capsys):
@@ -270,7 +280,8 @@ def test_kills_change_nothing(recipe, longest, tmp_path):
 
 
 @pytest.mark.slow
-def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(number, tmp_path):
     command = [sys.executable, "-m", "sensorium.cli", *arguments(tmp_path / "stopped")]
     command[command.index("12")] = "4000"
     folder = tmp_path / "stopped" / "1-baseline"
@@ -278,8 +289,42 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
         deadline = time.monotonic() + 30
         while not rows(folder / "metrics.jsonl") and time.monotonic() < deadline:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "the same command goes on from there" in said
     assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0
+
+
+def children_of(process: int) -> list[int]:
+    """Process ids of the direct children."""
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False)
+    return [int(number) for number in found.stdout.split()]
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs: one that has ended and was not waited for does not count."""
+    status = Path(f"/proc/{process}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel ends workers on Linux only")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_worker_outlives_the_main_process(number, tmp_path):
+    command = [
+        sys.executable, "-m", "sensorium.cli", "train", "cart-pole-mlp", "--preset", "tiny", "--out", str(tmp_path / "run"), "--on", "processes:2",
+        "--evolve.block", "2", "--evolve.steps", "4000",
+    ]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not rows(tmp_path / "run" / "1-evolve" / "metrics.jsonl") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        workers = children_of(process.pid)
+        assert len(workers) >= 2
+        process.send_signal(number)
+        process.wait(60)
+    deadline = time.monotonic() + 2
+    while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [worker for worker in workers if alive(worker)] == []

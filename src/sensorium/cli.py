@@ -2,18 +2,21 @@
 
 import argparse
 import json
+import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
-from sensorium.core.errors import Failure, Interrupted, Usage
+from sensorium.core.errors import Failure, Interrupted, Terminated, Usage
 from sensorium.usage import parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP)."""
     options = argparse.Namespace(command="")
     try:
+        catch_termination()
         options, rest = parser().parse_known_args(arguments)
         if rest and options.command != "train":
             raise Usage(f"unknown argument {rest[0]} (`sensorium {options.command} --help` shows what is allowed)")
@@ -24,12 +27,26 @@ def main(arguments: list[str] | None = None) -> int:
     except Failure as error:
         return say(error, 1)
     except Interrupted as error:
-        return say(error, 130)
+        return say(error, 128 + error.signal)
+    except Terminated as error:
+        return say("terminated; whatever was saved is intact", 128 + error.signal)
     except KeyboardInterrupt:
         return say("interrupted; whatever was saved is intact", 130)
     except BrokenPipeError:  # the reader of our output has left: all is well if there was nothing else to do
         sys.stderr.close()
         return int(options.command == "train")
+
+
+def catch_termination() -> None:
+    """Have SIGTERM and SIGHUP raise Terminated, so that worlds and worker processes are closed; one that is ignored (nohup) stays ignored."""
+
+    def terminate(number: int, frame: Any) -> None:
+        raise Terminated(number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, terminate)
 
 
 def say(message: object, code: int) -> int:
@@ -102,6 +119,8 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
         raise Usage("--device cuda evaluates --on here")
     if options.seed is not None and options.seeds:
         raise Usage("--seed for one run or --seeds for several, not both")
+    if (options.seed or 0) < 0:
+        raise Usage(f"--seed cannot be {options.seed}; at least 0")
     base = Path(options.out) if options.out else Path("runs") / options.recipe
     if options.help:
         print(options.usage())

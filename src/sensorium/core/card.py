@@ -50,7 +50,7 @@ def build(data: Any) -> Any:
         return tuple(build(item) for item in data)
     if not isinstance(data, dict):
         return data
-    kind = named(data.get("is", ""))
+    kind = named(str(data.get("is", "")))
     known = {f.name: typing.get_type_hints(kind)[f.name] for f in fields(kind)}
     values = {name: build(value) for name, value in data.items() if name != "is"}
     for name, value in values.items():
@@ -89,7 +89,7 @@ def read(folder: Path) -> dict[str, Any]:
         card = json.loads(path.read_text())
     except FileNotFoundError:
         raise Failure(f"{folder} holds no agent (no card.json)") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise Failure(f"{path} is damaged ({error})") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT or not isinstance(card.get("stage"), dict):
         raise Failure(f"{path} is no card that this Sensorium reads (format {FORMAT})")

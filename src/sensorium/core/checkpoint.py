@@ -75,7 +75,7 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     try:
         entries = json.loads((folder / "latest.json").read_text())["checkpoints"]
         return [{"step": int(e["step"]), "file": os.path.basename(e["file"]), "sha256": str(e["sha256"])} for e in entries]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         found = sorted(folder.glob("step-*.safetensors"))
         if found:
             print(f"sensorium: {folder / 'latest.json'} is missing or damaged; looking for checkpoints beside it", file=sys.stderr)

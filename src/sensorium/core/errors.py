@@ -10,7 +10,19 @@ class Failure(Exception):
 
 
 class Interrupted(Exception):
-    """Stopped by the user; the state is saved (exit code 130)."""
+    """Stopped by a signal after the state was saved; the exit code is 128 + the signal's number: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+
+    def __init__(self, message: str, signal: int = 2):
+        super().__init__(message)
+        self.signal = signal
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP where no step can be finished first; handled as Ctrl-C is."""
+
+    def __init__(self, signal: int):
+        super().__init__()
+        self.signal = signal
 
 
 def nearest(name: str, known: list[str], what: str) -> str:

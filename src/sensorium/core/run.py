@@ -33,24 +33,35 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""signals that ask a run to stop: Ctrl-C, a scheduler, a closed terminal"""
+
+
 @contextmanager
-def patient() -> Iterator[threading.Event]:
-    """Within, a first Ctrl-C only sets the event; a second one interrupts as usual."""
-    asked = threading.Event()
+def stop_requests() -> Iterator[list[int]]:
+    """Within, the first of the signals STOPS is only recorded in the list that is yielded; a second one has its usual effect.
+
+    A signal that the caller ignores (SIGHUP under nohup) stays ignored.
+    """
+    requests: list[int] = []
 
     def once(number: int, frame: Any) -> None:
-        asked.set()
+        requests.append(number)
         print("sensorium: finishing this step and saving (Ctrl-C again to leave with the last checkpoint)", file=sys.stderr)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
     if threading.current_thread() is not threading.main_thread():
-        yield asked
+        yield requests
         return
-    before = signal.signal(signal.SIGINT, once)
+    before = {number: signal.getsignal(number) for number in STOPS if signal.getsignal(number) is not signal.SIG_IGN}
     try:
-        yield asked
+        for number in before:
+            signal.signal(number, once)
+        yield requests
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def agree(folder: Path, card: dict[str, Any], last: bool) -> dict[str, Any]:
@@ -107,7 +118,7 @@ def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: in
     log = Log(folder, step)
     bar = Bar(name, step, stage.steps)
     try:
-        with patient() as asked:
+        with stop_requests() as requests:
             while step < stage.steps:
                 metrics = stage.step(state, live, Seeds(seed, name, step + 1))
                 wrong = [key for key, value in metrics.items() if not math.isfinite(value)]
@@ -118,11 +129,13 @@ def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: in
                 step += 1
                 log.add(step, metrics)
                 bar.update(step, metrics)
-                if step % stage.checkpoint_every == 0 or step == stage.steps or asked.is_set():
+                if step % stage.checkpoint_every == 0 or step == stage.steps or requests:
                     log.sync()
                     checkpoint.save(folder, step, state)
-                if asked.is_set():
-                    raise Interrupted(f"stopped at step {step} of {stage.steps}, saved in {folder}; the same command goes on from there")
+                if requests:
+                    raise Interrupted(
+                        f"stopped at step {step} of {stage.steps}, saved in {folder}; the same command goes on from there", requests[0]
+                    )
     finally:
         bar.close()
         log.close()

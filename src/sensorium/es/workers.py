@@ -4,10 +4,12 @@ A job is a block of members x episodes. `block` 0 makes one job of the whole pop
 size is computed with one torch thread, here or in a process, and gives the same bits in both.
 """
 
+import ctypes
 import functools
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -89,8 +91,23 @@ class Job:
         return torch.stack([part.view(self.seeds.shape).mean(1) for part in parts], 1)
 
 
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however it ends (Linux; elsewhere a closed pipe ends it)."""
+    if sys.platform.startswith("linux"):
+        parent = multiprocessing.parent_process()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # the parent may have ended before the kernel was asked
+        if parent is not None and os.getppid() != parent.pid:
+            os._exit(1)
+
+
 def _start(threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    end_with_parent()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # Ctrl-C and a closed terminal are for the parent
     keep_pages()
     torch.set_num_threads(threads)
 
