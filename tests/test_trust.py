@@ -296,16 +296,23 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(number, tmp_path
     assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0
 
 
+def status(process: int) -> list[str]:
+    """State, parent and further fields of /proc/PID/stat; empty where there is no such process."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
 def children_of(process: int) -> list[int]:
     """Process ids of the direct children."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False)
-    return [int(number) for number in found.stdout.split()]
+    known = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [other for other in known if status(other)[1:2] == [str(process)]]
 
 
 def alive(process: int) -> bool:
     """Whether a process runs: one that has ended and was not waited for does not count."""
-    status = Path(f"/proc/{process}/stat")
-    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+    return status(process)[:1] not in ([], ["Z"])
 
 
 @pytest.mark.slow
