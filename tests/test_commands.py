@@ -3,13 +3,18 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 from sensorium import cli, registry
 from sensorium.core import checkpoint
+from sensorium.core.env import World
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.run import run
 from sensorium.core.stats import bootstrap_interval, interquartile_mean
 from sensorium.core.table import Row
@@ -226,3 +231,35 @@ def test_interquartile_mean_and_interval_have_worked_values():
     assert interquartile_mean([0, 1, 2]) == pytest.approx((0.25 * 0 + 1 + 0.25 * 2) / 1.5)
     low, high = bootstrap_interval([float(i % 2) for i in range(400)])
     assert (low, high) == (pytest.approx(0.451, abs=0.01), pytest.approx(0.549, abs=0.01))
+
+
+WORLDS = [name for name in registry.WORLDS if name != "control" or find_spec("dm_control")]
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_every_agent_fits_a_world_or_is_told_in_one_line_that_it_does_not(name, capsys):
+    """Pairs of specs decide; pairs of vectors are left to the agent, which one step shows."""
+    world = registry.world(name)()
+    for folder in checkpoint.shipped().values():
+        if not world_of(folder):
+            continue
+        trained, vectors = world_of(folder).spec, len(world_of(folder).spec.observation) == len(world.spec.observation) == 1
+        differs = trained.action != world.spec.action or (trained.observation != world.spec.observation and not vectors)
+        if differs:
+            assert cli.main(["evaluate", str(folder), "--world", name, "--episodes", "1"]) == 2
+            assert "cannot play in" in capsys.readouterr().err
+        elif trained.observation != world.spec.observation:
+            seeds = torch.zeros(2, dtype=torch.int64)
+            policy = checkpoint.policy(folder)
+            with suppress(Usage):
+                policy.act(torch.zeros(2, *world.spec.observation), policy.begin(seeds), 0)
+
+
+def world_of(folder: Path) -> World | None:
+    """The world in which an agent was trained; None where its library is not installed."""
+    try:
+        world = checkpoint.stage(checkpoint.agent(folder)).world
+        world.spec  # noqa: B018
+    except Failure:
+        return None
+    return world

@@ -89,6 +89,7 @@ def _meeting(path: Path, world: str | None, device: str) -> tuple[World, Policy]
     """A world by name, or by default the one in which an agent's stage has it play, and the agent as it plays there."""
     from sensorium import registry
     from sensorium.core import checkpoint
+    from sensorium.core.env import require_fit
     from sensorium.core.errors import Usage
 
     if world == "dream":
@@ -96,8 +97,12 @@ def _meeting(path: Path, world: str | None, device: str) -> tuple[World, Policy]
         if not hasattr(stage, "dreaming"):
             raise Usage(f"{path} has no dream: it is no world model with a memory")
         return stage.dreaming(state)  # type: ignore[attr-defined]
-    policy = checkpoint.policy(path, device)
-    return (registry.world(world)() if world else checkpoint.stage(path).world), policy  # type: ignore[attr-defined]
+    policy, trained = checkpoint.policy(path, device), checkpoint.stage(path).world  # type: ignore[attr-defined]
+    if not world:
+        return trained, policy
+    place = registry.world(world)()
+    require_fit(trained.spec, place.spec)
+    return place, policy
 
 
 def train(

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sensorium.core.errors import Usage
+
 State = Any
 """A tuple of tensors (nested as one likes), batch first."""
 
@@ -39,6 +41,19 @@ class EnvSpec:
     """lowest value of each action, where that is not -1"""
     rows: int = 0
     """most rows that this machine should have open at once; 0: as many as one likes"""
+
+
+def require_fit(trained: EnvSpec, spec: EnvSpec) -> None:
+    """One line where an agent that was trained on `trained` cannot play in `spec`: other actions, or observations of another kind.
+
+    Vectors of other lengths pass: whether more or fewer sensors can be read is up to the agent. Errors: core.errors.Usage.
+    """
+    vectors = len(trained.observation) == len(spec.observation) == 1
+    if trained.action != spec.action or (trained.observation != spec.observation and not vectors):
+        raise Usage(
+            f"the agent was trained in {trained.name} (observations {trained.observation}, {trained.action} actions) and cannot play in "
+            f"{spec.name} (observations {spec.observation}, {spec.action} actions)"
+        )
 
 
 @runtime_checkable

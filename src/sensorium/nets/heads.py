@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.core.errors import Usage
 from sensorium.nets.mlp import exact, mlp
 
 
@@ -25,10 +26,13 @@ class Actor(nn.Module):
     def __init__(self, width: int, outputs: int, features: int, hidden: int, bounded: bool, states: bool):
         super().__init__()
         sizes = (hidden, hidden) if features and states else (features or width, hidden, hidden)
+        self.width = width
         self.trunk = Trunk(width, sizes[0], bounded) if features else nn.Identity()
         self.body, self.last = mlp(*sizes), nn.Linear(hidden, outputs)
 
     def forward(self, code: Float[Tensor, "rows n"]) -> Float[Tensor, "rows outputs"]:
+        if code.shape[1] != self.width:
+            raise Usage(f"this network reads {self.width} numbers and cannot be given {code.shape[1]}")
         return exact(self.last, torch.relu(self.body(self.trunk(code))))
 
 
