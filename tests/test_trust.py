@@ -286,7 +286,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(number, tmp_path
     command[command.index("12")] = "4000"
     folder = tmp_path / "stopped" / "1-baseline"
     # the tests themselves may run under nohup, whose ignored SIGHUP a child inherits
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:  # noqa: PLW1509
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:
         deadline = time.monotonic() + 30
         while not rows(folder / "metrics.jsonl") and time.monotonic() < deadline:
             time.sleep(0.05)
