@@ -8,9 +8,9 @@ from torch import Tensor
 
 from bench.interleave import interleaved, row
 from sensorium.core.machine import compiled
+from sensorium.imitation.clone import answer
+from sensorium.nets.agent import first_vector
 from sensorium.systems.attention_neuron.recipes.clone import PUPIL
-from sensorium.systems.attention_neuron.stages.clone import answer
-from sensorium.systems.attention_neuron.stages.evolve import first_vector
 
 STEPS, ROWS_OF_A_BATCH, SENSORS, UPDATES, ROUNDS = 100, 32, 28, 3, 3
 
@@ -30,7 +30,7 @@ def remembering() -> list[dict[str, Any]]:
         student, said = PUPIL.policy(weights), []
         memory = student.begin(torch.zeros(ROWS_OF_A_BATCH, dtype=torch.int64))
         for seen, done in zip(obs, before, strict=True):
-            action, memory = student.say(seen, student.told(memory, done))
+            action, memory = student.say(seen, student.with_action(memory, done))
             said.append(action)
         return torch.stack(said)
 

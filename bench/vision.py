@@ -16,12 +16,11 @@ from sensorium.core.errors import Failure
 from sensorium.core.machine import keep_pages
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, row_seeds
-from sensorium.data.lessons import Window
+from sensorium.data.demonstrations import Window
 from sensorium.envs.car_racing import CarPatches
+from sensorium.imitation.clone import Clone, Resources
 from sensorium.systems.attention_neuron.model import VisionNeurons, VisionPolicy, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import DRIVER
-from sensorium.systems.attention_neuron.stages import Clone
-from sensorium.systems.attention_neuron.stages.clone import Lectern
 
 CARS, STEPS, UPDATES, ROUNDS = 24, 120, 5, 3
 
@@ -70,7 +69,7 @@ def closed_loop() -> list[dict[str, Any]]:
 
 
 class Recorded:
-    """Lessons out of nowhere."""
+    """Demonstrations out of nowhere."""
 
     def __init__(self) -> None:
         self.frames = torch.randint(0, 256, (512, 256, 4, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -90,7 +89,7 @@ def taught() -> list[dict[str, Any]]:
     def speed(name: str) -> float:
         began = time.perf_counter()
         for number in range(UPDATES):
-            stages[name].update(states[name], Lectern(lessons), Seeds(0, name, number))  # type: ignore[arg-type]
+            stages[name].update(states[name], Resources(lessons), Seeds(0, name, number))  # type: ignore[arg-type]
         return UPDATES * 64 / (time.perf_counter() - began)
 
     for name in stages:

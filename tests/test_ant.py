@@ -57,12 +57,12 @@ def test_a_row_is_a_function_of_its_seed_and_its_actions_whatever_came_before():
 
 def test_training_pays_for_running_alone_and_never_less_than_nothing():
     seeds, world = row_seeds(0, 2), Ant(horizon=20)
-    plain, school = world.open(), world.school.open()
+    plain, training = world.open(), world.training.open()
     inner = plain.simulators.rows  # type: ignore[attr-defined]
     plain.reset(seeds)
-    school.reset(seeds)
+    training.reset(seeds)
     for t in range(20):
-        step, paid = plain.step(actions(seeds, t)), school.step(actions(seeds, t))
+        step, paid = plain.step(actions(seeds, t)), training.step(actions(seeds, t))
         parts = [env.rewards for env in inner]
         assert [round(float(r), 4) for r in paid.reward] == [round(max(0.0, sum(part[1:])), 4) for part in parts]
         assert [round(float(r), 4) for r in step.reward] == [round(sum(part), 4) for part in parts]

@@ -11,13 +11,16 @@ from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import NOWHERE, Folder
+from sensorium.data import parallel_rollouts
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.meeting import through
+from sensorium.es.evolve import Evolve
+from sensorium.imitation.equations import recognition
+from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron import equations
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
 from sensorium.systems.attention_neuron.official import LAYOUTS
 from sensorium.systems.attention_neuron.probes import r_squared
-from sensorium.systems.attention_neuron.stages import Ascend, Evolve, flight
 
 AGENTS = {
     "cart-pole": LAYOUTS["cart-pole"],
@@ -104,7 +107,7 @@ def test_many_steps_at_once_are_the_steps_one_by_one(name):
 def test_what_a_neuron_seems_to_hear_is_what_numpy_says():
     draw = np.random.default_rng(3)
     hidden, layer = draw.normal(size=(2, 4, 3)), draw.normal(size=(5, 4))
-    ours = equations.recognition(torch.from_numpy(hidden), torch.from_numpy(layer)).numpy()
+    ours = recognition(torch.from_numpy(hidden), torch.from_numpy(layer)).numpy()
     for row in range(2):
         for neuron in range(4):
             scores = [sum(hidden[row, neuron, h] * layer[n, h] for h in range(3)) + layer[n, 3] for n in range(5)]
@@ -249,7 +252,7 @@ def test_shuffling_leaves_the_authors_agents_episodes_as_they_were(authors_cart_
 
 
 def test_half_of_the_rows_begin_anew_early_and_every_age_is_there():
-    stage = Ascend(world=CartPole(horizon=60), start=NOWHERE, short=20, window=5, rows=32, compile=False)
+    stage = ShortHorizonActorCritic(CartPole(horizon=60), SensoryAgent(), start=NOWHERE, short=20, window=5, rows=32, compile=False)
     state = stage.init(Seeds(0, "ascend", 0))
     live, ages = stage.open(state), []
     early = torch.arange(32) < 16
@@ -265,8 +268,10 @@ def test_half_of_the_rows_begin_anew_early_and_every_age_is_there():
 def test_gradients_of_single_rows_are_the_differences_of_what_is_earned(tmp_path):
     """Here they come from playing the window again, in double precision, with every parameter moved a little."""
     agent = FeedForwardAgent(5, layers=(4,))
-    run(Evolve(agent=agent, spread=1.0, steps=0, compile=False), tmp_path / "start", 0)
-    stage = Ascend(agent=agent, start=Folder(str(tmp_path / "start")), rows=32, window=20, discount=0.9, compile=False)
+    run(Evolve(CartPole(), agent, spread=1.0, steps=0, compile=False), tmp_path / "start", 0)
+    stage = ShortHorizonActorCritic(
+        CartPole(), agent, start=Folder(str(tmp_path / "start")), rows=32, window=20, discount=0.9, compile=False
+    )
     state = stage.init(Seeds(0, "ascend", 0))
     for name, tensor in state.items():
         # a critic that thinks everything worth one half, but for what has ended
@@ -274,7 +279,7 @@ def test_gradients_of_single_rows_are_the_differences_of_what_is_earned(tmp_path
             tensor.fill_(0.5 * name.endswith("4.bias"))
 
     def worth(vector):
-        policy, world = agent.policy(vector), tuple(part.double() for part in flight.group(state, "world"))
+        policy, world = agent.policy(vector), tuple(part.double() for part in parallel_rollouts.group(state, "world"))
         earned, alive = torch.zeros(32, dtype=torch.float64), torch.ones(32, dtype=torch.bool)
         for t in range(stage.window):
             world, step = stage.world.transition(world, policy.act(stage.world.observe(world), (), t)[0], t)

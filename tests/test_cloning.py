@@ -17,24 +17,29 @@ from sensorium.core.rollout import play, stream
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import Folder
+from sensorium.data.demonstrations import Demonstrations
 from sensorium.data.episodes import Episode, Episodes, write
-from sensorium.data.lessons import Lessons
+from sensorium.envs.ant import Ant
 from sensorium.envs.car_racing import CarPatches, CarRacing
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.meeting import through
 from sensorium.envs.pong import Pong, PongMemory, crossing
 from sensorium.envs.take_cover import TakeCover
 from sensorium.envs.toy import Toy
+from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
+from sensorium.imitation.clone import Clone, Resources, answer
+from sensorium.imitation.dagger import Dagger
+from sensorium.imitation.demonstrate import Demonstrate, Mixture, views
+from sensorium.nets.agent import first_vector
+from sensorium.rl.actor_critic import ActorCritic
+from sensorium.rl.sac import SAC
+from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron.figures import sections
 from sensorium.systems.attention_neuron.figures.panels import cast, fits, pace
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, Planner, PuzzleAgent, SensoryAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, Planner, PongAgent, SensoryAgent, VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.model.planner import glide
 from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, PUPIL, WALKER, classroom, clone
-from sensorium.systems.attention_neuron.stages import ActorCritic, Ascend, Clone, Dagger, Evolve, Teach
-from sensorium.systems.attention_neuron.stages.clone import Lectern, answer
-from sensorium.systems.attention_neuron.stages.evolve import first_vector
-from sensorium.systems.attention_neuron.stages.teach import Mixture, views
 from sensorium.systems.attention_neuron.tables.agents import Player
 from tests.conftest import EXTRAS, trained
 
@@ -170,7 +175,7 @@ class Constant:
     def act(self, obs, memory, t):
         return torch.full((len(obs), 1), self.value), memory
 
-    def told(self, memory, action):
+    def with_action(self, memory, action):
         return action
 
 
@@ -178,7 +183,7 @@ def test_whoever_acts_both_hear_it_and_advice_stays_what_it_was():
     low = torch.tensor([-1.0])
     seeds = row_seeds(0, 64)
     for noise, guided in ((0.3, 0.5), (0.0, 0.5), (0.0, 1.0), (0.0, 0.0)):
-        stage = Teach(noise=noise, guided=guided, turn=10)
+        stage = Demonstrate(Ant(), noise=noise, guided=guided, turn=10)
         mixture = Mixture(stage, Constant(0.25), Constant(-0.5), low, lambda obs: obs)  # type: ignore[arg-type]
         action, (_, teaching, learning, advice) = mixture.act(torch.zeros(64, 3), mixture.begin(seeds), 0)
         assert torch.equal(advice, torch.full((64, 1), 0.25))
@@ -186,12 +191,12 @@ def test_whoever_acts_both_hear_it_and_advice_stays_what_it_was():
         assert torch.equal(learning, action)
         share = float((action != -0.5).float().mean())
         assert abs(share - guided) < 0.2
-    mixture = Mixture(Teach(guided=0.5, turn=10), Constant(0.25), Constant(-0.5), low, lambda obs: obs)  # type: ignore[arg-type]
+    mixture = Mixture(Demonstrate(Ant(), guided=0.5, turn=10), Constant(0.25), Constant(-0.5), low, lambda obs: obs)  # type: ignore[arg-type]
     turns = torch.stack([mixture.act(torch.zeros(64, 3), mixture.begin(seeds), t)[0][:, 0] for t in range(20)])
     assert torch.equal(turns[:10], turns[:1].expand(10, -1))
     assert torch.equal(turns[10:], turns[10:11].expand(10, -1))
     assert not torch.equal(turns[0], turns[10])
-    alone = Mixture(Teach(noise=0.5), Constant(0.9), None, low, lambda obs: obs)  # type: ignore[arg-type]
+    alone = Mixture(Demonstrate(Ant(), noise=0.5), Constant(0.9), None, low, lambda obs: obs)  # type: ignore[arg-type]
     action, memory = alone.act(torch.zeros(64, 3), alone.begin(seeds), 0)
     assert action.unique().numel() > 20
     assert float(action.max()) <= 1.0
@@ -204,16 +209,16 @@ def test_drivers_are_told_what_was_done_in_their_place():
     obs, memory = torch.randint(0, 256, (2, 9, 4, 36), dtype=torch.uint8), policy.begin(torch.arange(2))
     action, memory = policy.act(obs, memory, 0)
     # told of its own action it is who it was; told of another it hears that one
-    same = policy.told(memory, action)
+    same = policy.with_action(memory, action)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(same, memory, strict=True))
-    other = policy.told(memory, torch.tensor([[0.5, 0.0, 1.0]] * 2))
+    other = policy.with_action(memory, torch.tensor([[0.5, 0.0, 1.0]] * 2))
     assert other[0].tolist() == [[0.5, -1.0, 1.0]] * 2
     assert all(torch.equal(a, b) for a, b in zip(other[1:], memory[1:], strict=True))
 
 
 @pytest.mark.parametrize("limit", [6e9, 100])
 def test_lessons_may_lie_on_the_disk(limit, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("sensorium.data.lessons.MEMORY", limit)
+    monkeypatch.setattr("sensorium.data.demonstrations.MEMORY", limit)
     random = np.random.default_rng(1)
     write(
         tmp_path,
@@ -227,7 +232,7 @@ def test_lessons_may_lie_on_the_disk(limit, tmp_path: Path, monkeypatch):
             )
         ],
     )
-    lessons = Lessons(sorted(tmp_path.glob("shard-*")), 0)
+    lessons = Demonstrations(sorted(tmp_path.glob("shard-*")), 0)
     assert torch.equal(lessons.frames, torch.from_numpy(disk_read(tmp_path)))
     assert lessons.draw(4, 3, 0).obs.shape == (3, 4, 5)
     assert [path.name[:5] for path in tmp_path.iterdir()] == ["shard"]
@@ -248,7 +253,7 @@ def test_windows_are_what_was_recorded(stack, tmp_path: Path):
     episodes = [made(length) for length in (3, 9, 20)]
     write(tmp_path, 1, episodes[:2])
     write(tmp_path, 2, episodes[2:])
-    lessons = Lessons(sorted(tmp_path.glob("shard-*")), stack)
+    lessons = Demonstrations(sorted(tmp_path.glob("shard-*")), stack)
     drawn, found = lessons.draw(300, 6, 5), set()
     assert torch.equal(drawn.obs, lessons.draw(300, 6, 5).obs)
     for row in range(300):
@@ -272,8 +277,8 @@ def test_windows_are_what_was_recorded(stack, tmp_path: Path):
     assert 150 < sum(float(np.isclose(drawn.advice[0, row], episodes[2].advice).all(1).any()) for row in range(300)) < 240
 
 
-def lectures(folder: Path, lengths: tuple[int, ...]) -> Lessons:
-    """Lessons on the toy whose advice tells episode and step."""
+def lectures(folder: Path, lengths: tuple[int, ...]) -> Demonstrations:
+    """Demonstrations on the toy whose advice tells episode and step."""
     random = np.random.default_rng(2)
     episodes = [
         Episode(
@@ -283,7 +288,7 @@ def lectures(folder: Path, lengths: tuple[int, ...]) -> Lessons:
         for number, length in enumerate(lengths)
     ]  # fmt: skip
     write(folder, 1, episodes)
-    return Lessons(sorted(folder.glob("shard-*")), 0)
+    return Demonstrations(sorted(folder.glob("shard-*")), 0)
 
 
 def test_whoever_remembers_goes_through_whole_episodes(tmp_path: Path):
@@ -318,16 +323,16 @@ def test_whoever_remembers_goes_through_whole_episodes(tmp_path: Path):
 def test_every_parameter_of_a_student_receives_gradient(agent):
     vector = first_vector(agent, 1.0, 2.0, 7).requires_grad_()
     student = agent.policy(vector)
-    obs = torch.randint(0, 256, (3, 30, 4, 36), dtype=torch.uint8) if isinstance(agent, PuzzleAgent) else torch.randn(3, 6)
+    obs = torch.randint(0, 256, (3, 30, 4, 36), dtype=torch.uint8) if isinstance(agent, PongAgent) else torch.randn(3, 6)
     memory = student.begin(torch.arange(3))
     total = torch.zeros(())
     for t in range(3):
-        said, memory = student.say(obs, student.told(memory, torch.rand(3, agent.actions) + t))
+        said, memory = student.say(obs, student.with_action(memory, torch.rand(3, agent.actions) + t))
         total = total + (said * torch.rand(3, agent.actions)).sum()
     (gradient,) = torch.autograd.grad(total, vector)
     silent = [name for name, part in agent.layout.split(gradient).items() if not bool((part != 0).any())]
     # a softmax does not change when all its scores do: the key's bias of a player cannot matter
-    assert set(silent) <= ({"key.bias"} if isinstance(agent, PuzzleAgent) else set())
+    assert set(silent) <= ({"key.bias"} if isinstance(agent, PongAgent) else set())
 
 
 def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
@@ -337,7 +342,7 @@ def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
         stage = Clone(Toy(), agent, batch=2, window=4, leave=0.0, learning_rate=0.0, tell=1.0, disturb=0.0, occlude=occlude, compile=False)
         state = stage.init(Seeds(0, "clone"))
         for k in range(2):
-            told = stage.update(state, Lectern(lessons, answer), Seeds(0, "clone", k))
+            told = stage.update(state, Resources(lessons, answer), Seeds(0, "clone", k))
             # a teller that has learned nothing takes all for the first
             assert float(told["told"]) == pytest.approx(float((stage.present(3, Seeds(0, "clone", k)) == 0).float().mean()))
         student = agent.policy(state["agent"])
@@ -366,14 +371,14 @@ def test_a_clone_goes_on_from_one_of_another_body(tmp_path: Path):
         assert begun["teller/agent"].unique().tolist() == [expected]
         assert len(begun["teller/agent"]) == 9 * stage.world.spec.observation[0]
     run(HASTY, tmp_path / "1-teacher", 0)
-    run(Teach(Toy(), rows=2, steps=1), tmp_path / "2-teach", 0)
+    run(Demonstrate(Toy(), rows=2, steps=1), tmp_path / "2-teach", 0)
     with pytest.raises(Usage, match="lessons of 3 sensors; cart-pole has 5"):
         replace(wide, lessons=Folder(str(tmp_path / "2-teach"))).open(state)
 
 
 def test_a_second_lesson_is_for_neurons_that_remember():
     with pytest.raises(Usage, match="tell is for agents of sensory neurons"):
-        Clone(CarPatches(), PuzzleAgent(VisionNeurons(actions=3), actions=3), tell=0.1)
+        Clone(CarPatches(), PongAgent(VisionNeurons(actions=3), actions=3), tell=0.1)
 
 
 def test_an_agent_without_gradient_is_refused_in_one_sentence():
@@ -402,10 +407,10 @@ def score(folder: Path, senses: str = "") -> float:
 def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Path):
     toy_teacher(tmp_path / "1-teacher")
     agent = SensoryAgent(code=8, key=8)
-    run(Teach(Toy(), noise=0.2, rows=64, steps=4), tmp_path / "2-teach", 0)
+    run(Demonstrate(Toy(), noise=0.2, rows=64, steps=4), tmp_path / "2-teach", 0)
     settings = {"batch": 128, "window": 20, "updates": 25, "learning_rate": 5e-3, "half_life": 300, "average": 0.98, "compile": False}
     run(Clone(Toy(), agent, steps=12, **settings), tmp_path / "3-clone", 0)  # type: ignore[arg-type]
-    run(Teach(Toy(), student=Folder("../3-clone"), earlier=Folder("../2-teach"), rows=64, steps=4), tmp_path / "4-teach-2", 0)
+    run(Demonstrate(Toy(), student=Folder("../3-clone"), earlier=Folder("../2-teach"), rows=64, steps=4), tmp_path / "4-teach-2", 0)
     second = Clone(Toy(), agent, Folder("../4-teach-2"), start=Folder("../3-clone"), steps=7, **settings)  # type: ignore[arg-type]
     run(second, tmp_path / "5-clone-2", 0)
     teacher, once, twice = (
@@ -423,7 +428,7 @@ def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_an_actor_critic_solves_the_toy(seed, tmp_path: Path):
-    learner = replace(ActorCritic().learner, hidden=32, learning_rate=2e-3)
+    learner = SAC(learning_rate=2e-3, discount=0.98, tau=0.01, slow=1, features=0, hidden=32)
     stage = ActorCritic(
         Toy(), learner, rows=8, batch=64, every=4, random=400, capacity=4000, steps=30, checkpoint_every=10, evaluate_every=30
     )
@@ -433,7 +438,7 @@ def test_an_actor_critic_solves_the_toy(seed, tmp_path: Path):
 
 def test_damaged_lessons_are_recorded_anew(tmp_path: Path, capsys):
     run(HASTY, tmp_path / "1-teacher", 0)
-    run(Teach(Toy(), rows=4, steps=2), tmp_path / "2-teach", 0)
+    run(Demonstrate(Toy(), rows=4, steps=2), tmp_path / "2-teach", 0)
     shards = sorted((tmp_path / "2-teach").glob("shard-*"))
     whole = [path.read_bytes() for path in shards]
     shards[1].write_bytes(whole[1][:-40])
@@ -446,7 +451,7 @@ def test_the_clone_of_a_torch_world_is_taught_at_once_and_any_other_from_lessons
     run(HASTY, tmp_path / "toy", 0)
     assert [type(stage) for stage in clone("laptop", Folder(str(tmp_path / "toy"))).values()] == [Dagger]
     onward = clone("laptop", Folder(str(tmp_path / "toy")), onward=True)
-    assert [type(stage) for stage in onward.values()] == [Dagger, Ascend]
+    assert [type(stage) for stage in onward.values()] == [Dagger, ShortHorizonActorCritic]
     assert {stage.world for stage in onward.values()} == {Toy()}  # type: ignore[attr-defined]
     stages = registry.recipe("car-patches-clone").stages("tiny", rounds=3)
     assert list(stages) == ["teacher", "teach", "clone", "teach-2", "clone-2", "teach-3", "clone-3"]

@@ -11,9 +11,11 @@ from sensorium.core.stage import Folder
 from sensorium.envs.meeting import through
 from sensorium.envs.toy import Toy
 from sensorium.es.cma import CMA
+from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
+from sensorium.imitation.dagger import Dagger
+from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
-from sensorium.systems.attention_neuron.stages import Ascend, Dagger, Evolve
 
 SOLVED = 18.0
 """of at most 20; a point that stays where it starts earns 10 on average, the best policy 19"""
@@ -77,7 +79,7 @@ def test_evolution_goes_on_from_a_clone_and_makes_it_no_worse(tmp_path):
 def test_an_agent_climbs_the_gradient_of_its_return_even_shuffled(seed, tmp_path):
     agent = SensoryAgent(code=8, key=8)
     run(toy(agent, PGPE(64, 0.3, 0.1), spread=1.0, steps=1), tmp_path / "1-start", seed)
-    climb = Ascend(
+    climb = ShortHorizonActorCritic(
         Toy(), agent, start=Folder("../1-start"), rows=128, window=10, windows=20, discount=0.9, warm=20, half_life=200, average=0.98, steps=14,
         learning_rate=1e-2, compile=False,
     )  # fmt: skip

@@ -20,7 +20,7 @@ from sensorium.envs.pong import Pong
 from sensorium.nets.attention import votes
 from sensorium.systems.attention_neuron import equations as eq
 from sensorium.systems.attention_neuron import official
-from sensorium.systems.attention_neuron.model import AttentionAgent, PuzzleAgent, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.model import AttentionAgent, PongAgent, VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.official import LAYOUTS, car_racing, read_vector
 from sensorium.systems.attention_neuron.tables import car_racing as table
 from tests.conftest import REFERENCE
@@ -220,7 +220,7 @@ def plain_code(neurons: VisionNeurons, t: dict[str, torch.Tensor], obs: torch.Te
     "neurons", [VisionNeurons(code=16), VisionNeurons(actions=6, code=25, width=32, time_last=False, learned_norms=True)]
 )
 def test_the_code_is_that_of_the_description_row_by_row(neurons):
-    agent = VotingAgent(neurons) if neurons.actions == 3 else PuzzleAgent(neurons)
+    agent = VotingAgent(neurons) if neurons.actions == 3 else PongAgent(neurons)
     raw = agent.layout.split(weights(agent))
     obs, action = patches(2, 7), torch.randn(2, neurons.actions)
     code = neurons(neurons.fold(raw), obs, action)
@@ -239,7 +239,7 @@ def test_the_order_of_patches_is_forgotten_and_their_number_may_change():
 
 
 def test_a_population_is_its_members_one_by_one():
-    for agent, actions in ((VotingAgent(VisionNeurons(code=64)), 3), (PuzzleAgent(), 6)):
+    for agent, actions in ((VotingAgent(VisionNeurons(code=64)), 3), (PongAgent(), 6)):
         vectors = weights(agent, members=2)
         obs = patches(4, 20)
         together = agent.policy(vectors).take(torch.tensor([0, 0, 1, 1]))
@@ -266,7 +266,7 @@ def test_votes_are_column_sums_compiled_or_not():
 
 
 def test_pongs_player_is_made_of_the_released_layers():
-    agent = PuzzleAgent()
+    agent = PongAgent()
     assert agent.layout.size == 1_687_726
     vector = weights(agent)
     tensors = agent.neurons.fold(agent.layout.split(vector))
@@ -375,14 +375,14 @@ def test_training_does_not_wait_for_who_has_lost_the_road():
     agent = VotingAgent(VisionNeurons(code=64), compile=False)
     idle = agent.policy(torch.zeros(agent.layout.size))
     world = CarPatches(horizon=60)
-    school, true = (play(place.open(), idle, row_seeds(0, 2)) for place in (world.school, world))
+    training, true = (play(place.open(), idle, row_seeds(0, 2)) for place in (world.training, world))
     assert true.lengths.tolist() == [60, 60]
-    assert (school.lengths < 60).all()
+    assert (training.lengths < 60).all()
 
 
 def test_pong_is_played():
     world = Pong(horizon=40, senses="occlude:0.7")
-    agent = PuzzleAgent()
+    agent = PongAgent()
     rollout = play(world.open(), agent.policy(weights(agent)), row_seeds(0, 2), keep=("observations",))
     assert rollout.observations.shape[2:] == (59, 4, 36)
     assert rollout.lengths.tolist() == [40, 40]

@@ -200,7 +200,7 @@ def test_c_sees_the_hidden_state_from_before_the_frame():
         torch.testing.assert_close(known[1], hidden)
         # in every second step something else is done than what was said, and M hears that
         done = action if t % 2 else action + 1
-        known = driver.told(known, done)
+        known = driver.with_action(known, done)
         hidden, cell = memory.step(z, done, torch.zeros(2), hidden, cell)
 
 

@@ -346,7 +346,7 @@ def test_every_stage_learns_on_a_gpu(tmp_path: Path):
     for number, (name, stage) in enumerate(registry.recipe("take-cover").stages("tiny").items(), 1):
         state = run(stage, tmp_path / f"{number}-{name}", 0, device=device, last=name == "controller")
         assert {tensor.device.type for tensor in state.values()} == {device}
-    world, policy = checkpoint.restored(tmp_path, device)[0].dreaming(state)  # type: ignore[attr-defined]
+    world, policy = checkpoint.restored(tmp_path, device)[0].in_dream(state)  # type: ignore[attr-defined]
     assert play(world.open(), policy, row_seeds(0, 4, device)).returns.device.type == device
 
 

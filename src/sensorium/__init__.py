@@ -70,6 +70,7 @@ def evaluate(
     from sensorium.core.env import closing
     from sensorium.core.errors import Usage
     from sensorium.core.evaluate import evaluate as scores
+    from sensorium.core.stage import Sensed
     from sensorium.envs.meeting import through
 
     if episodes < 1:
@@ -78,7 +79,7 @@ def evaluate(
     stage, facts = checkpoint.stage(path), card.read(path)
     place, policy = _meeting(path, world, device)
     if senses is None:
-        senses = str(getattr(stage, "senses", "") or getattr(place, "senses", ""))
+        senses = next((part.senses for part in (stage, place) if isinstance(part, Sensed) and part.senses), "")
     seen, policy = through(place, policy, senses)
     with closing(seen) as env:
         result = scores(env, policy, episodes, seed, device)
@@ -91,12 +92,13 @@ def _meeting(path: Path, world: str | None, device: str) -> tuple[World, Policy]
     from sensorium.core import checkpoint
     from sensorium.core.env import require_fit
     from sensorium.core.errors import Usage
+    from sensorium.core.stage import Dreaming
 
     if world == "dream":
         stage, state = checkpoint.restored(path, device)
-        if not hasattr(stage, "dreaming"):
+        if not isinstance(stage, Dreaming):
             raise Usage(f"{path} has no dream: it is no world model with a memory")
-        return stage.dreaming(state)  # type: ignore[attr-defined]
+        return stage.in_dream(state)
     policy, trained = checkpoint.policy(path, device), checkpoint.stage(path).world  # type: ignore[attr-defined]
     if not world:
         return trained, policy

@@ -200,8 +200,7 @@ def report(options: argparse.Namespace, _: list[str]) -> None:
     from sensorium.viz.report import write
 
     folder = Path(options.dir)
-    facts = card.read(checkpoint.agent(folder))
-    system = registry.system_of(facts.get("recipe", "")) or facts["stage"]["is"].partition("/")[0]
+    system = registry.system_of_card(card.read(checkpoint.agent(folder)))
     print(write(folder, registry.resolve(registry.system(system).REPORT)(folder)))
 
 

@@ -10,6 +10,7 @@ from sensorium import registry
 from sensorium.core import checkpoint
 from sensorium.core.log import memory_megabytes, rows
 from sensorium.core.run import run
+from sensorium.core.stage import Warmed
 
 TIMED, SLOW = 4, 30.0
 """steps a stage; two where they take longer than so many seconds"""
@@ -27,7 +28,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
                 stages.append({**known[kind], "name": stage_name, "steps": stage.steps, "minutes": round(each * stage.steps / 60, 2)})
                 continue
             folder = Path(place) / f"{number}-{stage_name}"
-            least = getattr(stage, "rehearsal", 2)
+            least = stage.warmup_steps if isinstance(stage, Warmed) else 2
             for timed in sorted({min(steps, stage.steps) for steps in (least, max(least, TIMED))}):
                 run(replace(stage, steps=timed), folder)  # type: ignore[type-var]
                 seconds = [row["seconds"] for row in rows(folder / "times.jsonl")]

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,17 @@ LEARNERS = {
     "ddpg": "sensorium.rl.ddpg:DDPG",
 }
 
+STAGES = {
+    "evolve": "sensorium.es.evolve:Evolve",
+    "demonstrate": "sensorium.imitation.demonstrate:Demonstrate",
+    "clone": "sensorium.imitation.clone:Clone",
+    "dagger": "sensorium.imitation.dagger:Dagger",
+    "scripted": "sensorium.imitation.scripted:Scripted",
+    "actor-critic": "sensorium.rl.actor_critic:ActorCritic",
+    "short-horizon": "sensorium.rl.short_horizon:ShortHorizonActorCritic",
+}
+"""stages that no paper here owns"""
+
 ROOT = Path(__file__).resolve().parents[2]
 """the checkout, where `bench` lies"""
 
@@ -61,7 +73,7 @@ def fill() -> None:
     """Tell `core.card` every name that may stand in a card."""
     from sensorium.core.card import NAMES
 
-    NAMES.update({**WORLDS, **STRATEGIES, **LEARNERS, "sensed": "sensorium.envs.sensors:Sensed"})
+    NAMES.update({**WORLDS, **STRATEGIES, **LEARNERS, **STAGES, "sensed": "sensorium.envs.sensors:Sensed"})
     for name in SYSTEMS:
         NAMES.update({f"{name}/{part}": place for part, place in system(name).PARTS.items()})
 
@@ -94,6 +106,19 @@ def recipe(name: str) -> "Recipe":
 def system_of(recipe_name: str) -> str:
     """The system to which a recipe belongs."""
     return next((name for name in SYSTEMS if recipe_name.partition(".")[0] in system(name).RECIPES), "")
+
+
+def system_of_card(card: dict[str, Any]) -> str:
+    """The system of an agent: its recipe's, or that of the first part of its stage that a system owns."""
+
+    def names(data: Any) -> Iterator[str]:
+        if isinstance(data, dict):
+            yield str(data.get("is", ""))
+        for value in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():
+            yield from names(value)
+
+    owners = (name.partition("/")[0] for name in names(card["stage"]) if "/" in name)
+    return system_of(card.get("recipe", "")) or next(owners, "")
 
 
 def world(name: str) -> type:

@@ -113,7 +113,8 @@ def parse_stages(arguments: list[str], stages: Stages, recipe: Recipe) -> Stages
     told = (inspect.getdoc(getattr(recipe.build, "func", recipe.build)) or "").splitlines()
     # a blank line keeps each line of its own
     about = "\n\n".join(line for line in [*told, f"flags of this recipe: {flags}" if flags else ""] if line)
-    kind: Any = make_dataclass("Recipe", [(key.replace("-", "_"), type(stage), field(default=stage)) for key, stage in stages.items()])
+    shown = {key.replace("-", "_"): narrowed(stage) for key, stage in stages.items()}
+    kind: Any = make_dataclass("Recipe", [(key, type(stage), field(default=stage)) for key, stage in shown.items()])
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -130,4 +131,17 @@ def parse_stages(arguments: list[str], stages: Stages, recipe: Recipe) -> Stages
             line.strip("│╭╮╰╯─ ") for line in said.getvalue().splitlines() if "─────" not in line and "full helptext" not in line
         )
         raise Usage(f"{name}: {' '.join(words.split())} (`sensorium train {name} --help` shows every field)") from None
-    return {key: getattr(chosen, key.replace("-", "_")) for key in stages}
+    return {key: widened(getattr(chosen, key.replace("-", "_")), type(stage)) for key, stage in stages.items()}
+
+
+def narrowed(stage: Any) -> Any:
+    """The stage with each field that holds a dataclass declared as that dataclass: tyro reads no fields of a protocol."""
+    values = {f.name: getattr(stage, f.name) for f in fields(stage)}
+    inner = [(name, type(value), field(default=value)) for name, value in values.items() if is_dataclass(value)]
+    kind = make_dataclass(type(stage).__name__, inner, bases=(type(stage),), frozen=True, namespace={"__doc__": type(stage).__doc__})
+    return kind(**values)
+
+
+def widened(stage: Any, kind: type) -> Any:
+    """The inverse of `narrowed`."""
+    return kind(**{f.name: getattr(stage, f.name) for f in fields(stage)})

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.core.errors import Failure, nearest
+from sensorium.core.migrations import FORMAT, migrated
 
 NAMES: dict[str, str] = {}
 """what a card may name, e.g. "cart-pole" -> "sensorium.envs.cart_pole:CartPole"; filled by the registry"""
-
-FORMAT = 1
 
 
 def named(name: str) -> type:
@@ -79,11 +78,11 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return not isinstance(kind, type) or getattr(kind, "_is_protocol", False) or isinstance(value, kind)
+    return not isinstance(kind, type) or isinstance(value, kind)
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The card of a stage's folder."""
+    """The card of a stage's folder, brought to today's format."""
     path = folder / "card.json"
     try:
         card = json.loads(path.read_text())
@@ -91,8 +90,9 @@ def read(folder: Path) -> dict[str, Any]:
         raise Failure(f"{folder} holds no agent (no card.json)") from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise Failure(f"{path} is damaged ({error})") from None
-    if not isinstance(card, dict) or card.get("format") != FORMAT or not isinstance(card.get("stage"), dict):
-        raise Failure(f"{path} is no card that this Sensorium reads (format {FORMAT})")
+    card = migrated(card) if isinstance(card, dict) else {}
+    if card.get("format") != FORMAT or not isinstance(card.get("stage"), dict):
+        raise Failure(f"{path} is no card that this Sensorium reads (formats 1 to {FORMAT})")
     return card
 
 

@@ -66,6 +66,10 @@ class Env(Protocol):
 
     def step(self, action: Tensor) -> Step: ...
 
+    def close(self) -> None:
+        """Free what simulators hold: processes, threads, memory. The Env cannot be used afterwards."""
+        ...
+
 
 @runtime_checkable
 class World(Protocol):
@@ -75,6 +79,27 @@ class World(Protocol):
     def spec(self) -> EnvSpec: ...
 
     def open(self) -> Env: ...
+
+
+@runtime_checkable
+class TrainingVariant(Protocol):
+    """A world that pays otherwise, or ends earlier, while an agent is evolved in it."""
+
+    @property
+    def training(self) -> World: ...
+
+
+@runtime_checkable
+class MultiView(Protocol):
+    """An Env whose simulators can also be seen as other worlds see them: a teacher that was trained there keeps its own observations."""
+
+    def views(self, world: World) -> bool:
+        """Whether `world` is another view of these simulators."""
+        ...
+
+    def shown(self, world: World) -> Tensor:
+        """What `world` would show of the present step."""
+        ...
 
 
 @runtime_checkable
@@ -106,7 +131,7 @@ def closing(world: World) -> Iterator[Env]:
     try:
         yield env
     finally:
-        getattr(env, "close", lambda: None)()
+        env.close()
 
 
 def select(mask: Bool[Tensor, "rows"], yes: State, no: State) -> State:
@@ -130,6 +155,9 @@ class TorchEnv:
 
     def __init__(self, world: TorchWorld):
         self.world, self.spec = world, world.spec
+
+    def close(self) -> None:
+        """Tensors need no closing."""
 
     def reset(self, seeds: Int[Tensor, "rows"]) -> Tensor:
         self.state = self.world.initial(seeds)

@@ -29,3 +29,21 @@ class Policy(Protocol):
     def take(self, members: Int[Tensor, "some"]) -> "Policy":
         """The policy of some members, repeated and ordered as named: how a population follows a batch that is compacted."""
         ...
+
+
+@runtime_checkable
+class ActionAware(Protocol):
+    """A policy whose memory holds the previous action, and must know where another one was taken in its place."""
+
+    def with_action(self, memory: Memory, action: Tensor) -> Memory:
+        """The memory with the action that was really taken, [rows, actions]."""
+        ...
+
+
+@runtime_checkable
+class Stochastic(Protocol):
+    """A policy that draws random numbers, and has a deterministic mode."""
+
+    def deterministic(self) -> Policy:
+        """The same policy without random numbers."""
+        ...

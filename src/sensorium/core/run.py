@@ -16,7 +16,7 @@ from sensorium.core.errors import Failure, Interrupted, Usage
 from sensorium.core.log import Bar, Log
 from sensorium.core.machine import facts, repeatable
 from sensorium.core.seeding import Seeds
-from sensorium.core.stage import Live, Stage, State, placed, unplaced
+from sensorium.core.stage import Closable, Live, Stage, State, placed, unplaced
 
 
 @contextmanager
@@ -110,7 +110,8 @@ def run(stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about
             if step < stage.steps:
                 _loop(here, live, name, folder, seed, step, state)
         finally:
-            getattr(live, "close", lambda: None)()
+            if isinstance(live, Closable):
+                live.close()
     return state
 
 

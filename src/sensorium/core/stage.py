@@ -7,6 +7,7 @@ from typing import Any, NewType, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
+from sensorium.core.env import World
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Policy
 from sensorium.core.seeding import Seeds
@@ -59,6 +60,70 @@ class Stage(Protocol):
     def policy(self, state: State) -> Policy:
         """What has been learned so far, ready to play."""
         ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """What `open` returned and has to be closed."""
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class InWorld(Protocol):
+    """A stage whose policy acts in a world of its own."""
+
+    @property
+    def world(self) -> World: ...
+
+
+@runtime_checkable
+class Sensed(Protocol):
+    """A stage or world that alters observations by a specification of senses."""
+
+    @property
+    def senses(self) -> str: ...
+
+
+@runtime_checkable
+class Dreaming(Protocol):
+    """A stage that has a learned model of its world."""
+
+    def dream_world(self, temperature: float | None = None) -> World:
+        """The learned model as a world; by default at the temperature of training."""
+        ...
+
+    def in_dream(self, state: State) -> tuple[World, Policy]:
+        """The learned model as a world, and the agent as it plays there."""
+        ...
+
+
+@runtime_checkable
+class Warmed(Protocol):
+    """A stage whose first steps do not show how long a step takes."""
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps after which the time of a step is typical."""
+        ...
+
+
+@runtime_checkable
+class Recording(Protocol):
+    """A stage that records episodes."""
+
+    @property
+    def recorded_in(self) -> World:
+        """Where the episodes took place."""
+        ...
+
+
+@runtime_checkable
+class Extending(Protocol):
+    """A stage that adds to what an earlier one of its kind recorded."""
+
+    @property
+    def earlier(self) -> Folder: ...
 
 
 def at_least(settings: object, **minimum: int) -> None:

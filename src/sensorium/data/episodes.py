@@ -24,6 +24,7 @@ from torch import Tensor
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.seeding import Seeds, name_hash
+from sensorium.core.stage import NOWHERE, Extending
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ def whole(folder: str, kind: type, shard: Callable[[Any, Seeds], Any]) -> list[P
     if not isinstance(stage, kind):
         raise Usage(f"{place} holds no recorded episodes of this kind")
     mend(place, checkpoint.step_of(place) or 0, lambda number: shard(stage, Seeds(card["seed"], name, number)))
-    earlier = getattr(stage, "earlier", "")
+    earlier = stage.earlier if isinstance(stage, Extending) else NOWHERE
     found = [*(whole(earlier, kind, shard) if earlier else []), *sorted(place.glob("shard-*.npz"))]
     if not found:
         raise Failure(f"{place} holds no episodes")

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from sensorium.core import checkpoint
-from sensorium.core.env import EnvSpec
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.log import Bar
-from sensorium.core.stage import Stage
+from sensorium.core.stage import Recording
 from sensorium.data.episodes import Episodes, broken
 
 PLACE = "MINARI_DATASETS_PATH"
@@ -34,11 +33,6 @@ def recorded(folder: str | Path) -> Path:
     if found:
         raise Usage(f"several stages of {folder} have recorded episodes; choose one: {', '.join(map(str, found))}")
     raise Usage(f"{folder} holds no recorded episodes; stages such as collect and teach have them")
-
-
-def world_of(stage: Stage) -> EnvSpec:
-    """Where a stage recorded."""
-    return (getattr(stage, "world", None) or stage.place).spec  # type: ignore[attr-defined]
 
 
 def buffers(episodes: Episodes, bar: Bar) -> Iterator[list[Any]]:
@@ -91,7 +85,9 @@ def export(folder: str | Path, out: str | Path) -> str:
     facts, stage = checkpoint.cards.read(place), checkpoint.stage(place)
     for _, what in broken(place, checkpoint.step_of(place) or 0):
         raise Failure(f"{what}; the command that trained {place} makes it anew")
-    episodes, spec = Episodes(sorted(place.glob("shard-*.npz"))), world_of(stage)
+    if not isinstance(stage, Recording):
+        raise Usage(f"{place} holds shards, but is no stage that records episodes")
+    episodes, spec = Episodes(sorted(place.glob("shard-*.npz"))), stage.recorded_in.spec
     first = episodes[0].frames
     shape, kind = first.shape[1:], first.dtype
     name = f"sensorium/{spec.name}/{(facts.get('recipe') or place.name).partition('.')[0]}-seed{facts['seed']}-v0"

@@ -35,7 +35,7 @@ class Ant:
     """whether the reward is that of the paper's training: nothing for being alive, and never below 0"""
 
     @property
-    def school(self) -> "Ant":
+    def training(self) -> "Ant":
         """The world while an agent is evolved: one that pays for running alone (the authors' training)."""
         return replace(self, shaped=True)
 

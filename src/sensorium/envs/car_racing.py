@@ -80,7 +80,7 @@ class CarPatches:
         return eyes.parse(self.senses)
 
     @property
-    def school(self) -> "CarPatches":
+    def training(self) -> "CarPatches":
         """The world while an agent is evolved: it does not wait for who has lost the road (the authors' training)."""
         return replace(self, patience=20)
 
@@ -141,7 +141,7 @@ class CarFrames:
         return eyes.parse(self.senses)
 
     @property
-    def school(self) -> "CarFrames":
+    def training(self) -> "CarFrames":
         """The world while an agent is evolved: it does not wait for who has lost the road (the authors' training)."""
         return replace(self, patience=20)
 

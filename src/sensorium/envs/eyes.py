@@ -234,6 +234,10 @@ class Eyes:
             return torch.cat([seen, (256 * drawn).to(torch.uint8).view(len(seen), treatment.count, -1)], 1)
         return seen
 
+    def views(self, world: Any) -> bool:
+        """Whether a world shows the same simulators in another way."""
+        return isinstance(world, self.world.others)
+
     def shown(self, world: Any) -> Tensor:
         """The same moment, as another world of the same simulator would show it."""
         return self.world.shown(self.env, self.raw, world)

@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -25,20 +25,13 @@ from torch import Tensor
 from sensorium.core.env import Env, TorchEnv, World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import keep_pages, one_thread
-from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
+from sensorium.nets.agent import Agent
 
 _place: ContextVar[str] = ContextVar("place", default="")
 
 
 DEAD = "a worker process died (killed, or out of memory); the same command goes on from the last checkpoint"
-
-
-@runtime_checkable
-class Agent(Protocol):
-    """An architecture: what turns vectors of parameters into a policy."""
-
-    def policy(self, vectors: Float[Tensor, "*members n"]) -> Policy: ...
 
 
 @contextmanager

@@ -3,20 +3,13 @@
 _HERE = "sensorium.systems.attention_neuron"
 
 PARTS = {
-    "evolve": f"{_HERE}.stages.evolve:Evolve",
-    "dagger": f"{_HERE}.stages.dagger:Dagger",
-    "ascend": f"{_HERE}.stages.ascend:Ascend",
-    "teach": f"{_HERE}.stages.teach:Teach",
-    "clone": f"{_HERE}.stages.clone:Clone",
-    "actor-critic": f"{_HERE}.stages.actor_critic:ActorCritic",
-    "script": f"{_HERE}.stages.script:Script",
     "planner": f"{_HERE}.model.planner:Planner",
     "sensory-agent": f"{_HERE}.model.sensory:SensoryAgent",
     "feed-forward-agent": f"{_HERE}.model.sensory:FeedForwardAgent",
     "vision-neurons": f"{_HERE}.model.vision:VisionNeurons",
     "voting-agent": f"{_HERE}.model.voting:VotingAgent",
     "attention-agent": f"{_HERE}.model.voting:AttentionAgent",
-    "puzzle-agent": f"{_HERE}.model.puzzle:PuzzleAgent",
+    "pong-agent": f"{_HERE}.model.pong:PongAgent",
 }
 RECIPES = {
     "cart-pole": f"{_HERE}.recipes:CART_POLE",

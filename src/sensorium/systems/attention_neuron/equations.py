@@ -53,14 +53,6 @@ def message(weights: Float[Tensor, "M N rows"], values: Float[Tensor, "N rows"],
     return tanh(gain * (weights * values).sum(1))
 
 
-def recognition(hidden: Float[Tensor, "rows some H"], layer: Float[Tensor, "N H_and_1"]) -> Float[Tensor, "rows some N"]:
-    """Log-probabilities of which of N sensors each of some neurons hears, by a linear layer (its last column the bias) on what it remembers.
-
-    Not in the paper: the second lesson of a clone. Before a neuron can listen as the teacher's first layer does it has to know what it listens to.
-    """
-    return torch.log_softmax(hidden @ layer[:, :-1].mT + layer[:, -1], -1)
-
-
 # with vision: patches n of N, frames t of T, pixels p of a patch; episodes ("rows") first
 
 

@@ -12,10 +12,11 @@ from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import facts
 from sensorium.envs.ant import Ant
 from sensorium.envs.car_racing import CarFrames, CarPatches
+from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.pong import Pong
+from sensorium.es.evolve import Evolve
 from sensorium.nets.flat import Layout
-from sensorium.systems.attention_neuron.model import AttentionAgent, FeedForwardAgent, PuzzleAgent, SensoryAgent, VotingAgent
-from sensorium.systems.attention_neuron.stages import Evolve
+from sensorium.systems.attention_neuron.model import AttentionAgent, FeedForwardAgent, PongAgent, SensoryAgent, VotingAgent
 
 # each known layout stands in our own order already: the released modules list LSTM, Wq, Wk and head as `SensoryAgent.layout` does
 LAYOUTS = {
@@ -24,7 +25,7 @@ LAYOUTS = {
     "ant-mlp": FeedForwardAgent(28, 8, (32, 32)),
     "car-racing": VotingAgent(),
     "attention-agent": AttentionAgent(),
-    "pong": PuzzleAgent(),
+    "pong": PongAgent(),
 }
 """the layouts that are known, and how many numbers each has"""
 
@@ -55,7 +56,7 @@ def read_vector(path: Path, layout: Layout) -> torch.Tensor:
 
 def cart_pole(files: list[Path], out: Path) -> list[str]:
     """Import the permutation-invariant cart-pole agent; returns what there is to say."""
-    return imported("cart-pole", files, out, Evolve(agent=LAYOUTS["cart-pole"], steps=0))
+    return imported("cart-pole", files, out, Evolve(CartPole(), LAYOUTS["cart-pole"], steps=0))
 
 
 def ant(files: list[Path], out: Path) -> list[str]:

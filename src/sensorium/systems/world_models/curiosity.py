@@ -46,7 +46,7 @@ class CuriousEnv:
         return step._replace(reward=reward)
 
     def close(self) -> None:
-        getattr(self.env, "close", lambda: None)()
+        self.env.close()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -108,10 +108,20 @@ def drawn(vision: ConvVAE, z: Float[Tensor, "rows z"]) -> np.ndarray:
     return (image.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
+@runtime_checkable
+class SeeingDreamer(Protocol):
+    """A stage with M's dream and the folder of the V that draws it."""
+
+    @property
+    def vision(self) -> str: ...
+
+    def dream_world(self, temperature: float | None = None) -> Dream: ...
+
+
 def of_run(run: str | Path, temperature: float = 1.0) -> tuple[Dream, ConvVAE]:
     """The dream of a run, and the V that draws it."""
     folder = checkpoint.agent(run)
-    stage: Any = checkpoint.placed(checkpoint.stage(folder), folder)
-    if not hasattr(stage, "inside"):
+    stage = checkpoint.placed(checkpoint.stage(folder), folder)
+    if not isinstance(stage, SeeingDreamer):
         raise Usage(f"{run} has no dream: it is no world model with a memory")
-    return stage.inside(temperature), opened(stage.vision)
+    return stage.dream_world(temperature), opened(stage.vision)

@@ -199,7 +199,7 @@ class Driver:
     def take(self, members: Int[Tensor, "some"]) -> "Driver":
         return Driver(self.vision, self.memory, self.controller, self.vectors[members], self.drawn)
 
-    def calm(self) -> "Driver":
+    def deterministic(self) -> "Driver":
         """The same driver, which takes the mean of z instead of drawing it: whoever learns from it does not have to average."""
         return Driver(self.vision, self.memory, self.controller, self.vectors, drawn=False)
 
@@ -208,7 +208,7 @@ class Driver:
         z, action = (torch.zeros(len(seeds), n, device=seeds.device) for n in (self.vision.latents, self.controller.actions))
         return fold(seeds, "z"), blank, blank.clone(), z, action
 
-    def told(self, memory: Any, action: Float[Tensor, "rows a"]) -> Any:
+    def with_action(self, memory: Any, action: Float[Tensor, "rows a"]) -> Any:
         """The memory of a driver in whose place something else was done."""
         return (*memory[:-1], action)
 

@@ -92,7 +92,7 @@ def temperature(folder: str | None = None, episodes: int | None = None) -> Table
             if not isinstance(stage, Controller) or not stage.dream or stage.world.spec.name != "take-cover":
                 raise Usage(f"temperature is about players of TakeCover that learned in a dream; {place} is none")
             if abs(stage.temperature - t) < 1e-6:
-                world, dreamer = stage.dreaming(state)
+                world, dreamer = stage.in_dream(state)
                 row = row.measured(evaluate(world.open(), dreamer, count))
                 real = real.measured(evaluate(stage.world.open(), stage.policy(state), count))
         rows += [row, real]

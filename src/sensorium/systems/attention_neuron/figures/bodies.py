@@ -13,7 +13,7 @@ from sensorium.core.rollout import stream
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.ant import Ant
 from sensorium.envs.meeting import altered
-from sensorium.systems.attention_neuron.equations import recognition
+from sensorium.imitation.equations import recognition
 from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, cast, facts_of, learning, recovering, treated
 from sensorium.systems.attention_neuron.model import SensoryPolicy
 from sensorium.systems.attention_neuron.tables.agents import Player

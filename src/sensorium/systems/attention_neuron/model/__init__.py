@@ -2,7 +2,7 @@
 `puzzle` and `voting` around such neurons."""
 
 from sensorium.systems.attention_neuron.model.planner import Planner
-from sensorium.systems.attention_neuron.model.puzzle import PuzzleAgent
+from sensorium.systems.attention_neuron.model.pong import PongAgent
 from sensorium.systems.attention_neuron.model.sensory import (
     FeedForwardAgent,
     FeedForwardPolicy,
@@ -16,6 +16,6 @@ from sensorium.systems.attention_neuron.model.vision import UNTAUGHT, VisionNeur
 from sensorium.systems.attention_neuron.model.voting import AttentionAgent, VotingAgent
 
 __all__ = [
-    "UNTAUGHT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "Planner", "PuzzleAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
+    "UNTAUGHT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "Planner", "PongAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
     "VotingAgent", "fold", "head", "head_shapes",
 ]  # fmt: skip

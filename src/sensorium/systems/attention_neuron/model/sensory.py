@@ -78,6 +78,15 @@ class SensoryAgent:
             shapes += [("word.weight", (self.code, h))]
         return Layout((*shapes, *head_shapes((self.code, *self.layers, self.actions))))
 
+    @property
+    def forget_gates(self) -> tuple[str, int, int]:
+        """Where the forget gates' biases lie; ("", 0, 0) without a memory."""
+        return ("neuron.bias_ih", self.hidden, 2 * self.hidden) if self.recurrent else ("", 0, 0)
+
+    def student(self, vector: Float[Tensor, "n"]) -> "SensoryPolicy":
+        """The policy of one vector, to be taught by gradient."""
+        return self.policy(vector)
+
     def policy(self, vectors: Float[Tensor, "*members n"]) -> "SensoryPolicy":
         """The policy of one parameter vector, or of a population of them."""
         return SensoryPolicy(self, fold(self, self.layout.split(vectors.reshape(-1, vectors.shape[-1]))))
@@ -129,7 +138,7 @@ class SensoryPolicy:
         action = self.read(self.listen(obs, hidden))
         return action, (hidden, cell, action)
 
-    def told(self, memory: Memory, action: Float[Tensor, "rows actions"]) -> Memory:
+    def with_action(self, memory: Memory, action: Float[Tensor, "rows actions"]) -> Memory:
         """The memory of an agent in whose place something else was done."""
         hidden, cell, _ = memory
         return hidden, cell, action
@@ -189,6 +198,10 @@ class SensoryPolicy:
         if self.agent.pooling == "max":
             return tanh(weights.amax(1)).mT
         return message(weights, obs.mT, self.agent.gain).mT
+
+    def answer(self, obs: Float[Tensor, "rows N"], hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows actions"]:
+        """The action that follows from observations and hidden states."""
+        return self.read(self.listen(obs, hidden))
 
     def read(self, code: Float[Tensor, "rows M"]) -> Float[Tensor, "rows actions"]:
         """The action that follows from a code."""

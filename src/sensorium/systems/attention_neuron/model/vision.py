@@ -110,18 +110,27 @@ def wheel_and_pedals(drive: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 3"]:
 
 @runtime_checkable
 class VisionAgent(Protocol):
-    """An architecture for pictures. Those that can be taught by gradient also have `say`: what they want."""
+    """An architecture for images."""
 
     def begin(self, rows: int, like: Tensor, /) -> Memory: ...
 
     def act(self, tensors: Tensors, obs: Tensor, memory: Memory, /) -> tuple[Tensor, Memory]: ...
 
-    def told(self, memory: Memory, action: Tensor, /) -> Memory:
+    def with_action(self, memory: Memory, action: Tensor, /) -> Memory:
         """The memory of an agent in whose place something else was done."""
         ...
 
 
-UNTAUGHT = "this agent picks its ten winners by rank, through which nothing can be learned by gradient; clone into a PuzzleAgent"
+@runtime_checkable
+class Differentiable(Protocol):
+    """An architecture for images that can be taught by gradient."""
+
+    def say(self, tensors: Tensors, obs: Tensor, before: Tensor, /) -> Tensor:
+        """What the agent wants, [rows, actions], with its gradient."""
+        ...
+
+
+UNTAUGHT = "this agent picks its ten winners by rank, through which nothing can be learned by gradient; clone into a PongAgent"
 
 
 @dataclass(frozen=True)
@@ -147,10 +156,10 @@ class VisionPolicy:
 
     def say(self, obs: UInt8[Tensor, "rows *seen"], memory: Memory) -> tuple[Tensor, Memory]:
         """What the agent wants, with its gradient: what a clone is taught."""
-        if not hasattr(self.agent, "say"):
+        if not isinstance(self.agent, Differentiable):
             raise Usage(UNTAUGHT)
-        return self.agent.say(self.tensors, obs, memory[0]), memory  # type: ignore[attr-defined]
+        return self.agent.say(self.tensors, obs, memory[0]), memory
 
-    def told(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
+    def with_action(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
         """The memory of an agent in whose place something else was done."""
-        return self.agent.told(memory, action)
+        return self.agent.with_action(memory, action)

@@ -84,7 +84,7 @@ class VotingAgent:
         # the neurons hear what was said, not what was done
         return wheel_and_pedals(drive), (drive, code, share, hidden, cell)
 
-    def told(self, memory: Memory, action: Float[Tensor, "rows 3"]) -> Memory:
+    def with_action(self, memory: Memory, action: Float[Tensor, "rows 3"]) -> Memory:
         """The memory of an agent in whose place something else was done: what it would have had to say."""
         return (torch.cat([action[:, :1], 2 * action[:, 1:] - 1], 1), *memory[1:])
 
@@ -138,6 +138,6 @@ class AttentionAgent:
         hidden, cell = remembered(tensors, places, *memory)
         return wheel_and_pedals(torch.tanh(linear(tensors, "act", hidden))), (hidden, cell)
 
-    def told(self, memory: Memory, action: Float[Tensor, "rows 3"]) -> Memory:
+    def with_action(self, memory: Memory, action: Float[Tensor, "rows 3"]) -> Memory:
         """It does not listen to what was done."""
         return memory

@@ -8,10 +8,13 @@ from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.ant import Ant
 from sensorium.es.cma import CMA
+from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
+from sensorium.imitation.clone import Clone
+from sensorium.rl.actor_critic import ActorCritic
+from sensorium.rl.sac import SAC
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
 from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, PUPIL, WALKER, cloned, lessons_in
-from sensorium.systems.attention_neuron.stages import ActorCritic, Clone, Evolve
 
 
 def ant(preset: Preset = "laptop") -> Stages:
@@ -47,10 +50,19 @@ def ant_teacher(preset: Preset = "laptop") -> Stages:
     if preset == "paper":
         evolve = Evolve(world=Ant(), agent=FeedForwardAgent(28, 8, (32, 32)), search=CMA(population=256, sigma=0.1), block=8, steps=12_000)
         return {"teacher": evolve}
-    teacher = ActorCritic()
+    # with normalised features, as for pictures, estimates of Ant's values grow without end
+    learner = SAC(learning_rate=5e-4, discount=0.98, tau=0.01, slow=1, features=0, hidden=256)
+    teacher = ActorCritic(Ant(), learner)
     if preset == "tiny":
-        learner = replace(teacher.learner, hidden=16)
-        small: dict[str, Any] = {"learner": learner, "rows": 2, "batch": 8, "random": 8, "capacity": 100, "steps": 4, "checkpoint_every": 2}
+        small: dict[str, Any] = {
+            "learner": replace(learner, hidden=16),
+            "rows": 2,
+            "batch": 8,
+            "random": 8,
+            "capacity": 100,
+            "steps": 4,
+            "checkpoint_every": 2,
+        }
         teacher = replace(teacher, world=Ant(horizon=12), evaluate_every=2, evaluation_episodes=2, **small)
     return {"teacher": teacher}
 
@@ -73,8 +85,8 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
     if preset == "paper":
         # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update; the smaller student is that of evolution
         agent = WALKER if width == 32 else agent
-        teach = replace(teach, place=Ant(horizon=500), noise=0.0, rows=50, steps=20)
-        clone = Clone(Ant(), window=500, leave=0.0, updates=1000, steps=1000, half_life=CONSTANT)
+        teach = replace(teach, student_world=Ant(horizon=500), noise=0.0, rows=50, steps=20)
+        clone = Clone(Ant(), agent, window=500, leave=0.0, updates=1000, steps=1000, half_life=CONSTANT)
     clone = replace(clone, agent=replace(agent, hidden=units or agent.hidden))
     return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 8 if width == 32 else 6, "paper": 1}[preset], teach.noise)
 

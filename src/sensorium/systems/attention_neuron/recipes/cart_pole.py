@@ -7,18 +7,20 @@ from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE
 from sensorium.envs.cart_pole import CartPole
 from sensorium.es.cma import CMA
+from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
+from sensorium.imitation.dagger import Dagger
+from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
-from sensorium.systems.attention_neuron.stages import Ascend, Dagger, Evolve
 
 TINY = Evolve(
-    world=CartPole(horizon=60), search=PGPE(population=8), episodes=2, steps=4, checkpoint_every=2, evaluate_every=2,
+    CartPole(horizon=60), SensoryAgent(), search=PGPE(population=8), episodes=2, steps=4, checkpoint_every=2, evaluate_every=2,
     evaluation_episodes=8, compile=False,
 )  # fmt: skip
 """a few seconds of everything, eager: what the tests run"""
 
 SMALL: dict[str, Any] = {
-    "world": CartPole(horizon=60), "rows": 16, "window": 5, "windows": 4, "steps": 4, "checkpoint_every": 2, "evaluate_every": 2,
+    "world": CartPole(horizon=60), "agent": SensoryAgent(), "rows": 16, "window": 5, "windows": 4, "steps": 4, "checkpoint_every": 2, "evaluate_every": 2,
     "evaluation_episodes": 8, "compile": False,
 }  # fmt: skip
 """the same for stages that learn by gradient"""
@@ -35,9 +37,9 @@ def cart_pole(preset: Preset = "laptop") -> Stages:
     if preset == "tiny":
         return {"evolve": replace(TINY, agent=agent)}
     if preset == "paper":
-        return {"evolve": Evolve(agent=agent, search=CMA(population=256, sigma=0.1), steps=14000, checkpoint_every=100)}
+        return {"evolve": Evolve(CartPole(), agent, search=CMA(population=256, sigma=0.1), steps=14000, checkpoint_every=100)}
     search = PGPE(population=128, sigma=0.1, optimizer="clipup", learning_rate=0.5, max_speed=0.4, decay=0.9995)
-    return {"evolve": Evolve(agent=agent, search=search, episodes=48, average=0.98, spread=1.0, steps=1600)}
+    return {"evolve": Evolve(CartPole(), agent, search=search, episodes=48, average=0.98, spread=1.0, steps=1600)}
 
 
 def cart_pole_clone(preset: Preset = "laptop") -> Stages:
@@ -48,8 +50,12 @@ def cart_pole_clone(preset: Preset = "laptop") -> Stages:
     """
     baseline = feed_forward(preset, FeedForwardAgent(5))
     if preset == "tiny":
-        return {"baseline": baseline, "clone": Dagger(**SMALL), "ascend": Ascend(warm=4, **SMALL)}
-    return {"baseline": replace(baseline, steps=250), "clone": Dagger(), "ascend": Ascend()}
+        return {"baseline": baseline, "clone": Dagger(**SMALL), "ascend": ShortHorizonActorCritic(warm=4, **SMALL)}
+    return {
+        "baseline": replace(baseline, steps=250),
+        "clone": Dagger(CartPole(), SensoryAgent()),
+        "ascend": ShortHorizonActorCritic(CartPole(), SensoryAgent()),
+    }
 
 
 def cart_pole_ascend(preset: Preset = "laptop") -> Stages:
@@ -60,8 +66,12 @@ def cart_pole_ascend(preset: Preset = "laptop") -> Stages:
     published for evolution: 472 +- 426 over 1,000 episodes, 471 +- 426 shuffled (table 1; 256 processors, 3 days)
     """
     if preset == "tiny":
-        return {"ascend": Ascend(start=NOWHERE, warm=4, **SMALL)}
-    return {"ascend": Ascend(start=NOWHERE, window=40, windows=25, warm=150, half_life=1250, steps=100)}
+        return {"ascend": ShortHorizonActorCritic(start=NOWHERE, warm=4, **SMALL)}
+    return {
+        "ascend": ShortHorizonActorCritic(
+            CartPole(), SensoryAgent(), start=NOWHERE, window=40, windows=25, warm=150, half_life=1250, steps=100
+        )
+    }
 
 
 def feed_forward(preset: Preset, agent: FeedForwardAgent, senses: str = "") -> Evolve:
@@ -69,8 +79,8 @@ def feed_forward(preset: Preset, agent: FeedForwardAgent, senses: str = "") -> E
     if preset == "tiny":
         return replace(TINY, agent=agent, senses=senses)
     if preset == "paper":
-        return Evolve(agent=agent, senses=senses, search=CMA(population=256, sigma=0.1), steps=2000)
-    return Evolve(agent=agent, senses=senses, search=PGPE(sigma=0.1, learning_rate=0.05), steps=600)
+        return Evolve(CartPole(), agent, senses=senses, search=CMA(population=256, sigma=0.1), steps=2000)
+    return Evolve(CartPole(), agent, senses=senses, search=PGPE(sigma=0.1, learning_rate=0.05), steps=600)
 
 
 def cart_pole_mlp(preset: Preset = "laptop") -> Stages:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.core import checkpoint
+from sensorium.core.env import World
 from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
@@ -13,18 +14,20 @@ from sensorium.envs.car_racing import CarPatches, CarRacing
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.pong import Pong, PongMemory
 from sensorium.envs.toy import Toy
-from sensorium.systems.attention_neuron.model import PuzzleAgent, SensoryAgent, VisionNeurons
+from sensorium.imitation.clone import Clone
+from sensorium.imitation.dagger import Dagger
+from sensorium.imitation.demonstrate import Demonstrate, seen
+from sensorium.rl.short_horizon import ShortHorizonActorCritic
+from sensorium.systems.attention_neuron.model import PongAgent, SensoryAgent, VisionNeurons
 from sensorium.systems.attention_neuron.recipes.cart_pole import SMALL
-from sensorium.systems.attention_neuron.stages import Ascend, Clone, Dagger, Teach
-from sensorium.systems.attention_neuron.stages.teach import World, seen
 
 WALKER = SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True)
 """the agent for Ant (2,504 numbers)"""
 PUPIL = replace(WALKER, hidden=32)
 """one for Ant that can soon be taught by gradient: neurons of 32 units in place of 8 learn sooner what they hear"""
-PLAYER = PuzzleAgent()
+PLAYER = PongAgent()
 """the agent for Pong"""
-DRIVER = PuzzleAgent(VisionNeurons(actions=3, code=400, width=32, time_last=False, learned_norms=True), actions=3, drives=True)
+DRIVER = PongAgent(VisionNeurons(actions=3, code=400, width=32, time_last=False, learned_norms=True), actions=3, drives=True)
 """an agent for CarRacing that can be taught by gradient"""
 
 
@@ -32,14 +35,14 @@ CONSTANT = 10**9
 """updates after which a learning rate halves that is not to change"""
 
 
-def cloned(preset: Preset, before: Stages, teach: Teach, clone: Clone, rounds: int, noise: float = 0.0) -> Stages:
-    """Lessons and a clone, after the stages before them; in further rounds the student plays more and more, and the teacher says what it would
+def cloned(preset: Preset, before: Stages, teach: Demonstrate, clone: Clone, rounds: int, noise: float = 0.0) -> Stages:
+    """Demonstrations and a clone, after the stages before them; in further rounds the student plays more and more, and the teacher says what it would
     have done. `noise`: what then disturbs the teacher's turns."""
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1, or 0 for as many as the preset has")
     stages = dict(before)
 
-    def add(name: str, stage: Teach | Clone) -> Folder:
+    def add(name: str, stage: Demonstrate | Clone) -> Folder:
         stages[name] = stage
         return Folder(f"../{len(stages)}-{name}")
 
@@ -55,7 +58,7 @@ def cloned(preset: Preset, before: Stages, teach: Teach, clone: Clone, rounds: i
 def tiny(stages: Stages) -> Stages:
     """A few seconds of everything, eager."""
     short: dict[type, dict[str, Any]] = {
-        Teach: {"rows": 2, "steps": 2},
+        Demonstrate: {"rows": 2, "steps": 2},
         Clone: {
             "batch": 4,
             "updates": 2,
@@ -69,21 +72,21 @@ def tiny(stages: Stages) -> Stages:
     }
     found: Stages = {}
     for name, stage in stages.items():
-        if isinstance(stage, Teach):
+        if isinstance(stage, Demonstrate):
             # games of Pong look alike for some steps
-            stage = replace(stage, place=replace(stage.place, horizon=24), **short[Teach])
+            stage = replace(stage, student_world=replace(stage.student_world, horizon=24), **short[Demonstrate])  # type: ignore[type-var]
         if isinstance(stage, Clone):
-            stage = replace(stage, world=replace(stage.world, horizon=12), window=min(stage.window, 5), **short[Clone])
+            stage = replace(stage, world=replace(stage.world, horizon=12), window=min(stage.window, 5), **short[Clone])  # type: ignore[type-var]
             if isinstance(stage.agent, SensoryAgent):
                 stage = replace(stage, agent=replace(stage.agent, code=4, key=4, hidden=4, layers=(4,)))
         found[name] = stage
     return found
 
 
-def classroom(world: Any) -> tuple[World, SensoryAgent | PuzzleAgent]:
+def classroom(world: Any) -> tuple[World, SensoryAgent | PongAgent]:
     """Where a teacher from a world can teach, and whom."""
     walker: tuple[World, SensoryAgent] = (world, PUPIL)
-    known: dict[type, tuple[World, SensoryAgent | PuzzleAgent]] = {
+    known: dict[type, tuple[World, SensoryAgent | PongAgent]] = {
         CartPole: (world, SensoryAgent()), Toy: (world, SensoryAgent(code=8, key=8)), Ant: walker, AntV5: walker, CarPatches: (CarPatches(), DRIVER),
         CarRacing: (CarPatches(), DRIVER), Pong: (Pong(), PLAYER), PongMemory: (Pong(), PLAYER),
     }  # fmt: skip
@@ -94,18 +97,18 @@ def classroom(world: Any) -> tuple[World, SensoryAgent | PuzzleAgent]:
     return known[type(world)]
 
 
-def lessons_in(world: World, agent: SensoryAgent | PuzzleAgent, teacher: str) -> tuple[Teach, Clone]:
-    """Lessons and a clone for a laptop."""
-    teach = Teach(world, Folder(teacher), noise={Ant: 0.3, AntV5: 0.3, CarPatches: 0.1}.get(type(world), 0.0))
+def lessons_in(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> tuple[Demonstrate, Clone]:
+    """Demonstrations and a clone for a laptop."""
+    teach = Demonstrate(world, Folder(teacher), noise={Ant: 0.3, AntV5: 0.3, CarPatches: 0.1}.get(type(world), 0.0))
     clone = Clone(world, agent)
     if isinstance(world, (Ant, AntV5)):
         clone = replace(clone, batch=32, tell=0.1, learning_rate=4e-3, half_life=500, steps=16, evaluate_every=8)
-    if isinstance(agent, PuzzleAgent):
+    if isinstance(agent, PongAgent):
         clone = replace(clone, batch=128, window=1, half_life=3000)
     if isinstance(world, Pong):
         # a button is one of six, and may be heard as no other
         # the teacher presses another one every 300th time
-        teach = replace(teach, place=Pong(horizon=3000), noise=0.22, steps=6)
+        teach = replace(teach, student_world=Pong(horizon=3000), noise=0.22, steps=6)
         clone = replace(clone, loss="cross-entropy", disturb=0.0)
     return teach, clone
 
@@ -123,7 +126,7 @@ def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0,
         assert isinstance(agent, SensoryAgent)
         if rounds or occlude:
             raise Usage(f"a clone in {world.spec.name} is taught while it plays: --rounds and --occlude are for recorded lessons")
-        dagger, ascend = Dagger(world, agent, teacher=teacher), Ascend(world, agent, start=Folder("../1-clone"))
+        dagger, ascend = Dagger(world, agent, teacher=teacher), ShortHorizonActorCritic(world, agent, start=Folder("../1-clone"))
         if preset == "tiny":
             small = {**SMALL, "world": replace(world, horizon=20)}
             dagger, ascend = replace(dagger, **small), replace(ascend, warm=4, **small)

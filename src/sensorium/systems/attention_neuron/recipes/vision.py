@@ -9,10 +9,13 @@ from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.car_racing import CarPatches
 from sensorium.envs.pong import Pong, PongMemory
 from sensorium.es.cma import CMA
+from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
-from sensorium.systems.attention_neuron.model import VisionNeurons, VotingAgent
+from sensorium.imitation.clone import Clone
+from sensorium.imitation.demonstrate import Demonstrate
+from sensorium.imitation.scripted import Scripted
+from sensorium.systems.attention_neuron.model import Planner, VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, DRIVER, PLAYER, cloned, lessons_in
-from sensorium.systems.attention_neuron.stages import Clone, Evolve, Script, Teach
 
 
 def car_patches(preset: Preset = "laptop") -> Stages:
@@ -67,17 +70,19 @@ def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int
     sensorium train pong-clone --occlude 0.5
     published: 21 in order and shuffled when nothing is occluded (figure 5; the teacher a PPO agent; 1 day on a V100)
     """
-    script = Script() if preset != "tiny" else Script(PongMemory(horizon=12), episodes=2)
+    script = Scripted(PongMemory(), Planner()) if preset != "tiny" else Scripted(PongMemory(horizon=12), Planner(), episodes=2)
     before: Stages = {} if teacher else {"teacher": script}
     teach, clone = lessons_in(Pong(), PLAYER, teacher or "../1-teacher")
     if preset == "paper":
         # 1,000 episodes of the teacher's alone, and what it wants of every button
-        teach = replace(teach, place=Pong(), noise=0.0, steps=63)
+        teach = replace(teach, student_world=Pong(), noise=0.0, steps=63)
         clone = replace(clone, loss="mse", batch=256, steps=2000, half_life=CONSTANT)
     stages = cloned(preset, before, teach, replace(clone, occlude=occlude), rounds or (4 if preset == "laptop" else 1))
     if preset != "laptop":
         return stages
-    return {name: replace(stage, **ROUNDS.get(name, {})) if isinstance(stage, (Teach, Clone)) else stage for name, stage in stages.items()}
+    return {
+        name: replace(stage, **ROUNDS.get(name, {})) if isinstance(stage, (Demonstrate, Clone)) else stage for name, stage in stages.items()
+    }
 
 
 CAR_PATCHES = Recipe(

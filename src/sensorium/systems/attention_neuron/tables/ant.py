@@ -4,8 +4,8 @@ from typing import Literal
 
 from sensorium.core.table import Row, Table
 from sensorium.envs.ant import Ant
+from sensorium.imitation.clone import Clone
 from sensorium.systems.attention_neuron.model import SensoryPolicy
-from sensorium.systems.attention_neuron.stages import Clone
 from sensorium.systems.attention_neuron.tables.agents import Player, player
 
 EPISODES = 100

@@ -86,7 +86,7 @@ class Learning(ABC):
         """What counts in this stage."""
 
     @property
-    def rehearsal(self) -> int:
+    def warmup_steps(self) -> int:
         """Steps after which one knows how long a step takes: in the first ones little is learned."""
         return 2 * -(-self.warmup // (self.rows * self.world.spec.horizon)) + 2
 

@@ -67,11 +67,16 @@ class Collect:
     """shards"""
     checkpoint_every: int = 1
 
+    @property
+    def recorded_in(self) -> World:
+        """Where the episodes took place."""
+        return self.world
+
     def __post_init__(self) -> None:
         at_least(self, steps=0, rows=1, shortest=0, checkpoint_every=1)
 
     @property
-    def rehearsal(self) -> int:
+    def warmup_steps(self) -> int:
         """Steps after which later stages have enough to be timed with: 60,000 frames of episodes of 300."""
         return -(-60_000 // (300 * self.rows))
 

@@ -14,6 +14,7 @@ from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.es.workers import Workers
+from sensorium.nets.flat import Layout
 from sensorium.systems.world_models.curiosity import Curious
 from sensorium.systems.world_models.dream import Dream
 from sensorium.systems.world_models.latents import opened
@@ -30,6 +31,10 @@ class Waking:
     memory: str
     half: bool = True
 
+    @property
+    def layout(self) -> Layout:
+        return self.controller.layout
+
     def policy(self, vectors: Tensor) -> Driver:
         device = str(vectors.device)
         memory = opened(self.memory, device, self.half) if self.controller.remembers else None
@@ -41,6 +46,10 @@ class Asleep:
     """Vectors of C as dreamers."""
 
     controller: Linear
+
+    @property
+    def layout(self) -> Layout:
+        return self.controller.layout
 
     def policy(self, vectors: Tensor) -> Dreamer:
         return Dreamer(self.controller, vectors.float())
@@ -104,7 +113,7 @@ class Controller:
         mean = torch.zeros(self.controller.layout.size)
         return {**self.search.init(mean), "agent": mean.clone(), "best": torch.tensor(-torch.inf)}
 
-    def inside(self, temperature: float | None = None) -> Dream:
+    def dream_world(self, temperature: float | None = None) -> Dream:
         """The dream of this stage's M."""
         if not self.memory:
             raise Usage("this agent has no memory, and so no dream")
@@ -114,7 +123,7 @@ class Controller:
     def place(self) -> tuple[AnyWorld, Any]:
         """The world of the search and what a vector is there."""
         if self.dream:
-            return self.inside(), Asleep(self.controller)
+            return self.dream_world(), Asleep(self.controller)
         agent = Waking(self.controller, self.vision, self.memory, self.half)
         if self.curiosity:
             return Curious(self.world, self.vision, self.memory, self.curiosity, self.half), agent
@@ -164,10 +173,10 @@ class Controller:
     def policy(self, state: State) -> Policy:
         return Waking(self.controller, self.vision, self.memory, self.half).policy(state["agent"])
 
-    def dreaming(self, state: State) -> tuple[AnyWorld, Policy]:
+    def in_dream(self, state: State) -> tuple[AnyWorld, Policy]:
         """The dream, and the agent in it."""
         memory = opened(self.memory) if self.memory else None
         if memory is not None and not (memory.restart or memory.reward):
             raise Usage("this M predicts neither reward nor end: its dream has no score (car-racing-dream trains one that does)")
-        world = replace(self.inside(), device=str(state["agent"].device))
+        world = replace(self.dream_world(), device=str(state["agent"].device))
         return world, Asleep(self.controller).policy(state["agent"])

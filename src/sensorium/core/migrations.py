@@ -1,0 +1,57 @@
+"""Cards of earlier formats as cards of today: plain data in, plain data out. A change of a field's name or meaning raises `FORMAT` and adds one table here.
+
+Format 1 is that of version 0.1.0.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+FORMAT = 2
+
+Card = dict[str, Any]
+
+NAMES_1 = {
+    "attention-neuron/evolve": "evolve",
+    "attention-neuron/teach": "demonstrate",
+    "attention-neuron/clone": "clone",
+    "attention-neuron/dagger": "dagger",
+    "attention-neuron/script": "scripted",
+    "attention-neuron/actor-critic": "actor-critic",
+    "attention-neuron/ascend": "short-horizon",
+    "attention-neuron/puzzle-agent": "attention-neuron/pong-agent",
+}
+"""names of format 1 that changed -> those of format 2"""
+
+FIELDS_1 = {
+    "demonstrate": {"place": "student_world"},
+}
+"""name in format 2 -> its fields of format 1 that changed -> those of format 2"""
+
+
+def renamed(data: Any, names: dict[str, str], fields: dict[str, dict[str, str]]) -> Any:
+    """Plain data with the names of dataclasses and of their fields changed, at every depth."""
+    if isinstance(data, list):
+        return [renamed(item, names, fields) for item in data]
+    if not isinstance(data, dict):
+        return data
+    kind = data.get("is")
+    kind = names.get(kind, kind) if isinstance(kind, str) else kind
+    changed = fields.get(kind, {}) if isinstance(kind, str) else {}
+    return {changed.get(key, key): kind if key == "is" else renamed(value, names, fields) for key, value in data.items()}
+
+
+def to_2(card: Card) -> Card:
+    """Format 1 -> 2: learners that no paper owns lost their system's name; the field's own words."""
+    return {**card, "stage": renamed(card["stage"], NAMES_1, FIELDS_1)}
+
+
+STEPS: dict[int, Callable[[Card], Card]] = {1: to_2}
+"""format -> what makes a card of the next one of it"""
+
+
+def migrated(card: Card) -> Card:
+    """A card of any format from 1 on as one of today's. The card of a later format, or of none, is returned as it is."""
+    while type(card.get("format")) is int and card["format"] in STEPS and isinstance(card.get("stage"), dict):
+        step = STEPS[card["format"]]
+        card = {**step(card), "format": card["format"] + 1}
+    return card

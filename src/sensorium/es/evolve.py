@@ -1,0 +1,108 @@
+"""Evolve: search any agent's parameters by playing, in any world."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sensorium.core.env import TrainingVariant, World, closing
+from sensorium.core.errors import Failure
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import returns
+from sensorium.core.seeding import Seeds, row_seeds
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
+from sensorium.envs.meeting import sensed
+from sensorium.es.pgpe import PGPE
+from sensorium.es.strategy import Strategy
+from sensorium.es.workers import Workers
+from sensorium.nets.agent import Agent, first_vector, start_from
+
+
+@dataclass(frozen=True)
+class Evolve:
+    """Search an agent's parameters by playing (Tang & Ha 2021, section 4.1 and appendix A)."""
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("agent",)
+
+    world: World
+    agent: Agent
+    search: Strategy = PGPE()
+    senses: str = ""
+    """treatment of the senses in training, as for `evaluate --senses`; the paper trains without any"""
+    episodes: int = 16
+    """episodes that each candidate plays in a generation"""
+    common_seeds: bool = True
+    """whether all candidates of a generation face the same episodes (they did in the paper)"""
+    average: float = 0.0
+    """share of itself that the running average of the means keeps at a generation; the agent is this average, 0: the last mean"""
+    start: Folder = NOWHERE
+    """an earlier agent whose parameters to start from; empty: begin anew"""
+    spread: float = 0.0
+    """of the random first parameters, sd spread / sqrt(inputs); 0 starts at zero, as the paper does"""
+    remember: float = 0.0
+    """first bias of the forget gates of the neurons' LSTMs"""
+    steps: int = 1000
+    """generations"""
+    checkpoint_every: int = 20
+    """generations between two checkpoints"""
+    evaluate_every: int = 10
+    """generations between two evaluations of the distribution's mean on episodes of their own"""
+    evaluation_episodes: int = 256
+    """episodes of such an evaluation"""
+    block: int = 0
+    """members in one job; 0: the whole population in one, on all threads"""
+    compile: bool = True
+    """whether world and agent are compiled as one step"""
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=0)
+
+    def init(self, seeds: Seeds) -> State:
+        if not self.start:
+            return self.begin(first_vector(self.agent, self.spread, self.remember, seeds("parameters")))
+        return self.begin(start_from(self.start, self.agent))
+
+    def begin(self, vector: Tensor) -> State:
+        """The state of a search that starts at a vector."""
+        return {**self.search.init(vector), "agent": vector.clone()}
+
+    def open(self, state: State) -> Workers:
+        # some worlds pay otherwise, or end earlier, while an agent learns
+        world = self.world.training if isinstance(self.world, TrainingVariant) else self.world
+        return Workers(sensed(world, self.senses), self.agent, self.block, self.compile)
+
+    def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
+        # ask: a generation of candidates around the mean
+        candidates = self.search.ask(state, seeds("ask"))
+        # play: all of them in the same episodes, or each in its own
+        device, n = candidates.device, len(candidates)
+        if self.common_seeds:
+            rows = seeds.rows("episodes", self.episodes, device).expand(n, -1)
+        else:
+            rows = seeds.rows("episodes", n * self.episodes, device).view(n, -1)
+        fitness, lengths = live.scores(candidates.float(), rows).unbind(1)
+        if not bool(fitness.isfinite().all()):
+            worst = int((~fitness.isfinite()).nonzero()[0])
+            raise Failure(
+                f"candidate {worst} of generation {seeds.step} scored {float(fitness[worst])}; the search stops before it spoils the mean"
+            )
+        # tell: move the mean, adapt the spread
+        self.search.tell(state, candidates, fitness)
+        keep = min(self.average, seeds.step / (seeds.step + 10))
+        state["agent"] = keep * state["agent"] + (1 - keep) * state["mean"].float()
+        metrics = {
+            "score/mean": float(fitness.mean()),
+            "score/best": float(fitness.max()),
+            "score/sd": float(fitness.std()),
+            "length/mean": float(lengths.mean()),
+            "sigma": float(state["sigma"].mean()),
+        }
+        if seeds.step % self.evaluate_every == 0:
+            rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, device)
+            with closing(sensed(self.world, self.senses)) as world:
+                metrics = {"score/agent": float(returns(world, self.policy(state), rows).mean()), **metrics}
+        return metrics
+
+    def policy(self, state: State) -> Policy:
+        return self.agent.policy(state["agent"])

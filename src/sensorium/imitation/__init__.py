@@ -1,0 +1,1 @@
+"""Learning from another policy: recorded demonstrations, behavioural cloning through time, DAgger."""

@@ -1,0 +1,217 @@
+"""Clone: teach an agent what another one does, from lessons that were recorded."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from sensorium.core import checkpoint
+from sensorium.core.env import World, closing
+from sensorium.core.errors import Usage
+from sensorium.core.machine import compiled, product_type, products
+from sensorium.core.policy import Policy
+from sensorium.core.rollout import returns
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
+from sensorium.data.demonstrations import Demonstrations, Window
+from sensorium.imitation.demonstrate import whole
+from sensorium.imitation.equations import recognition
+from sensorium.nets import descent
+from sensorium.nets.agent import Clonable, SequenceAgent, SequenceStudent, first_vector, start_from
+
+MEMORY = ("hidden", "cell")
+"""what neurons remember from one window to the next, by row of a batch"""
+OVER = 2**62
+"""a place behind the end of any episode"""
+
+
+@dataclass
+class Resources:
+    """What cloning has open: the lessons, and for agents of sensory neurons `answer`, perhaps compiled."""
+
+    lessons: Demonstrations
+    answer: Any = None
+
+
+@dataclass(frozen=True)
+class Clone:
+    """Behavioural cloning through time (Tang & Ha 2021, appendix): windows of recorded episodes, a batch of them an update.
+
+    The student hears before each step what was really done before it. One with a memory goes through episodes from their beginning to their
+    end, window after window, so that it knows what it is to have lived long; gradients stay within a window. The agent is the running
+    average of what gradient steps leave behind.
+    """
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        return ("agent", *(("teller/agent",) if self.tell else ()))
+
+    world: World
+    """where the student is judged"""
+    agent: Clonable
+    lessons: Folder = Folder("../2-teach")
+    start: Folder = NOWHERE
+    """an earlier clone to go on from; empty: begin anew"""
+    loss: Literal["mse", "cross-entropy"] = "mse"
+    """mean square between what the student says and the teacher's answer (for buttons how much each is wanted); or cross-entropy of its button"""
+    batch: int = 64
+    """windows in an update"""
+    window: int = 100
+    """steps of a window, through which gradients flow back; 1 for an agent without memory"""
+    leave: float = 0.05
+    """share of the rows that after a window leave their episode for the beginning of another one, where neurons find out what they hear; of agents that remember"""
+    tell: float = 0.0
+    """weight of a second lesson, for agents that remember: from what each neuron remembers a linear layer is to tell which sensor it hears (cross-entropy)"""
+    updates: int = 100
+    """updates in a step of the stage"""
+    learning_rate: float = 1e-3
+    """at the beginning"""
+    half_life: int = 5000
+    """updates in which the learning rate halves"""
+    clip: float = 0.5
+    """largest norm of the gradient"""
+    average: float = 0.998
+    """share of itself that the running average of the parameters keeps at an update"""
+    disturb: float = 0.03
+    """standard deviation of what is added to the action that the student hears"""
+    occlude: float = 0.0
+    """share of the sensors that each batch goes without, others each time; their neurons wake with the memory that they had"""
+    spread: float = 1.0
+    """of the random first parameters, sd spread / sqrt(inputs)"""
+    remember: float = 2.0
+    """first bias of the forget gates of the neurons' LSTMs"""
+    half: bool = True
+    """whether pictures are multiplied in bfloat16 where this machine has it built in"""
+    compile: bool = True
+    """whether what follows from the neurons' memories is compiled"""
+    steps: int = 100
+    checkpoint_every: int = 10
+    evaluate_every: int = 10
+    """steps between two evaluations of the student"""
+    evaluation_episodes: int = 16
+    """episodes of such an evaluation"""
+
+    def __post_init__(self) -> None:
+        at_least(self, steps=0, batch=1, window=1, updates=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
+        if not isinstance(self.agent, Clonable):
+            raise Usage(f"{type(self.agent).__name__} cannot be cloned: nothing can be learned by gradient through what it does")
+        if self.tell < 0:
+            raise Usage(f"tell cannot be {self.tell}; at least 0")
+        if self.tell and not isinstance(self.agent, SequenceAgent):
+            raise Usage("tell is for agents of sensory neurons: patches are told apart by nobody")
+        if not 0 <= self.occlude < 1:
+            raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
+        if not 0 <= self.leave <= 1:
+            raise Usage(f"leave cannot be {self.leave}; at least 0, at most 1")
+
+    def init(self, seeds: Seeds) -> State:
+        begun = (
+            start_from(self.start, self.agent) if self.start else first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
+        )
+        state = descent.taught(begun)
+        if isinstance(self.agent, SequenceAgent):
+            (sensors,) = self.world.spec.observation
+            state |= {name: torch.zeros(self.batch, sensors, self.agent.hidden) for name in MEMORY}
+            # whoever has come behind an episode's end begins another one
+            state |= {"episode": torch.zeros(self.batch, dtype=torch.int64), "place": torch.full((self.batch,), OVER)}
+            if self.tell:
+                earlier = checkpoint.restored(self.start)[1] if self.start else {}
+                new, old = torch.zeros(sensors * (self.agent.hidden + 1)), earlier.get("teller/agent")
+                # of another body it would tell other sensors
+                state |= descent.under("teller", descent.taught(old if old is not None and len(old) == len(new) else new))
+        return state
+
+    def open(self, state: State) -> Resources:
+        if not isinstance(self.agent, SequenceAgent):
+            # an observation of patches has its frames along the second axis
+            return Resources(Demonstrations(whole(self.lessons), self.world.spec.observation[1]))
+        lessons, (sensors,) = Demonstrations(whole(self.lessons), 0), self.world.spec.observation
+        if lessons.frames.shape[1] != sensors:
+            raise Usage(f"{self.lessons} holds lessons of {lessons.frames.shape[1]} sensors; {self.world.spec.name} has {sensors}")
+        return Resources(lessons, compiled(answer) if self.compile else answer)
+
+    def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
+        found = [self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k)) for k in range(self.updates)]
+        metrics = {name: float(torch.stack([each[name] for each in found]).mean()) for name in found[0]}
+        if seeds.step % self.evaluate_every == 0:
+            rows, policy = seeds.rows("evaluation", self.evaluation_episodes, state["agent"].device), self.policy(state)
+            with closing(self.world) as env:
+                metrics = {"score/agent": float(returns(env, policy, rows).mean()), **metrics}
+        return metrics
+
+    def update(self, state: State, live: Resources, seeds: Seeds) -> dict[str, Tensor]:
+        """One batch of windows, one step; how far off the student was and, with a second lesson, which share of its sensors it told right."""
+        learners, known = [state["weights"].detach().requires_grad_()], None
+        student, device = self.agent.student(learners[0]), learners[0].device
+        # what was seen and done
+        drawn = self.drawn(state, live.lessons, seeds)
+        present = self.present(drawn.obs.shape[2], seeds).to(device)
+        obs = drawn.obs[:, :, present] if self.occlude else drawn.obs
+        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=device)
+        # before the first step something counts as done: what a memory begins with
+        nothing = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=device))[-1]
+        before = torch.where(drawn.first[..., None], nothing, drawn.before + noise)
+        # what the student would have done, and takes its sensors for
+        if isinstance(student, SequenceStudent):
+            hidden, cell = student.follow(obs, before, state["hidden"][:, present], state["cell"][:, present])
+            state["hidden"][:, present], state["cell"][:, present] = hidden[-1].detach(), cell.detach()
+            said = live.answer(student, obs.flatten(0, 1), hidden.flatten(0, 1))
+            if self.tell:
+                learners.append(state["teller/weights"].detach().requires_grad_())
+                known = recognition(hidden.flatten(0, 1), learners[1].view(drawn.obs.shape[2], -1))
+        else:
+            with products(device, product_type(device) if self.half else torch.float32):
+                said = student.say(obs.flatten(0, 1), student.with_action((), before.flatten(0, 1)))[0].float()
+        # how that is marked, over steps of living rows
+        counts = drawn.live.flatten() / drawn.live.sum()
+        loss = counts @ distance(said, drawn.advice.flatten(0, 1), self.loss)
+        metrics = {"loss": loss.detach()}
+        if known is not None:
+            loss = loss - self.tell * (counts @ known.take_along_dim(present[None, :, None], 2)[..., 0]).mean()
+            metrics["told"] = (counts @ (known.argmax(2) == present).float()).mean()
+        # what is learned from it
+        gradient, *others = torch.autograd.grad(loss, learners)
+        settings = self.learning_rate, self.half_life, self.clip, self.average
+        descent.teach(state, gradient, *settings)
+        for other in others:
+            teller = descent.part("teller", state)
+            descent.teach(teller, other, *settings)
+            state |= descent.under("teller", teller)
+        return metrics
+
+    def drawn(self, state: State, lessons: Demonstrations, seeds: Seeds) -> Window:
+        """A window for every row. An agent that remembers goes on where it was; behind an episode's end it begins another, with a blank memory, as a few more do."""
+        if not isinstance(self.agent, SequenceAgent):
+            return lessons.draw(self.batch, self.window, seeds("windows"), state["agent"].device)
+        random = np.random.Generator(np.random.Philox(seeds("windows")))
+        which, place = (state[name].cpu().numpy() for name in ("episode", "place"))
+        anew = (place >= lessons.lengths[which]) | (random.random(self.batch) < self.leave)
+        which = np.where(anew, random.integers(len(lessons.lengths), size=self.batch), which)
+        place = np.where(anew, 0, place)
+        device = state["place"].device
+        state["episode"], state["place"] = torch.from_numpy(which).to(device), torch.from_numpy(place + self.window).to(device)
+        for name in MEMORY:
+            state[name] = state[name] * torch.from_numpy(~anew)[:, None, None].to(device)
+        return lessons.window(which, place, self.window, device)
+
+    def present(self, sensors: int, seeds: Seeds) -> Int[Tensor, "some"]:
+        """Which sensors there are in this batch: all, but for those that it goes without."""
+        order = torch.randperm(sensors, generator=torch.Generator().manual_seed(seeds("occlude")))
+        return order[int(sensors * self.occlude) :].sort().values
+
+    def policy(self, state: State) -> Policy:
+        return self.agent.policy(state["agent"].detach())
+
+
+def answer(student: SequenceStudent, obs: Float[Tensor, "some N"], hidden: Float[Tensor, "some N H"]) -> Float[Tensor, "some a"]:
+    """What an agent would do while its neurons have these hidden states; a function, so that it can be compiled."""
+    return student.answer(obs, hidden)
+
+
+def distance(said: Float[Tensor, "some a"], advice: Float[Tensor, "some a"], loss: str) -> Float[Tensor, "some"]:
+    """How far what the student said is from its teacher's answer."""
+    return ((said - advice) ** 2).mean(1) if loss == "mse" else cross_entropy(said, advice.argmax(1), reduction="none")

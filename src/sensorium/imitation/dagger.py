@@ -1,0 +1,115 @@
+"""Dagger: teach an agent what another one does, while it acts itself: for worlds in torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from sensorium.core import checkpoint
+from sensorium.core.env import TorchWorld
+from sensorium.core.errors import Usage
+from sensorium.core.machine import compiled
+from sensorium.core.policy import ActionAware, Policy
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Folder, Metrics, State
+from sensorium.data import parallel_rollouts
+from sensorium.nets import whitening
+from sensorium.nets.agent import Clonable, first_vector
+
+
+@dataclass
+class Resources:
+    """What cloning has open: the teacher, one compiled step of student, teacher and world, where the teacher acts, and how long episodes may last."""
+
+    teacher: Policy
+    tick: Any
+    guided: Bool[Tensor, "rows"]
+    lives: Int[Tensor, "rows"]
+
+
+@dataclass(frozen=True)
+class Dagger(parallel_rollouts.ParallelRollouts):
+    """Teach an agent what another would have done: DAgger (Ross et al. 2011) with truncated back-propagation through its memory.
+
+    The student acts, the teacher, which sees the senses in order, is asked what it would have done. In some rows the teacher acts itself, so
+    that the student sees what it cannot reach yet.
+    """
+
+    agent: Clonable
+    teacher: Folder = Folder("../1-baseline")
+    """the agent to learn from: a run, a stage or a zoo agent"""
+    soften: float = 1.0
+    """factor on the teacher's answers before their tanh; less than 1: less force"""
+    guided: float = 0.3
+    """share of the rows in which the teacher acts"""
+    steps: int = 60
+
+    def init(self, seeds: Seeds) -> State:
+        start = seeds.rows("worlds", self.rows)
+        vector = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
+        obs = self.world.observe(self.world.initial(start))
+        # the first step shows how large the memories are
+        student, teacher = self.agent.policy(vector), checkpoint.policy(self.teacher)
+        memory = student.act(obs, student.begin(start), 0)[1]
+        worlds = parallel_rollouts.begin(self.world, start, self.lives(start.device), memory=memory, teaching=knowing(teacher, obs, start))
+        return {**whitening.taught(vector), **worlds}
+
+    def open(self, state: State) -> Resources:
+        device = state["agent"].device
+        return Resources(
+            checkpoint.policy(self.teacher, str(device)),
+            compiled(lesson_tick) if self.compile else lesson_tick,
+            self.guides(device),
+            self.lives(device),
+        )
+
+    def guides(self, device: torch.device) -> Bool[Tensor, "rows"]:
+        """In which rows the teacher acts: here and there, so that they are of all ages and lives."""
+        return torch.arange(self.rows, device=device) * self.guided % 1 < self.guided
+
+    def update(self, state: State, live: Resources, fresh: Int[Tensor, "rows"]) -> tuple[Float[Tensor, "rows n"], Metrics]:
+        """One window of acting and asking: the mean squared error of the actions."""
+        weights, student = self.policies(state)
+        world, memory, teaching = (parallel_rollouts.group(state, name) for name in ("world", "memory", "teaching"))
+        obs, ended = self.world.observe(world), torch.zeros_like(state["ages"], dtype=torch.bool)
+        error = count = torch.zeros((), device=weights.device)
+        for _ in range(self.window):
+            world, obs, memory, teaching, ended, error, count = live.tick(
+                self.world, student, live.teacher, self.soften, live.guided, world, obs, memory, teaching, ended, error, count
+            )
+        loss = error / count
+        (gradients,) = torch.autograd.grad(self.rows * loss, weights)
+        parallel_rollouts.store(state, self.world, fresh, self.window, ended, live.lives, world, memory=memory, teaching=teaching)
+        return gradients, {"loss": float(loss.detach())}
+
+
+CERTAIN = 1 - 1e-6
+"""largest answer that is told from a larger one when answers are softened"""
+
+
+def knowing(teacher: Policy, obs: Tensor, seeds: Tensor) -> tuple[Tensor, ...]:
+    """A teacher's memory after its first observation; one sentence where it is none that can be kept beside a student's."""
+    memory = teacher.act(obs, teacher.begin(seeds), 0)[1]
+    if memory != () and not isinstance(teacher, ActionAware):
+        raise Usage("this teacher's memory cannot take its student's action; one without a memory, or a SensoryAgent, is needed")
+    return memory
+
+
+def lesson_tick(
+    world: TorchWorld, student: Any, teacher: Any, soften: float, guided: Tensor, state: Any, obs: Tensor, memory: Any, teaching: Any, ended: Tensor,
+    error: Tensor, count: Tensor,
+) -> tuple[Any, Tensor, Any, Any, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Both say what they would do, the student acts (in guided rows the teacher); squared errors add up over living rows."""
+    answer, memory = student.say(obs, memory)
+    with torch.no_grad():
+        advice, teaching = teacher.act(obs, teaching, 0)
+        advice = torch.tanh(soften * torch.atanh(advice.clamp(-CERTAIN, CERTAIN)))
+        alive = ~ended
+        state, step = world.transition(state, torch.where(guided[:, None], advice, answer.detach()), 0)
+    error = error + torch.where(alive, ((answer - advice) ** 2).mean(1), 0.0).sum()
+    # whoever acted, both hear next what was done
+    done = torch.where(guided[:, None], advice, answer)
+    teaching = teacher.with_action(teaching, done.detach()) if teaching != () else teaching
+    return state, step.obs, student.with_action(memory, done), teaching, ended | step.terminated, error, count + alive.sum()

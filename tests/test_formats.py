@@ -1,0 +1,90 @@
+"""Files of earlier formats load, play and report as they did: `formats/N` holds what the version of that format wrote."""
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import sensorium
+from sensorium import cli
+from sensorium.core import card as cards
+from sensorium.core import checkpoint
+from sensorium.core.card import build
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.machine import facts
+from sensorium.core.migrations import FORMAT, migrated, renamed
+from sensorium.core.run import run
+from sensorium.doctor import EXTRAS
+
+ONE = Path(__file__).parent / "formats" / "1"
+EXPECTED = json.loads((ONE / "expected.json").read_text())
+AGENTS = EXPECTED["agents"]
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Path:
+    """A copy of the fixtures of format 1: reports write beside what they read."""
+    return Path(shutil.copytree(ONE, tmp_path / "1"))
+
+
+def needs(agent: str) -> None:
+    for extra in AGENTS[agent]["extras"]:
+        if not find_spec(EXTRAS[extra]):
+            pytest.skip(f"needs the extra {extra}")
+
+
+@pytest.mark.parametrize("agent", AGENTS)
+def test_an_agent_of_format_1_earns_what_it_earned(agent):
+    needs(agent)
+    expected, result = AGENTS[agent], sensorium.evaluate(ONE / agent, 4, world=AGENTS[agent]["world"])
+    assert result["returns"] == pytest.approx(expected["returns"], abs=2e-3)
+    same = facts()
+    if all(same[name] == value for name, value in EXPECTED["machine"].items()):
+        assert result["mean"] == expected["mean"]
+
+
+@pytest.mark.parametrize("run_name", ["ant-clone", "cart-pole-mlp", "proto-states.walker_run"])
+def test_a_run_of_format_1_is_reported(run_name, one, capsys):
+    needs(run_name)
+    assert cli.main(["report", str(one / run_name)]) == 0
+    assert (one / run_name / "report.html").stat().st_size > 10_000
+
+
+def test_a_run_of_format_1_goes_on_where_it_stopped(one, capsys):
+    folder = one / "cart-pole-mlp" / "1-evolve"
+    stage = checkpoint.stage(folder)
+    stage = type(stage)(**{**vars(stage), "steps": stage.steps + 2})
+    run(stage, folder, cards.read(folder)["seed"])
+    assert "resumed evolve at step 4" in capsys.readouterr().err
+    assert checkpoint.step_of(folder) == 6
+    assert json.loads((folder / "card.json").read_text())["format"] == FORMAT
+
+
+@pytest.mark.parametrize("path", sorted((ONE / "cards").glob("*.json")), ids=lambda path: path.stem)
+def test_every_card_of_format_1_is_a_stage_of_today(path):
+    """All stages of the zoo as 0.1.0 wrote them: the migration gives the card that the zoo has now."""
+    card = json.loads(path.read_text())
+    today = migrated(card)
+    assert (card["format"], today["format"]) == (1, FORMAT)
+    # fields that came later have their defaults
+    changed = [name for name, there, _ in cards.differences(today["stage"], cards.plain(build(today["stage"]))) if there is not None]
+    assert changed == []
+    kept = checkpoint.ZOO.joinpath(*path.stem.split("--")) / "card.json"
+    assert json.loads(kept.read_text())["stage"] == today["stage"]
+
+
+def test_names_and_fields_are_renamed_at_every_depth():
+    old = {"is": "a", "x": {"is": "b", "x": [{"is": "a", "y": 1}]}, "y": 2}
+    new = renamed(old, {"a": "c"}, {"c": {"y": "z"}, "b": {"x": "w"}})
+    assert new == {"is": "c", "x": {"is": "b", "w": [{"is": "c", "z": 1}]}, "z": 2}
+
+
+@pytest.mark.parametrize("number", [0, FORMAT + 1, "1", None, True])
+def test_a_card_of_no_known_format_is_refused(number, one):
+    folder = one / "cart-pole-mlp" / "1-evolve"
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "format": number}))
+    with pytest.raises((Failure, Usage), match="is no card that this Sensorium reads"):
+        checkpoint.stage(folder)
