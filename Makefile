@@ -14,7 +14,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 demo: $(VENV)/ready
 	@echo "training an ordinary network, then its permutation-invariant clone, which goes on by itself: about three minutes on two cores"
-	@$(BIN)/sensorium train cart-pole-clone --out runs/demo --baseline.steps 120 --clone.steps 30 --ascend.window 40 --ascend.windows 25 --ascend.warm 150 --ascend.steps 20
+	@$(BIN)/sensorium train cart-pole-clone --out runs/demo --baseline.steps 120 --clone.steps 30 --ascend.window 40 --ascend.windows 25 --ascend.warmup-windows 150 --ascend.steps 20
 	@echo "drawing the report: about a minute"
 	@$(BIN)/sensorium report runs/demo > runs/demo/where
 	@echo && echo "done. Open this page in a browser: $$(pwd)/$$(cat runs/demo/where)"

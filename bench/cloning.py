@@ -18,13 +18,13 @@ STEPS, ROWS_OF_A_BATCH, SENSORS, UPDATES, ROUNDS = 100, 32, 28, 3, 3
 def remembering() -> list[dict[str, Any]]:
     """Moments a second, gradients included, that Ant's clone is taught from."""
     draw, shape = torch.Generator().manual_seed(0), (STEPS, ROWS_OF_A_BATCH)
-    obs, before, advice = (torch.randn(*shape, width, generator=draw) for width in (SENSORS, PUPIL.actions, PUPIL.actions))
+    obs, before, teacher_actions = (torch.randn(*shape, width, generator=draw) for width in (SENSORS, PUPIL.actions, PUPIL.actions))
     vector, blank, quick = first_vector(PUPIL, 1.0, 2.0, 0), torch.zeros(ROWS_OF_A_BATCH, SENSORS, PUPIL.hidden), compiled(answer)
 
     def windows(weights: Tensor) -> Tensor:
         student = PUPIL.policy(weights)
         hidden, _ = student.follow(obs, before, blank, blank)
-        return quick(student, obs.flatten(0, 1), hidden.flatten(0, 1)).view_as(advice)
+        return quick(student, obs.flatten(0, 1), hidden.flatten(0, 1)).view_as(teacher_actions)
 
     def steps(weights: Tensor) -> Tensor:
         student, said = PUPIL.policy(weights), []
@@ -38,7 +38,7 @@ def remembering() -> list[dict[str, Any]]:
         began = time.perf_counter()
         for _ in range(UPDATES):
             weights = vector.clone().requires_grad_()
-            torch.autograd.grad((follow(weights) - advice).square().mean(), weights)
+            torch.autograd.grad((follow(weights) - teacher_actions).square().mean(), weights)
         return UPDATES * STEPS * ROWS_OF_A_BATCH / (time.perf_counter() - began)
 
     speed(windows)  # compiles

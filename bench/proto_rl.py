@@ -80,7 +80,7 @@ class Plain:
             slow.data.copy_(0.05 * fast.data + 0.95 * slow.data)
 
     @torch.no_grad()
-    def novelty(self, next_obs: Tensor) -> Tensor:
+    def intrinsic_reward(self, next_obs: Tensor) -> Tensor:
         self.normalise()
         z = functional.normalize(self.projector(self.encoder(next_obs)), dim=1)
         chosen = Categorical(functional.softmax(self.prototypes(z).T, 1)).sample()
@@ -96,7 +96,7 @@ class Plain:
         obs, next_obs = self.shift(obs), self.shift(next_obs)
         if number % 2 == 0:
             self.represent(obs, next_obs)
-        reward = self.novelty(next_obs)
+        reward = self.intrinsic_reward(next_obs)
         with torch.no_grad():
             code, next_code = self.encoder(obs), self.encoder(next_obs)
             chosen, log_density = self.sample(next_code)
@@ -175,7 +175,7 @@ def collect() -> list[dict[str, Any]]:
     """Agent steps of walker from pixels a second, with the encoder that acts and what replay writes; beside one environment, drawn in full, float32."""
     spent = {}
     for name, world, rows in (("ours", replace(WORLD, horizon=120), 8), ("plain", replace(WORLD, visuals="full", horizon=60), 1)):
-        with alive(128, rows=rows, steps=world.horizon, world=world, half=name == "ours", capacity=2000) as life:
+        with alive(128, rows=rows, steps=world.horizon, world=world, bfloat16=name == "ours", capacity=2000) as life:
             began = time.perf_counter()
             life.episode(Seeds(0, "bench", 2))
             spent[name] = rows * world.horizon / (time.perf_counter() - began)

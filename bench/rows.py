@@ -1,19 +1,28 @@
 """All rows of `sensorium bench`. A room a subject; each yields rows whose names begin with what the user asked for."""
 
+import sys
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from bench import cart_pole, cloning, cma, proto_rl, vision, world_models
 from sensorium.core.errors import Usage
-from sensorium.core.machine import facts
 
 ROWS = {**cart_pole.ROWS, **cma.ROWS, **world_models.ROWS, **proto_rl.ROWS, **vision.ROWS, **cloning.ROWS}
 """name -> what measures it (one measure may yield several rows)"""
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Rows that begin with `name`; without one, all of them."""
+def measured(name: str) -> Iterator[dict[str, Any]]:
+    """Rows that begin with `name`, each as soon as it is measured; without a name, all of them. What is being measured is said on stderr.
+
+    Errors: core.errors.Usage where no row begins with the name.
+    """
     chosen = list(dict.fromkeys(work for key, work in ROWS.items() if key.startswith(name) or name.startswith(key)))
     if not chosen:
         raise Usage(f"no row begins with '{name}'; there are {', '.join(ROWS)}")
-    rows = [row for work in chosen for row in work()]
-    return {"machine": facts(), "rows": [row for row in rows if row["name"].startswith(name)]}
+    began = time.perf_counter()
+    for number, work in enumerate(chosen):
+        subjects = ", ".join(key for key, other in ROWS.items() if other is work)
+        left = f", about {(time.perf_counter() - began) / number * (len(chosen) - number):.0f} s left" if number else ""
+        print(f"measuring {subjects} ({number + 1} of {len(chosen)}{left})", file=sys.stderr, flush=True)
+        yield from (row for row in work() if row["name"].startswith(name))

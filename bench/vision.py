@@ -83,7 +83,10 @@ class Recorded:
 def taught() -> list[dict[str, Any]]:
     """Moments a second that a student learns from."""
     lessons, plain = Recorded(), replace(DRIVER, neurons=PlainNeurons(**vars(DRIVER.neurons)))
-    stages = {"ours": Clone(CarPatches(), DRIVER, batch=64, window=1), "plain": Clone(CarPatches(), plain, batch=64, window=1, half=False)}
+    stages = {
+        "ours": Clone(CarPatches(), DRIVER, batch=64, window=1),
+        "plain": Clone(CarPatches(), plain, batch=64, window=1, bfloat16=False),
+    }
     states = {name: stage.init(Seeds(0, name)) for name, stage in stages.items()}
 
     def speed(name: str) -> float:

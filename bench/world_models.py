@@ -27,11 +27,11 @@ from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.take_cover import TakeCover
 from sensorium.es.workers import Workers, on
 from sensorium.nets import descent
+from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 from sensorium.systems.world_models.dream import DreamWorld
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, Linear
-from sensorium.systems.world_models.players import HeldActions, RandomNetworks
 from sensorium.systems.world_models.stages import Collect, Memory, Vision
-from sensorium.systems.world_models.stages.controller import Waking
+from sensorium.systems.world_models.stages.controller import InWorldAgent
 from sensorium.systems.world_models.stages.memory import losses as memory_losses
 from sensorium.systems.world_models.stages.vision import losses as vision_losses
 
@@ -206,7 +206,7 @@ STEPS = 300
 """steps of every episode in closed loops and collections"""
 
 
-def untrained(folder: Path, latents: int, hidden: int, actions: int, restart: bool) -> Waking:
+def untrained(folder: Path, latents: int, hidden: int, actions: int, restart: bool) -> InWorldAgent:
     """V and M with their first weights, as stages that have been trained."""
     run(Vision(latents=latents, steps=0), folder / "2-vision")
     stage = Memory(hidden=hidden, restart=restart, sequences="streams" if restart else "episodes", steps=0)
@@ -217,7 +217,7 @@ def untrained(folder: Path, latents: int, hidden: int, actions: int, restart: bo
     start = torch.zeros(1, latents)
     checkpoint.save(folder / "3-memory", 0, {**descent.first(model), "start/mu": start, "start/log_variance": start.clone()})
     controller = Linear("zch" if restart else "zh", latents, hidden, actions, bias=not restart, car=not restart)
-    return Waking(controller, str(folder / "2-vision"), str(folder / "3-memory"))
+    return InWorldAgent(controller, str(folder / "2-vision"), str(folder / "3-memory"))
 
 
 PLAYERS = {

@@ -13,7 +13,7 @@ from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import NOWHERE, Folder
 from sensorium.data import parallel_rollouts
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.meeting import through
+from sensorium.envs.wrappers import wrapped
 from sensorium.es.evolve import Evolve
 from sensorium.imitation.equations import recognition
 from sensorium.rl.short_horizon import ShortHorizonActorCritic
@@ -234,7 +234,7 @@ def test_the_authors_agent_scores_as_measured_elsewhere(authors_cart_pole, sense
     """491 and 479 +- 13 by an independent NumPy program; here over 4,000 episodes, whose standard error is 6.6."""
     agent = SensoryAgent(gain=gain)
     vector = torch.from_numpy(np.load(authors_cart_pole)["params"])
-    world, policy = through(CartPole(), agent.policy(vector), senses)
+    world, policy = wrapped(CartPole(), agent.policy(vector), senses)
     returns = play(world.open(), policy, row_seeds(11, 4000), compile=False).returns
     assert float(returns.mean()) == pytest.approx(score, abs=30)
 
@@ -243,7 +243,7 @@ def test_shuffling_leaves_the_authors_agents_episodes_as_they_were(authors_cart_
     vector = torch.from_numpy(np.load(authors_cart_pole)["params"])
     scores = []
     for senses in ("", "shuffle"):
-        world, policy = through(CartPole(), SensoryAgent().policy(vector), senses)
+        world, policy = wrapped(CartPole(), SensoryAgent().policy(vector), senses)
         scores.append(play(world.open(), policy, row_seeds(0, 1000), compile=False).returns)
     plain, shuffled = scores
     assert abs(float(plain.mean() - shuffled.mean())) < 5
@@ -252,7 +252,9 @@ def test_shuffling_leaves_the_authors_agents_episodes_as_they_were(authors_cart_
 
 
 def test_half_of_the_rows_begin_anew_early_and_every_age_is_there():
-    stage = ShortHorizonActorCritic(CartPole(horizon=60), SensoryAgent(), start=NOWHERE, short=20, window=5, rows=32, compile=False)
+    stage = ShortHorizonActorCritic(
+        CartPole(horizon=60), SensoryAgent(), start=NOWHERE, early_reset_steps=20, window=5, rows=32, compile=False
+    )
     state = stage.init(Seeds(0, "ascend", 0))
     live, ages = stage.open(state), []
     early = torch.arange(32) < 16
@@ -268,7 +270,7 @@ def test_half_of_the_rows_begin_anew_early_and_every_age_is_there():
 def test_gradients_of_single_rows_are_the_differences_of_what_is_earned(tmp_path):
     """Here they come from playing the window again, in double precision, with every parameter moved a little."""
     agent = FeedForwardAgent(5, layers=(4,))
-    run(Evolve(CartPole(), agent, spread=1.0, steps=0, compile=False), tmp_path / "start", 0)
+    run(Evolve(CartPole(), agent, init_scale=1.0, steps=0, compile=False), tmp_path / "start", 0)
     stage = ShortHorizonActorCritic(
         CartPole(), agent, start=Folder(str(tmp_path / "start")), rows=32, window=20, discount=0.9, compile=False
     )

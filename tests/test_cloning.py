@@ -22,10 +22,10 @@ from sensorium.data.episodes import Episode, Episodes, write
 from sensorium.envs.ant import Ant
 from sensorium.envs.car_racing import CarPatches, CarRacing
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.meeting import through
 from sensorium.envs.pong import Pong, PongMemory, crossing
 from sensorium.envs.take_cover import TakeCover
 from sensorium.envs.toy import Toy
+from sensorium.envs.wrappers import wrapped
 from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
 from sensorium.imitation.clone import Clone, Resources, answer
@@ -183,20 +183,20 @@ def test_whoever_acts_both_hear_it_and_advice_stays_what_it_was():
     low = torch.tensor([-1.0])
     seeds = row_seeds(0, 64)
     for noise, guided in ((0.3, 0.5), (0.0, 0.5), (0.0, 1.0), (0.0, 0.0)):
-        stage = Demonstrate(Ant(), noise=noise, guided=guided, turn=10)
+        stage = Demonstrate(Ant(), action_noise=noise, teacher_share=guided, turn_steps=10)
         mixture = Mixture(stage, Constant(0.25), Constant(-0.5), low, lambda obs: obs)  # type: ignore[arg-type]
-        action, (_, teaching, learning, advice) = mixture.act(torch.zeros(64, 3), mixture.begin(seeds), 0)
-        assert torch.equal(advice, torch.full((64, 1), 0.25))
+        action, (_, teaching, learning, teacher_actions) = mixture.act(torch.zeros(64, 3), mixture.begin(seeds), 0)
+        assert torch.equal(teacher_actions, torch.full((64, 1), 0.25))
         assert torch.equal(teaching, action)
         assert torch.equal(learning, action)
         share = float((action != -0.5).float().mean())
         assert abs(share - guided) < 0.2
-    mixture = Mixture(Demonstrate(Ant(), guided=0.5, turn=10), Constant(0.25), Constant(-0.5), low, lambda obs: obs)  # type: ignore[arg-type]
+    mixture = Mixture(Demonstrate(Ant(), teacher_share=0.5, turn_steps=10), Constant(0.25), Constant(-0.5), low, lambda obs: obs)  # type: ignore[arg-type]
     turns = torch.stack([mixture.act(torch.zeros(64, 3), mixture.begin(seeds), t)[0][:, 0] for t in range(20)])
     assert torch.equal(turns[:10], turns[:1].expand(10, -1))
     assert torch.equal(turns[10:], turns[10:11].expand(10, -1))
     assert not torch.equal(turns[0], turns[10])
-    alone = Mixture(Demonstrate(Ant(), noise=0.5), Constant(0.9), None, low, lambda obs: obs)  # type: ignore[arg-type]
+    alone = Mixture(Demonstrate(Ant(), action_noise=0.5), Constant(0.9), None, low, lambda obs: obs)  # type: ignore[arg-type]
     action, memory = alone.act(torch.zeros(64, 3), alone.begin(seeds), 0)
     assert action.unique().numel() > 20
     assert float(action.max()) <= 1.0
@@ -257,9 +257,12 @@ def test_windows_are_what_was_recorded(stack, tmp_path: Path):
     drawn, found = lessons.draw(300, 6, 5), set()
     assert torch.equal(drawn.obs, lessons.draw(300, 6, 5).obs)
     for row in range(300):
-        # which episode and step this is, by the first advice
+        # which episode and step this is, by the first teacher_actions
         number, start = next(
-            (n, t) for n, e in enumerate(episodes) for t in range(len(e)) if np.allclose(e.advice[t], drawn.advice[0, row])
+            (n, t)
+            for n, e in enumerate(episodes)
+            for t in range(len(e))
+            if np.allclose(e.teacher_actions[t], drawn.teacher_actions[0, row])
         )
         episode = episodes[number]
         found.add((number, start))
@@ -268,17 +271,17 @@ def test_windows_are_what_was_recorded(stack, tmp_path: Path):
             assert bool(drawn.live[t, row]) == (start + t < len(episode))
             if not drawn.live[t, row]:
                 continue
-            np.testing.assert_allclose(drawn.advice[t, row], episode.advice[start + t], rtol=1e-6)
+            np.testing.assert_allclose(drawn.teacher_actions[t, row], episode.teacher_actions[start + t], rtol=1e-6)
             np.testing.assert_allclose(drawn.before[t, row], episode.actions[start + t - 1] if start + t else np.zeros(2), rtol=1e-6)
             seen = episode.frames[start + t] if not stack else np.stack([episode.frames[max(start + t - k, 0)] for k in (3, 2, 1, 0)], 1)
             assert np.array_equal(drawn.obs[t, row].numpy(), seen)
     assert found == {(0, 0), *((1, t) for t in range(4)), *((2, t) for t in range(15))}
     # an episode is drawn as often as it is long
-    assert 150 < sum(float(np.isclose(drawn.advice[0, row], episodes[2].advice).all(1).any()) for row in range(300)) < 240
+    assert 150 < sum(float(np.isclose(drawn.teacher_actions[0, row], episodes[2].teacher_actions).all(1).any()) for row in range(300)) < 240
 
 
 def lectures(folder: Path, lengths: tuple[int, ...]) -> Demonstrations:
-    """Demonstrations on the toy whose advice tells episode and step."""
+    """Demonstrations on the toy whose teacher_actions tells episode and step."""
     random = np.random.default_rng(2)
     episodes = [
         Episode(
@@ -294,14 +297,14 @@ def lectures(folder: Path, lengths: tuple[int, ...]) -> Demonstrations:
 def test_whoever_remembers_goes_through_whole_episodes(tmp_path: Path):
     lengths = (3, 9, 20)
     lessons, seen = lectures(tmp_path, lengths), []
-    stage = Clone(Toy(), SensoryAgent(), batch=200, window=4, leave=0.2, compile=False)
+    stage = Clone(Toy(), SensoryAgent(), batch=200, window=4, restart_probability=0.2, compile=False)
     state = stage.init(Seeds(0, "clone"))
     for k in range(12):
         for name in ("hidden", "cell"):
             # what a row remembers tells when it was last blank
             state[name] = state[name] + 1
         drawn = stage.drawn(state, lessons, Seeds(0, "clone", k))
-        number, step = (drawn.advice[0, :, 0] / 100).long(), drawn.advice[0, :, 0].long() % 100
+        number, step = (drawn.teacher_actions[0, :, 0] / 100).long(), drawn.teacher_actions[0, :, 0].long() % 100
         assert torch.equal(drawn.first[0], step == 0)
         assert torch.equal(state["hidden"][:, 0, 0], torch.div(step, 4, rounding_mode="floor").float())
         assert torch.equal(state["hidden"], state["cell"])
@@ -339,12 +342,23 @@ def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
     """Two windows of a student that does not learn leave its neurons where twice as many single steps would; sensors taken away keep what they knew."""
     lessons, agent = lectures(tmp_path, (8,)), SensoryAgent()
     for occlude, present in ((0.0, 3), (0.4, 2)):
-        stage = Clone(Toy(), agent, batch=2, window=4, leave=0.0, learning_rate=0.0, tell=1.0, disturb=0.0, occlude=occlude, compile=False)
+        stage = Clone(
+            Toy(),
+            agent,
+            batch=2,
+            window=4,
+            restart_probability=0.0,
+            learning_rate=0.0,
+            sensor_id_weight=1.0,
+            action_noise=0.0,
+            sensor_dropout=occlude,
+            compile=False,
+        )
         state = stage.init(Seeds(0, "clone"))
         for k in range(2):
             told = stage.update(state, Resources(lessons, answer), Seeds(0, "clone", k))
-            # a teller that has learned nothing takes all for the first
-            assert float(told["told"]) == pytest.approx(float((stage.present(3, Seeds(0, "clone", k)) == 0).float().mean()))
+            # a sensor-id that has learned nothing takes all for the first
+            assert float(told["sensor_id_accuracy"]) == pytest.approx(float((stage.present(3, Seeds(0, "clone", k)) == 0).float().mean()))
         student = agent.policy(state["agent"])
         hidden, cell = torch.zeros(2, 3, 8), torch.zeros(2, 3, 8)
         drawn, errors = lessons.window(np.zeros(2, int), np.zeros(2, int), 8), []
@@ -353,7 +367,7 @@ def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
             assert len(there) == present
             said, (now, then, _) = student.say(drawn.obs[t][:, there], (hidden[:, there], cell[:, there], drawn.before[t]))
             hidden[:, there], cell[:, there] = now, then
-            errors.append((said - drawn.advice[t]).square().mean())
+            errors.append((said - drawn.teacher_actions[t]).square().mean())
         torch.testing.assert_close(state["hidden"], hidden)
         torch.testing.assert_close(state["cell"], cell)
         torch.testing.assert_close(told["loss"], torch.stack(errors[4:]).mean())
@@ -361,24 +375,27 @@ def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
 
 def test_a_clone_goes_on_from_one_of_another_body(tmp_path: Path):
     """Its neurons are as good at other sensors; the layer that tells them apart is not, and lessons of other sensors are refused."""
-    here, wide = Clone(Toy(), SensoryAgent(), tell=0.1, steps=0, batch=2), Clone(CartPole(), SensoryAgent(), tell=0.1, steps=0, batch=2)
+    here, wide = (
+        Clone(Toy(), SensoryAgent(), sensor_id_weight=0.1, steps=0, batch=2),
+        Clone(CartPole(), SensoryAgent(), sensor_id_weight=0.1, steps=0, batch=2),
+    )
     state = run(here, tmp_path / "3-clone", 0)
-    state["teller/agent"] += 1.0
+    state["sensor-id/agent"] += 1.0
     checkpoint.save(tmp_path / "3-clone", 0, state)
     for stage, expected in ((here, 1.0), (wide, 0.0)):
         begun = replace(stage, start=Folder(str(tmp_path / "3-clone"))).init(Seeds(0, "other"))
         assert torch.equal(begun["agent"], state["agent"])
-        assert begun["teller/agent"].unique().tolist() == [expected]
-        assert len(begun["teller/agent"]) == 9 * stage.world.spec.observation[0]
+        assert begun["sensor-id/agent"].unique().tolist() == [expected]
+        assert len(begun["sensor-id/agent"]) == 9 * stage.world.spec.observation[0]
     run(HASTY, tmp_path / "1-teacher", 0)
     run(Demonstrate(Toy(), rows=2, steps=1), tmp_path / "2-teach", 0)
-    with pytest.raises(Usage, match="lessons of 3 sensors; cart-pole has 5"):
-        replace(wide, lessons=Folder(str(tmp_path / "2-teach"))).open(state)
+    with pytest.raises(Usage, match="demonstrations of 3 sensors; cart-pole has 5"):
+        replace(wide, demonstrations=Folder(str(tmp_path / "2-teach"))).open(state)
 
 
 def test_a_second_lesson_is_for_neurons_that_remember():
-    with pytest.raises(Usage, match="tell is for agents of sensory neurons"):
-        Clone(CarPatches(), PongAgent(VisionNeurons(actions=3), actions=3), tell=0.1)
+    with pytest.raises(Usage, match="sensor_id_weight is for agents of sensory neurons"):
+        Clone(CarPatches(), PongAgent(VisionNeurons(actions=3), actions=3), sensor_id_weight=0.1)
 
 
 def test_an_agent_without_gradient_is_refused_in_one_sentence():
@@ -399,7 +416,7 @@ def toy_teacher(folder: Path) -> Path:
 
 
 def score(folder: Path, senses: str = "") -> float:
-    world, policy = through(Toy(), checkpoint.policy(folder), senses)
+    world, policy = wrapped(Toy(), checkpoint.policy(folder), senses)
     return evaluate(world.open(), policy, 400, seed=7)["mean"]
 
 
@@ -407,8 +424,8 @@ def score(folder: Path, senses: str = "") -> float:
 def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Path):
     toy_teacher(tmp_path / "1-teacher")
     agent = SensoryAgent(code=8, key=8)
-    run(Demonstrate(Toy(), noise=0.2, rows=64, steps=4), tmp_path / "2-teach", 0)
-    settings = {"batch": 128, "window": 20, "updates": 25, "learning_rate": 5e-3, "half_life": 300, "average": 0.98, "compile": False}
+    run(Demonstrate(Toy(), action_noise=0.2, rows=64, steps=4), tmp_path / "2-teach", 0)
+    settings = {"batch": 128, "window": 20, "updates": 25, "learning_rate": 5e-3, "half_life": 300, "ema_decay": 0.98, "compile": False}
     run(Clone(Toy(), agent, steps=12, **settings), tmp_path / "3-clone", 0)  # type: ignore[arg-type]
     run(Demonstrate(Toy(), student=Folder("../3-clone"), earlier=Folder("../2-teach"), rows=64, steps=4), tmp_path / "4-teach-2", 0)
     second = Clone(Toy(), agent, Folder("../4-teach-2"), start=Folder("../3-clone"), steps=7, **settings)  # type: ignore[arg-type]
@@ -419,8 +436,8 @@ def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Pat
     assert once > 0.9 * teacher
     assert twice > 0.95 * teacher
     # and with a second lesson
-    run(replace(Clone(Toy(), agent, steps=12, **settings), tell=0.1), tmp_path / "6-clone", 0)  # type: ignore[arg-type]
-    told = [row["told"] for row in map(json.loads, (tmp_path / "6-clone" / "metrics.jsonl").read_text().splitlines())]
+    run(replace(Clone(Toy(), agent, steps=12, **settings), sensor_id_weight=0.1), tmp_path / "6-clone", 0)  # type: ignore[arg-type]
+    told = [row["sensor_id_accuracy"] for row in map(json.loads, (tmp_path / "6-clone" / "metrics.jsonl").read_text().splitlines())]
     assert told[-1] > max(0.8, told[0] + 0.2)
     assert score(tmp_path / "6-clone", "shuffle") > 0.9 * teacher
 
@@ -458,7 +475,7 @@ def test_the_clone_of_a_torch_world_is_taught_at_once_and_any_other_from_lessons
     assert stages["teach-3"].student == "../5-clone-2"
     assert stages["teach-3"].earlier == "../4-teach-2"
     assert stages["clone-3"].start == "../5-clone-2"
-    assert stages["clone-3"].lessons == "../6-teach-3"
+    assert stages["clone-3"].demonstrations == "../6-teach-3"
 
 
 def test_the_ants_student_may_be_the_papers():
@@ -479,7 +496,7 @@ def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):
     with pytest.raises(Usage, match="did you mean teacher"):
         train("clone", "tiny", tmp_path / "other", teachr="nowhere")
     with pytest.raises(Usage, match="are for recorded lessons"):
-        train("clone", "tiny", tmp_path / "other", teacher=str(tmp_path / "toy"), occlude=0.5)
+        train("clone", "tiny", tmp_path / "other", teacher=str(tmp_path / "toy"), sensor_dropout=0.5)
     train("clone", "tiny", tmp_path / "onward", teacher=str(tmp_path / "toy"), onward=True)
     assert checkpoint.step_of(tmp_path / "onward" / "2-ascend") == 4
 
@@ -504,7 +521,7 @@ TITLES = {
 def test_every_page_shows_what_there_is(recipe, monkeypatch):
     for extra in registry.recipe(recipe).extras:
         pytest.importorskip(EXTRAS[extra])
-    monkeypatch.setattr("sensorium.systems.attention_neuron.figures.eyes.EPISODES", 2)
+    monkeypatch.setattr("sensorium.systems.attention_neuron.figures.patches.EPISODES", 2)
     found = {section.title: section for section in sections(trained(recipe)).sections}
     assert list(found) == TITLES[recipe]
     assert found["How it learned"].shown
@@ -532,7 +549,7 @@ def test_a_reshuffle_shows_in_what_a_step_earns():
     policy = FeedForwardAgent(3, layers=()).policy(plain)
     episodes = 64
     found = pace(Player(search, Toy(horizon=100), policy), "shuffle", 50, episodes, window=1)
-    world, player = through(Toy(horizon=100), policy, "shuffle:every=50")
+    world, player = wrapped(Toy(horizon=100), policy, "shuffle:every=50")
     rewards = play(world.open(), player, row_seeds(5, episodes), keep=("rewards",)).rewards
     assert np.allclose(found.mean, rewards.mean(1), atol=1e-6)
     # who was lucky with the first order may not be so with the second

@@ -62,7 +62,7 @@ def test_help_of_everything(capsys):
             cli.main([*command, "--help"])
         assert end.value.code == 0
     said = capsys.readouterr().out
-    told = ("--evolve.episodes", "--occlude (default: 0.0)", "--ascend.window", "sensorium train proto-states.walker_run")
+    told = ("--evolve.episodes", "--sensor_dropout (default: 0.0)", "--ascend.window", "sensorium train proto-states.walker_run")
     assert all(words in said for words in told)
 
 
@@ -231,6 +231,25 @@ def test_interquartile_mean_and_interval_have_worked_values():
     assert interquartile_mean([0, 1, 2]) == pytest.approx((0.25 * 0 + 1 + 0.25 * 2) / 1.5)
     low, high = bootstrap_interval([float(i % 2) for i in range(400)])
     assert (low, high) == (pytest.approx(0.451, abs=0.01), pytest.approx(0.549, abs=0.01))
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        (["evolve"], "evolve"),
+        (["a", "b", "a-2", "b-2", "a-3", "b-3"], "(a -> b) x 3"),
+        (["teacher", "teach", "clone", "teach-2", "clone-2"], "teacher -> (teach -> clone) x 2"),
+        (["collect", "vision", "memory"], "collect -> vision -> memory"),
+    ],
+)
+def test_a_long_chain_of_stages_is_said_once(stages, said):
+    assert cli.chain(stages) == said
+
+
+def test_list_keeps_to_the_width_of_the_terminal(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["list"]) == 0
+    assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
 
 
 WORLDS = [name for name in registry.WORLDS if name != "control" or find_spec("dm_control")]

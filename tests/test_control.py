@@ -10,9 +10,9 @@ import torch
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
-from sensorium.envs import painter
+from sensorium.envs import renderer
 from sensorium.envs.control import DOMAINS, SUITE, WHERE, Control, from_states, layout
-from sensorium.envs.suite import Row, flat, load
+from sensorium.envs.control_pool import Row, flat, load
 from sensorium.systems.proto_rl.model import Uniform
 
 pytest.importorskip("dm_control")
@@ -97,7 +97,7 @@ def test_pixels_are_three_frames_and_one_repeats_after_reset():
 def test_full_pixels_are_dm_controls_own(task, camera):
     env = Control(task, pixels=True).open()
     ours = env.reset(row_seeds(0, 1))[0, -3:].permute(1, 2, 0).numpy()
-    theirs = env.suite.rows[0].env.physics.render(84, 84, camera_id=camera)
+    theirs = env.control_pool.rows[0].env.physics.render(84, 84, camera_id=camera)
     assert np.abs(ours.astype(int) - theirs.astype(int)).mean() < 0.5
     fast = Control(task, pixels=True, visuals="fast").open()
     difference = np.abs(fast.reset(row_seeds(0, 1))[0, -3:].permute(1, 2, 0).numpy().astype(int) - ours.astype(int)).mean()
@@ -159,11 +159,11 @@ def test_wrong_settings_are_one_sentence(settings, says):
 
 
 def test_where_nothing_can_be_drawn_that_is_one_sentence(monkeypatch):
-    painter.prepare.cache_clear()
-    monkeypatch.setattr(painter, "PROBE", "import sys; sys.exit('no display')")
+    renderer.prepare.cache_clear()
+    monkeypatch.setattr(renderer, "PROBE", "import sys; sys.exit('no display')")
     with pytest.raises(Failure, match="nothing can be drawn here"):
         Control("walker_run", pixels=True).open()
-    painter.prepare.cache_clear()
+    renderer.prepare.cache_clear()
 
 
 def test_observations_lie_in_dm_controls_order():

@@ -8,8 +8,8 @@ from sensorium.core import checkpoint
 from sensorium.core.evaluate import evaluate
 from sensorium.core.run import run
 from sensorium.core.stage import Folder
-from sensorium.envs.meeting import through
 from sensorium.envs.toy import Toy
+from sensorium.envs.wrappers import wrapped
 from sensorium.es.cma import CMA
 from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
@@ -22,7 +22,7 @@ SOLVED = 18.0
 
 
 def score(folder: Path, senses: str = "") -> float:
-    world, policy = through(Toy(), checkpoint.policy(folder), senses)
+    world, policy = wrapped(Toy(), checkpoint.policy(folder), senses)
     return evaluate(world.open(), policy, 400, seed=7)["mean"]
 
 
@@ -55,7 +55,7 @@ def test_a_clone_plays_as_its_teacher_does_even_shuffled(seed, tmp_path):
         windows=20,
         steps=10,
         half_life=100,
-        average=0.98,
+        ema_decay=0.98,
         compile=False,
     )
     run(clone, tmp_path / "2-clone", seed)
@@ -68,8 +68,8 @@ def test_a_clone_plays_as_its_teacher_does_even_shuffled(seed, tmp_path):
 @pytest.mark.slow
 def test_evolution_goes_on_from_a_clone_and_makes_it_no_worse(tmp_path):
     agent = SensoryAgent(code=8, key=8)
-    run(toy(agent, PGPE(64, 0.3, 0.1), spread=1.0, steps=30), tmp_path / "1-evolve", 0)
-    further = toy(agent, PGPE(64, 0.1, 0.02), start=Folder("../1-evolve"), steps=30, average=0.8)
+    run(toy(agent, PGPE(64, 0.3, 0.1), init_scale=1.0, steps=30), tmp_path / "1-evolve", 0)
+    further = toy(agent, PGPE(64, 0.1, 0.02), start=Folder("../1-evolve"), steps=30, ema_decay=0.8)
     run(further, tmp_path / "2-evolve", 0)
     assert score(tmp_path / "2-evolve") > score(tmp_path / "1-evolve") - 0.5
 
@@ -78,9 +78,9 @@ def test_evolution_goes_on_from_a_clone_and_makes_it_no_worse(tmp_path):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_an_agent_climbs_the_gradient_of_its_return_even_shuffled(seed, tmp_path):
     agent = SensoryAgent(code=8, key=8)
-    run(toy(agent, PGPE(64, 0.3, 0.1), spread=1.0, steps=1), tmp_path / "1-start", seed)
+    run(toy(agent, PGPE(64, 0.3, 0.1), init_scale=1.0, steps=1), tmp_path / "1-start", seed)
     climb = ShortHorizonActorCritic(
-        Toy(), agent, start=Folder("../1-start"), rows=128, window=10, windows=20, discount=0.9, warm=20, half_life=200, average=0.98, steps=14,
+        Toy(), agent, start=Folder("../1-start"), rows=128, window=10, windows=20, discount=0.9, warmup_windows=20, half_life=200, ema_decay=0.98, steps=14,
         learning_rate=1e-2, compile=False,
     )  # fmt: skip
     run(climb, tmp_path / "2-ascend", seed)

@@ -107,21 +107,21 @@ def test_the_loss_and_its_gradient_on_a_worked_example():
     torch.testing.assert_close(seen.grad[0], rows([-5.2850532e-02, 5.3543537e-02, -6.9300522e-04])[0], rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize(("stuck", "second", "third"), [
+@pytest.mark.parametrize(("frozen_pointer", "second", "third"), [
     (False, 0.8895429, [0.4435960, 0.3549408, 0.3888884, 0.5548655]), (True, 1.0, [0.5548655, 0.3549408, 0.3888884, 0.5548655]),
 ])  # fmt: skip
-def test_the_particle_reward_on_a_worked_example(stuck, second, third):
+def test_the_particle_reward_on_a_worked_example(frozen_pointer, second, third):
     queue, pointer, rewards = torch.zeros(6, 5, dtype=torch.float64), torch.zeros((), dtype=torch.int64), []
     for z, chosen in ((S, [0, 2, 3]), (T, [1, 1, 0]), (THIRD, [2, 0, 3])):
-        queue, pointer = eq.enqueue(queue, pointer, z[chosen], stuck=stuck)
+        queue, pointer = eq.enqueue(queue, pointer, z[chosen], frozen_pointer=frozen_pointer)
         rewards.append(eq.particle_reward(z, queue, 3))
     torch.testing.assert_close(rewards[0], torch.ones(4, dtype=torch.float64))
-    if stuck:
+    if frozen_pointer:
         assert rewards[1][-1].item() == pytest.approx(second, abs=1e-6)
     else:
         torch.testing.assert_close(rewards[1], rows([0.3968831, 0.3968831, 0.7191413, second])[0], rtol=0, atol=1e-6)
     torch.testing.assert_close(rewards[2], rows(third)[0], rtol=0, atol=1e-6)
-    assert int(pointer) == (0 if stuck else 3)
+    assert int(pointer) == (0 if frozen_pointer else 3)
 
 
 def test_candidates_are_drawn_with_the_right_frequencies():
@@ -267,12 +267,12 @@ def test_critic_and_actor_never_train_the_encoder_where_prototypes_do(tmp_path):
 
 @pytest.mark.parametrize("half", [False, True])
 def test_the_critic_trains_the_encoder_where_it_is_to(tmp_path, half):
-    live = life(tmp_path, "drq-v2", "scratch", half=half)
+    live = life(tmp_path, "drq-v2", "scratch", bfloat16=half)
     changed = learned_between(live, range(11, 12))
     assert changed["representation/encoder"]
     assert changed["actor"]
     live.close()
-    both = life(tmp_path / "both", half=half, proto=replace(recipe("proto-pixels").stages("tiny")["pretrain"].proto, by_critic=True))  # type: ignore[attr-defined]
+    both = life(tmp_path / "both", bfloat16=half, proto=replace(recipe("proto-pixels").stages("tiny")["pretrain"].proto, by_critic=True))  # type: ignore[attr-defined]
     changed = learned_between(both, range(11, 12))
     assert changed["representation/encoder"]
     assert not changed["representation"]
@@ -289,7 +289,7 @@ def test_standardised_states_leave_a_critic_nothing_to_train(tmp_path):
 
 @pytest.mark.parametrize("half", [False, True])
 def test_every_layer_of_the_actor_learns(tmp_path, half):
-    live = life(tmp_path, half=half)
+    live = life(tmp_path, bfloat16=half)
     before = {name: tensor.clone() for name, tensor in live.state.items() if name.startswith(("actor/model", "critic/model"))}
     for number in range(10, 14):
         live.update(number, Seeds(0, "x", number))
@@ -375,7 +375,7 @@ def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, t
     (lambda: recipe("cart-pole.walker"), "cart-pole has no tasks"), (lambda: recipe("proto-pixels").stages("tiny", variant="offical"), "did you mean official"),
     (lambda: recipe("scratch").stages("tiny", observations="sound"), "allowed: pixels, states"),
     (lambda: recipe("scratch").stages("tiny", observations="states", variant="official"), "there are urlb"),
-    (lambda: Pretrain(recipe("proto-states").stages("tiny")["pretrain"].world, learner=DDPG(returns=3)), "novelty is the reward of one step"),  # type: ignore[attr-defined]
+    (lambda: Pretrain(recipe("proto-states").stages("tiny")["pretrain"].world, learner=DDPG(returns=3)), "intrinsic_reward is the reward of one step"),  # type: ignore[attr-defined]
     (lambda: Proto(queue=1000), "no multiple"),
     (lambda: Proto(prototypes=0), "nothing trains the encoder"), (lambda: Proto(prototypes=0, by_critic=True, standardise=True), "give prototypes"), (lambda: Scratch(recipe("drq-v2").stages("tiny")["scratch"].world, batch=0), "at least 1"),  # type: ignore[attr-defined]
 ])  # fmt: skip

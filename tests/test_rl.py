@@ -14,7 +14,7 @@ from sensorium.nets.augment import random_shift, shifts
 from sensorium.nets.distributions import bounded_log_sd, squashed, truncated
 from sensorium.nets.heads import Actor, Critic
 from sensorium.nets.mlp import mlp, orthogonal
-from sensorium.rl.acting import Stumbling
+from sensorium.rl.acting import RandomTurns
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
 from sensorium.rl.targets import Batch, follow, lambda_returns, linear_schedule, n_step
@@ -195,7 +195,7 @@ def test_a_stumbling_policy_holds_on_to_something_random_in_a_share_of_its_turns
         def act(self, obs, memory, t):
             return torch.full((len(obs), 3), 0.5), memory
 
-    policy, obs = Stumbling(Still(), 3, share=0.25, turn=4), torch.zeros(500, 2)
+    policy, obs = RandomTurns(Still(), 3, share=0.25, turn_steps=4), torch.zeros(500, 2)
     memory, played = policy.begin(row_seeds(0, 500)), []
     for t in range(40):
         action, memory = policy.act(obs, memory, t)

@@ -8,8 +8,8 @@ from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.meeting import through
 from sensorium.envs.sensors import Sensed, SensedEnv, Shuffle, parse
+from sensorium.envs.wrappers import wrapped
 from sensorium.systems.attention_neuron.model import SensoryAgent
 
 SPECS = [
@@ -132,7 +132,7 @@ def test_memory_stays_with_its_slot_unless_it_is_to_be_forgotten():
     seeds = row_seeds(2, 8)
     runs = {}
     for spec in ("shuffle:every=5", "shuffle:every=5:forget"):
-        world, policy = through(CartPole(horizon=6), agent.policy(vector), spec)
+        world, policy = wrapped(CartPole(horizon=6), agent.policy(vector), spec)
         runs[spec] = play(world.open(), policy, seeds, keep=("memory", "observations"))
     kept, cleared = runs["shuffle:every=5"], runs["shuffle:every=5:forget"]
     assert torch.equal(kept.memory[0][:5], cleared.memory[0][:5])

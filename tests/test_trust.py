@@ -20,6 +20,7 @@ from sensorium.core import checkpoint
 from sensorium.core.card import build
 from sensorium.core.errors import Failure
 from sensorium.core.log import rows
+from sensorium.core.processes import fields
 from sensorium.core.run import run
 from sensorium.doctor import attempt, children
 from sensorium.envs.toy import Toy
@@ -297,23 +298,23 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(number, tmp_path
     assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0
 
 
-def status(process: int) -> list[str]:
-    """State, parent and further fields of /proc/PID/stat; empty where there is no such process."""
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []
+def alive(process: int) -> bool:
+    """Whether a process runs: one that has ended and was not waited for does not count."""
+    return fields(process)[:1] not in ([], ["Z"])
 
 
 def children_of(process: int) -> list[int]:
     """Process ids of the direct children."""
     known = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [other for other in known if status(other)[1:2] == [str(process)]]
+    return [other for other in known if fields(other)[1:2] == [str(process)]]
 
 
-def alive(process: int) -> bool:
-    """Whether a process runs: one that has ended and was not waited for does not count."""
-    return status(process)[:1] not in ([], ["Z"])
+def gone(processes: list[int], seconds: float = 2.0) -> bool:
+    """Whether all have ended after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while any(map(alive, processes)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(map(alive, processes))
 
 
 @pytest.mark.slow
@@ -332,7 +333,28 @@ def test_no_worker_outlives_the_main_process(number, tmp_path):
         assert len(workers) >= 2
         process.send_signal(number)
         process.wait(60)
-    deadline = time.monotonic() + 2
-    while any(alive(worker) for worker in workers) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [worker for worker in workers if alive(worker)] == []
+    assert gone(workers)
+
+
+PLAYS = """
+import sys, torch, sensorium
+from sensorium.core.seeding import row_seeds
+env = sensorium.world("take-cover", engine=sys.argv[1]).open()
+env.reset(row_seeds(0, 2))
+print("playing", flush=True)
+input()
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the guard reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGKILL, 0], ids=["kill -9", "end"])
+@pytest.mark.parametrize(("engine", "library"), [("envpool", "envpool"), ("vizdoom", "vizdoom")])
+def test_no_game_outlives_its_process(engine, library, number):
+    pytest.importorskip(library)
+    with subprocess.Popen([sys.executable, "-c", PLAYS, engine], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"playing\n"
+        games = children_of(process.pid)
+        assert len(games) == 3  # two games and the guard
+        process.stdin.write(b"\n")
+        process.send_signal(number) if number else process.stdin.flush()
+    assert gone(games)

@@ -13,10 +13,10 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
-from sensorium.envs import eyes
+from sensorium.envs import patches
 from sensorium.envs.car_racing import CarFrames, CarPatches
-from sensorium.envs.meeting import Forgetful, sensed, through
 from sensorium.envs.pong import Pong
+from sensorium.envs.wrappers import MemoryReset, sensed, wrapped
 from sensorium.nets.attention import votes
 from sensorium.systems.attention_neuron import equations as eq
 from sensorium.systems.attention_neuron import official
@@ -32,11 +32,11 @@ class Still:
     """A scene of which every frame is known: pixel values tell row, time and place."""
 
     def __init__(self, senses: str = "", horizon: int = 30):
-        self.treatments, self.horizon = eyes.parse(senses), horizon
+        self.treatments, self.horizon = patches.parse(senses), horizon
 
     @property
     def spec(self):
-        n = eyes.patches_of(16, self.treatments)
+        n = patches.patches_of(16, self.treatments)
         return replace(Pong().spec, observation=(n, 4, 36), horizon=self.horizon)
 
     def frames(self):
@@ -51,12 +51,12 @@ class Still:
 
             def see(self):
                 place = torch.arange(16).repeat_interleave(36).view(1, 16, 36) * 10
-                return eyes.mosaic((place + self.t).to(torch.uint8), 24, 24).repeat(self.rows, 1, 1)
+                return patches.mosaic((place + self.t).to(torch.uint8), 24, 24).repeat(self.rows, 1, 1)
 
             def step(self, action):
                 self.t += 1
                 blank = torch.zeros(self.rows, dtype=torch.bool)
-                return eyes.Step(self.see(), torch.zeros(self.rows), blank, blank)
+                return patches.Step(self.see(), torch.zeros(self.rows), blank, blank)
 
             def close(self): ...
 
@@ -70,7 +70,7 @@ class Still:
 
 
 def watch(senses: str, steps: int, rows: int = 3) -> list[torch.Tensor]:
-    env = eyes.Eyes(Still(senses))  # type: ignore[arg-type]
+    env = patches.PatchEnv(Still(senses))  # type: ignore[arg-type]
     seen = [env.reset(row_seeds(0, rows))]
     for _ in range(steps):
         seen.append(env.step(torch.zeros(rows, 6)).obs)
@@ -79,15 +79,15 @@ def watch(senses: str, steps: int, rows: int = 3) -> list[torch.Tensor]:
 
 def test_patches_are_cut_row_by_row_and_laid_out_again():
     picture = torch.arange(2 * 12 * 18, dtype=torch.int32).view(2, 12, 18)
-    patches = eyes.cut(picture)
-    assert patches.shape == (2, 6, 36)
-    assert torch.equal(patches[1, 4].view(6, 6), picture[1, 6:12, 6:12])
-    assert torch.equal(eyes.mosaic(patches, 12, 18), picture)
+    pieces = patches.cut(picture)
+    assert pieces.shape == (2, 6, 36)
+    assert torch.equal(pieces[1, 4].view(6, 6), picture[1, 6:12, 6:12])
+    assert torch.equal(patches.mosaic(pieces, 12, 18), picture)
 
 
 def test_grey_is_opencvs():
     colours = torch.tensor([[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [102, 230, 102], [255, 255, 255]]]], dtype=torch.uint8)
-    assert eyes.luma(colours)[0, 0].tolist() == [76, 150, 29, 177, 255]
+    assert patches.luma(colours)[0, 0].tolist() == [76, 150, 29, 177, 255]
 
 
 def test_the_stack_holds_four_frames_oldest_first():
@@ -131,11 +131,11 @@ def test_swapped_and_extra_patches():
     assert noisy[2][:, 16:].float().std() > 60
 
 
-@pytest.mark.parametrize("name", eyes.SCENERY)
+@pytest.mark.parametrize("name", patches.SCENERY)
 def test_backgrounds_show_through_the_grass_alone(name):
     plain, behind = (CarPatches(senses=senses).open() for senses in ("", f"background:{name}"))
     seen = [env.reset(row_seeds(0, 1)) for env in (plain, behind)]
-    changed = eyes.mosaic((seen[0] != seen[1])[0, :, 3][None], 96, 96)[0]
+    changed = patches.mosaic((seen[0] != seen[1])[0, :, 3][None], 96, 96)[0]
     grass = plain.world.ground(plain.raw)[0]
     assert changed.any()
     assert not (changed & ~grass).any()
@@ -144,10 +144,10 @@ def test_backgrounds_show_through_the_grass_alone(name):
 
 def test_a_background_from_a_file(tmp_path):
     Image.new("RGB", (50, 40), (200, 10, 10)).save(tmp_path / "red.png")
-    assert eyes.scenery(str(tmp_path / "red.png"), 96, 96).unique(dim=0).shape[0] == 1
+    assert patches.scenery(str(tmp_path / "red.png"), 96, 96).unique(dim=0).shape[0] == 1
     (tmp_path / "no.png").write_text("no")
     with pytest.raises(Usage, match="no picture that can be read"):
-        eyes.parse(f"background:{tmp_path / 'no.png'}")
+        patches.parse(f"background:{tmp_path / 'no.png'}")
 
 
 @pytest.mark.parametrize(("senses", "says"), [
@@ -156,17 +156,17 @@ def test_a_background_from_a_file(tmp_path):
 ])  # fmt: skip
 def test_what_cannot_be_done_to_eyes_is_one_sentence(senses, says):
     with pytest.raises(Usage, match=says):
-        eyes.parse(senses)
+        patches.parse(senses)
 
 
 def test_evaluation_sees_a_scene_through_the_senses_it_is_given():
-    world, policy = through(CarPatches(senses="noise:3"), LAYOUTS["car-racing"].policy(torch.zeros(7212)), "patches:every=5:forget")
+    world, policy = wrapped(CarPatches(senses="noise:3"), LAYOUTS["car-racing"].policy(torch.zeros(7212)), "patches:every=5:forget")
     assert world.senses == "patches:every=5:forget"  # type: ignore[attr-defined]
-    assert isinstance(policy, Forgetful)
+    assert isinstance(policy, MemoryReset)
     assert sensed(CarPatches(), "patches").senses == "patches"  # type: ignore[attr-defined]
     # a world that has senses of its own keeps them where no others are named
     assert sensed(CarPatches(senses="patches"), "").senses == "patches"  # type: ignore[attr-defined]
-    assert through(CarPatches(senses="patches"), policy, "")[0].senses == ""  # type: ignore[attr-defined]
+    assert wrapped(CarPatches(senses="patches"), policy, "")[0].senses == ""  # type: ignore[attr-defined]
 
 
 def test_memory_is_cleared_in_evaluation_alone_and_files_may_have_any_name(tmp_path):
@@ -188,7 +188,7 @@ def weights(agent, seed: int = 0, members: int = 1) -> torch.Tensor:
     return 0.3 * torch.randn(members, agent.layout.size, generator=torch.Generator().manual_seed(seed))
 
 
-def patches(rows: int, n: int, seed: int = 0) -> torch.Tensor:
+def random_patches(rows: int, n: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (rows, n, 4, 36), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
 
 
@@ -222,7 +222,7 @@ def plain_code(neurons: VisionNeurons, t: dict[str, torch.Tensor], obs: torch.Te
 def test_the_code_is_that_of_the_description_row_by_row(neurons):
     agent = VotingAgent(neurons) if neurons.actions == 3 else PongAgent(neurons)
     raw = agent.layout.split(weights(agent))
-    obs, action = patches(2, 7), torch.randn(2, neurons.actions)
+    obs, action = random_patches(2, 7), torch.randn(2, neurons.actions)
     code = neurons(neurons.fold(raw), obs, action)
     for row in range(2):
         torch.testing.assert_close(code[row].double(), plain_code(neurons, raw, obs[row], action[row]), rtol=1e-4, atol=2e-4)
@@ -231,7 +231,7 @@ def test_the_code_is_that_of_the_description_row_by_row(neurons):
 def test_the_order_of_patches_is_forgotten_and_their_number_may_change():
     neurons, agent = VisionNeurons(code=64), VotingAgent(VisionNeurons(code=64))
     tensors = neurons.fold(agent.layout.split(weights(agent)))
-    obs, action, order = patches(1, 30), torch.randn(1, 3), torch.randperm(30)
+    obs, action, order = random_patches(1, 30), torch.randn(1, 3), torch.randperm(30)
     torch.testing.assert_close(neurons(tensors, obs, action), neurons(tensors, obs[:, order], action), rtol=1e-4, atol=1e-4)
     assert neurons(tensors, obs[:, :11], action).shape == (1, 64, 16)
     # the same patch twice in each place says no more than once
@@ -241,7 +241,7 @@ def test_the_order_of_patches_is_forgotten_and_their_number_may_change():
 def test_a_population_is_its_members_one_by_one():
     for agent, actions in ((VotingAgent(VisionNeurons(code=64)), 3), (PongAgent(), 6)):
         vectors = weights(agent, members=2)
-        obs = patches(4, 20)
+        obs = random_patches(4, 20)
         together = agent.policy(vectors).take(torch.tensor([0, 0, 1, 1]))
         action, memory = together.act(obs, together.begin(torch.arange(4)), 0)
         action, _ = together.act(obs, memory, 1)
@@ -282,7 +282,7 @@ def test_pongs_player_is_made_of_the_released_layers():
     )
     with torch.no_grad():
         nn.utils.vector_to_parameters(vector[0, -sum(p.numel() for p in convolutions.parameters()) :], convolutions.parameters())
-        obs, before = patches(2, 196), agent.begin(2, vector)[0]
+        obs, before = random_patches(2, 196), agent.begin(2, vector)[0]
         assert before.argmax(1).tolist() == [3, 3]
         code = agent.neurons(tensors, obs, before)
         picture = torch.relu(code.reshape(2, 20, 20, 32).permute(0, 3, 1, 2))
@@ -305,7 +305,7 @@ def test_the_driver_by_hand():
             torch.zeros(1, 3),
         )
         for t in range(3):
-            obs = patches(1, 12, t)
+            obs = random_patches(1, 12, t)
             action, memory = agent.act(tensors, obs, memory)
             code = (1 - share) * agent.neurons(tensors, obs, drive) + share * code
             q, k = (code[0] @ raw[f"vote.{name}.weight"][0].T + raw[f"vote.{name}.bias"][0] for name in ("query", "key"))
@@ -345,7 +345,7 @@ def test_the_baseline_by_hand():
 def test_whole_frames_can_only_be_put_before_a_background():
     with pytest.raises(Usage, match="only be put before a background"):
         CarFrames(senses="patches")
-    seeds, grass = row_seeds(0, 2), eyes.scenery("sunset", 96, 96)
+    seeds, grass = row_seeds(0, 2), patches.scenery("sunset", 96, 96)
     plain, other = CarFrames(horizon=5).open().reset(seeds), CarFrames(horizon=5, senses="background:sunset").open().reset(seeds)
     changed = (plain != other).any(-1)
     assert 0.2 < float(changed.float().mean()) < 0.95
@@ -387,7 +387,7 @@ def test_pong_is_played():
     assert rollout.observations.shape[2:] == (59, 4, 36)
     assert rollout.lengths.tolist() == [40, 40]
     plain = Pong(horizon=5).open()
-    screen = eyes.mosaic(plain.reset(row_seeds(0, 1))[:, :, 3], 84, 84)[0]
+    screen = patches.mosaic(plain.reset(row_seeds(0, 1))[:, :, 3], 84, 84)[0]
     assert (screen[:10] == 0).all()
     assert screen[20:80].float().std() > 1
 

@@ -9,8 +9,8 @@ import torch
 from sensorium.core.seeding import normal, row_seeds
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
+from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, Driver, Linear, pixels
-from sensorium.systems.world_models.players import HeldActions, RandomNetworks
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:

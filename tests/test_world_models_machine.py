@@ -182,16 +182,16 @@ def test_v_learns_to_draw_and_m_to_foresee(tmp_path: Path):
     run(replace(collect, steps=0), tmp_path / "1-collect", 0)  # type: ignore[type-var]
     for number in range(1, 5):
         disk.write(tmp_path / "1-collect", number, [moving_square(100, 10 * number + i) for i in range(4)])
-    vision = Vision(latents=8, batch=24, updates=10, group=16, learning_rate=5e-4, half=False, compile=False, steps=15)
+    vision = Vision(latents=8, batch=24, updates=10, group=16, learning_rate=5e-4, bfloat16=False, compile=False, steps=15)
     run(vision, tmp_path / "2-vision", 0)
     rows = [json.loads(line) for line in (tmp_path / "2-vision" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["reconstruction"] < 0.35 * rows[0]["reconstruction"]
-    memory = Memory(hidden=32, batch=8, length=99, updates=20, learning_rate=1e-2, half=False, compile=False, steps=6)
+    memory = Memory(hidden=32, batch=8, length=99, updates=20, learning_rate=1e-2, bfloat16=False, compile=False, steps=6)
     run(memory, tmp_path / "3-memory", 0)
     rows = [json.loads(line) for line in (tmp_path / "3-memory" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["z"] < rows[0]["z"] - 0.3
     # told the wrong actions, it foresees less
-    model, data = opened(str(tmp_path / "3-memory"), half=False), memory.__class__.latents
+    model, data = opened(str(tmp_path / "3-memory"), bfloat16=False), memory.__class__.latents
     placed = checkpoint.placed(memory, tmp_path / "3-memory")
     latents = data(placed, "cpu")
     sample = latents.gather(torch.arange(100)[:, None], torch.device("cpu"))
@@ -222,7 +222,7 @@ def test_the_authors_m_foresees_the_authors_latents(authors: Path, tmp_path: Pat
     assert said[0] == "missing: vision (vae.json)"
     with np.load(authors / "car_racing_official_latents.npz") as file:
         z = torch.from_numpy(file["mu"])
-    likelihood, error = foreseen(opened(str(tmp_path / "out" / "3-memory"), half=False), z)
+    likelihood, error = foreseen(opened(str(tmp_path / "out" / "3-memory"), bfloat16=False), z)
     assert float(likelihood.mean()) == pytest.approx(0.54, abs=0.02)
     assert float(error.mean()) == pytest.approx(0.013, abs=0.002)
 
@@ -260,7 +260,7 @@ def test_either_order_of_m_is_read(tmp_path: Path, order):
     parts = integers((256, 480), (480,), (291, 1024), (1024,))
     (tmp_path / "rnn.json").write_text(json.dumps([parts[i] for i in order]))
     official.car_racing([tmp_path / "rnn.json"], tmp_path / "out")
-    model = opened(str(tmp_path / "out" / "3-memory"), half=False)
+    model = opened(str(tmp_path / "out" / "3-memory"), bfloat16=False)
     kernel = np.array(parts[2]) / 1e4
     assert model.kernel[3, 300].item() == pytest.approx(kernel[3, 2 * 256 + 300 - 256], abs=1e-4)  # forget: third there, second here
     assert model.head_bias.tolist() == pytest.approx((np.array(parts[1]) / 1e4).tolist(), abs=1e-4)

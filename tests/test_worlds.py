@@ -12,7 +12,7 @@ from sensorium.envs import pixels
 from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.host import HostEnv
 from sensorium.envs.take_cover import TakeCover, moves
-from sensorium.systems.world_models.players import HeldActions, RandomNetworks
+from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 
 WORLDS = {
     "car, envpool": CarRacing(horizon=12),

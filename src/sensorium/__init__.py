@@ -41,7 +41,7 @@ def load(folder: str | Path, device: str = "cpu") -> Policy:
 def world(name: str, senses: str = "", **fields: Any) -> World:
     """A world by name ("cart-pole"), its fields as arguments, seen through altered senses (the grammar of `evaluate --senses`)."""
     from sensorium import registry
-    from sensorium.envs.meeting import sensed
+    from sensorium.envs.wrappers import sensed
 
     return sensed(registry.world(name)(**fields), senses)
 
@@ -71,7 +71,7 @@ def evaluate(
     from sensorium.core.errors import Usage
     from sensorium.core.evaluate import evaluate as scores
     from sensorium.core.stage import Sensed
-    from sensorium.envs.meeting import through
+    from sensorium.envs.wrappers import wrapped
 
     if episodes < 1:
         raise Usage(f"--episodes cannot be {episodes}; at least 1")
@@ -80,7 +80,7 @@ def evaluate(
     place, policy = _meeting(path, world, device)
     if senses is None:
         senses = next((part.senses for part in (stage, place) if isinstance(part, Sensed) and part.senses), "")
-    seen, policy = through(place, policy, senses)
+    seen, policy = wrapped(place, policy, senses)
     with closing(seen) as env:
         result = scores(env, policy, episodes, seed, device)
     return {"recipe": facts.get("recipe", ""), **result, "seed": seed, "senses": senses, "world": place.spec.name}

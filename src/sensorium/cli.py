@@ -1,9 +1,13 @@
 """The command line: one shape for every system, built from the registry. Heavy things are imported by the command that needs them."""
 
 import argparse
+import itertools
 import json
+import re
+import shutil
 import signal
 import sys
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -93,15 +97,32 @@ def list_(options: argparse.Namespace, _: list[str]) -> None:
         return emit({"recipes": recipes, "agents": agents})
     print("recipes (sensorium train NAME)")
     for entry in recipes:
-        print(
-            f"  {entry['name']:24} {' -> '.join(entry['stages'])}, {entry['hours']['laptop']:.2g} h on two cores\n{'':27}{entry['expected']}"
-        )
+        print(paragraph(entry["name"], f"{chain(entry['stages'])}, {entry['hours']['laptop']:.2g} h on two cores", entry["expected"]))
     print("\ntrained agents (sensorium evaluate zoo/NAME)")
     for agent in agents:
         scores = ", ".join(
             f"{name} {value['mean']:.0f}" for name, value in agent["results"].items() if isinstance(value, dict) and "mean" in value
         )
-        print(f"  {agent['name']:24} seed {agent['seed']}: {scores}")
+        print(paragraph(agent["name"], f"seed {agent['seed']}: {scores}"))
+
+
+def paragraph(name: str, *texts: str) -> str:
+    """A name and beside it some texts, broken to the terminal's width."""
+    width = max(shutil.get_terminal_size().columns, 60)
+    lines = [line for text in texts for line in textwrap.wrap(text, width - 33, break_on_hyphens=False)]
+    return "\n".join(f"  {name if i == 0 else '':30} {line}" for i, line in enumerate(lines))
+
+
+def chain(stages: list[str]) -> str:
+    """Stages in order; what repeats with a number behind it is said once: "teacher -> (teach -> clone) x 8"."""
+    names = [re.sub(r"-\d+$", "", stage) for stage in stages]
+    kinds = list(dict.fromkeys(names))
+    rounds = {kind: names.count(kind) for kind in kinds}
+    parts = []
+    for count, group in itertools.groupby(kinds, rounds.__getitem__):
+        said = " -> ".join(group)
+        parts.append(said if count == 1 else f"({said}) x {count}")
+    return " -> ".join(parts)
 
 
 def train(options: argparse.Namespace, rest: list[str]) -> None:
@@ -235,18 +256,18 @@ def doctor(options: argparse.Namespace, _: list[str]) -> None:
 def bench(options: argparse.Namespace, _: list[str]) -> None:
     prepare()
     from sensorium import registry
+    from sensorium.core.machine import facts
 
     if not (registry.ROOT / "bench" / "rows.py").exists():
         raise Failure("bench needs the source checkout (pip install -e .): its baselines are not part of the package")
     sys.path.insert(0, str(registry.ROOT))
-    from bench.rows import measure  # type: ignore[import-not-found]
+    from bench.rows import measured  # type: ignore[import-not-found]
 
-    result = measure(options.name)
     if options.json:
-        return emit(result)
-    for row in result["rows"]:
+        return emit({"machine": facts(), "rows": list(measured(options.name))})
+    for row in measured(options.name):
         beside = f"{row['ratio']:.2f} x {row['baseline']} ({row['baseline_value']:,.4g})" if row["ratio"] else row["baseline"]
-        print(f"{row['name']:44} {row['value']:>12,.4g} {row['unit']:22} {beside}")
+        print(f"{row['name']:44} {row['value']:>12,.4g} {row['unit']:22} {beside}", flush=True)
 
 
 COMMANDS = {

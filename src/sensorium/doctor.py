@@ -71,7 +71,7 @@ CHECKS = (
     ),
     (
         "drawing without a screen",
-        "from sensorium.envs.painter import prepare; prepare(); import torch, sensorium; e = sensorium.world('control', pixels=True, horizon=3).open(); "
+        "from sensorium.envs.renderer import prepare; prepare(); import torch, sensorium; e = sensorium.world('control', pixels=True, horizon=3).open(); "
         "o = e.reset(torch.arange(2)); e.close(); print(tuple(o.shape), o.dtype)",
         "pip install 'sensorium[control]'; apt-get install libegl1 libgl1 (or MUJOCO_GL=osmesa, with libosmesa6)",
     ),

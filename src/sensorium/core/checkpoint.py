@@ -17,6 +17,7 @@ from safetensors.torch import save as save_tensors
 
 from sensorium.core import card as cards
 from sensorium.core.errors import Failure, Usage
+from sensorium.core.migrations import state_name
 from sensorium.core.policy import Policy
 from sensorium.core.stage import Stage, State, placed
 
@@ -92,7 +93,7 @@ def load(folder: Path, device: str = "cpu") -> tuple[int, State] | None:
             if hashlib.sha256(data).hexdigest() != entry["sha256"]:
                 raise ValueError("its checksum is wrong")
             # copied: how a tensor lies in memory must not depend on whether it was just read
-            state = {name: tensor.to(device).clone() for name, tensor in load_tensors(data).items()}
+            state = {state_name(name): tensor.to(device).clone() for name, tensor in load_tensors(data).items()}
             return entry["step"], state
         except (OSError, ValueError, SafetensorError) as error:
             why = "it is missing" if isinstance(error, FileNotFoundError) else str(error)

@@ -13,19 +13,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sensorium.core.checkpoint import write, writing
+from sensorium.core.migrations import metric_names
 
 PLAIN_EVERY = 10.0
 """seconds between two plain lines of progress"""
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file that are whole."""
+    """The rows of a .jsonl file that are whole, under today's names."""
     found = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:  # cut short by a kill
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError):  # cut short by a kill, or damaged
             break
+        if not isinstance(row, dict):
+            break
+        found.append(metric_names(row))
     return found
 
 

@@ -22,10 +22,48 @@ NAMES_1 = {
 }
 """names of format 1 that changed -> those of format 2"""
 
+_LEARNED = {"spread": "init_scale", "remember": "forget_bias", "average": "ema_decay"}
+_WINDOWS = {**_LEARNED, "short": "early_reset_steps", "warm": "warmup_windows"}
+_HALF = {"half": "bfloat16"}
+_LEARNER = {**_HALF, "novelty": "intrinsic_reward"}
+
 FIELDS_1 = {
-    "demonstrate": {"place": "student_world"},
-}
+    "evolve": _LEARNED,
+    "demonstrate": {"place": "student_world", "guided": "teacher_share", "turn": "turn_steps", "noise": "action_noise"},
+    "clone": {
+        **_LEARNED, **_HALF, "lessons": "demonstrations", "leave": "restart_probability", "tell": "sensor_id_weight", "disturb": "action_noise",
+        "occlude": "sensor_dropout",
+    },
+    "dagger": {**_WINDOWS, "guided": "teacher_share"},
+    "short-horizon": {**_WINDOWS, "trace": "gae_lambda"},
+    "actor-critic": {"stumble": "random_turn_share", "turn": "turn_steps"},
+    "world-models/vision": _HALF,
+    "world-models/memory": _HALF,
+    "world-models/controller": _HALF,
+    "proto-rl/pretrain": _LEARNER,
+    "proto-rl/finetune": _LEARNER,
+    "proto-rl/scratch": _LEARNER,
+    "proto-rl/proto": {"stuck": "frozen_pointer"},
+}  # fmt: skip
 """name in format 2 -> its fields of format 1 that changed -> those of format 2"""
+
+
+STATE_1 = {"teller/": "sensor-id/"}
+"""beginnings of names in a state that changed after format 1; no later format uses the old ones, so that files need not say their format"""
+
+METRICS_1 = {"told": "sensor_id_accuracy", "novelty/mean": "intrinsic_reward/mean"}
+"""names of metrics that changed after format 1; no later format uses the old ones"""
+
+
+def state_name(name: str) -> str:
+    """Today's name of a tensor in a state."""
+    old = next((prefix for prefix in STATE_1 if name.startswith(prefix)), "")
+    return STATE_1[old] + name[len(old) :] if old else name
+
+
+def metric_names(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of metrics under today's names."""
+    return {METRICS_1.get(name, name): value for name, value in row.items()}
 
 
 def renamed(data: Any, names: dict[str, str], fields: dict[str, dict[str, str]]) -> Any:

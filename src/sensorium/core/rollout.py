@@ -66,7 +66,7 @@ def returns(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Float[Tenso
     return torch.cat([play(env, policy, some, compile=False).returns for some in seeds.split(env.spec.rows or len(seeds))])
 
 
-class Moment(NamedTuple):
+class Transition(NamedTuple):
     """One step of a batch as it happens."""
 
     t: int
@@ -80,7 +80,7 @@ class Moment(NamedTuple):
     """[rows]: whether the episode was not over before this step"""
 
 
-def stream(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Iterator[Moment]:
+def stream(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Iterator[Transition]:
     """Play one episode a row, a step at a time: for learners, who learn in between, from what they see and while they act."""
     obs, memory = env.reset(seeds), policy.begin(seeds)
     live = torch.ones(len(seeds), dtype=torch.bool, device=seeds.device)
@@ -88,7 +88,7 @@ def stream(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Iterator[Mom
         with torch.no_grad():
             action, memory = policy.act(obs, memory, t)
             step = env.step(action)
-        yield Moment(t, obs, action, memory, step, live)
+        yield Transition(t, obs, action, memory, step, live)
         live = live & ~(step.terminated | step.truncated)
         obs = step.obs
         if not bool(live.any()):

@@ -1,4 +1,4 @@
-"""Demonstrations: recorded episodes with a teacher's advice, in memory, from which windows are drawn."""
+"""Demonstrations: recorded episodes with a teacher's actions, in memory, from which windows are drawn."""
 
 import shutil
 import tempfile
@@ -27,7 +27,7 @@ class Window(NamedTuple):
     """what had been done just before; zeros in a first step"""
     first: Bool[Tensor, "steps rows"]
     """whether nothing had been done before"""
-    advice: Float[Tensor, "steps rows a"]
+    teacher_actions: Float[Tensor, "steps rows a"]
     """what the teacher would have done"""
     live: Bool[Tensor, "steps rows"]
     """whether the episode still went on"""
@@ -40,14 +40,14 @@ def room(shape: tuple[int, ...], dtype: np.dtype, folder: Path) -> np.ndarray:
         return np.empty(shape, dtype=dtype)
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise Usage(f"these lessons need {size / 1e9:.0f} GB in {folder}, where {free / 1e9:.0f} GB are free; record fewer")
+        raise Usage(f"these demonstrations need {size / 1e9:.0f} GB in {folder}, where {free / 1e9:.0f} GB are free; record fewer")
     with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
         # the file has no name, and is gone with the last who uses it
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
 
 
 class Demonstrations:
-    """Episodes one after another in one array each: frames [N, ...], actions [N, a] and advice [N, a]."""
+    """Episodes one after another in one array each: frames [N, ...], actions [N, a] and the teacher's actions [N, a]."""
 
     def __init__(self, paths: list[Path], stack: int):
         """`stack`: frames that an observation is made of; 0: an observation is what was recorded."""
@@ -56,10 +56,10 @@ class Demonstrations:
         self.starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
         total, one = int(self.lengths.sum()), episodes[0]
         self.frames = torch.from_numpy(room((total, *one.frames.shape[1:]), one.frames.dtype, paths[0].parent))
-        self.actions, self.advice = (torch.empty(total, one.actions.shape[1]) for _ in range(2))
+        self.actions, self.teacher_actions = (torch.empty(total, one.actions.shape[1]) for _ in range(2))
         for number, (start, length) in enumerate(zip(self.starts, self.lengths, strict=True)):
             path, i = episodes.places[number]
-            for name, kept in (("frames", self.frames), ("actions", self.actions), ("advice", self.advice)):
+            for name, kept in (("frames", self.frames), ("actions", self.actions), ("advice", self.teacher_actions)):
                 kept[start : start + length] = torch.from_numpy(read(path, f"{name}-{i:03d}"))
 
     def __len__(self) -> int:
@@ -85,5 +85,5 @@ class Demonstrations:
             obs = self.frames[torch.from_numpy(past)].transpose(2, 3)
         else:
             obs = self.frames[place]
-        parts = (obs, self.actions[before] * ~first[..., None], first, self.advice[place], torch.from_numpy(live))
+        parts = (obs, self.actions[before] * ~first[..., None], first, self.teacher_actions[place], torch.from_numpy(live))
         return Window(*(part.to(device) for part in parts))

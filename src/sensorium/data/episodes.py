@@ -35,7 +35,7 @@ class Episode:
     actions: np.ndarray
     rewards: np.ndarray
     terminated: bool
-    advice: np.ndarray | None = None
+    teacher_actions: np.ndarray | None = None
     """what a teacher would have done"""
 
     def __len__(self) -> int:
@@ -50,8 +50,8 @@ def pack(episodes: list[Episode]) -> bytes:
             f"frames-{i:03d}": episode.frames, f"actions-{i:03d}": episode.actions.astype(np.float32),
             f"rewards-{i:03d}": episode.rewards.astype(np.float32), f"terminated-{i:03d}": np.array(episode.terminated),
         }  # fmt: skip
-        if episode.advice is not None:
-            arrays[f"advice-{i:03d}"] = episode.advice.astype(np.float32)
+        if episode.teacher_actions is not None:
+            arrays[f"advice-{i:03d}"] = episode.teacher_actions.astype(np.float32)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         for name, array in arrays.items():

@@ -74,9 +74,9 @@ class ParallelRollouts(ABC):
 
     world: TorchWorld
     agent: Agent
-    spread: float = 1.0
-    """of random first parameters, sd spread / sqrt(inputs)"""
-    remember: float = 2.0
+    init_scale: float = 1.0
+    """of random first parameters, sd init_scale / sqrt(inputs)"""
+    forget_bias: float = 2.0
     """first bias of the forget gates: a neuron that forgets at once cannot find out which sensor it is connected to"""
     rows: int = 512
     """episodes that are played at once"""
@@ -84,9 +84,9 @@ class ParallelRollouts(ABC):
     """steps through which gradients flow back"""
     windows: int = 25
     """windows, each followed by one update, in a step of the stage"""
-    short: int = 250
+    early_reset_steps: int = 250
     """steps after which, at the end of a window, half of the rows begin anew, as the others do at the horizon: what matters most happens early; 0: none do"""
-    warm: int = 0
+    warmup_windows: int = 0
     """windows from which only the spread of the gradients is learned; at least those of the first step"""
     learning_rate: float = 3.5e-3
     """of the agent, in whitened space, at the beginning"""
@@ -96,7 +96,7 @@ class ParallelRollouts(ABC):
     """of the lengths of the rows' gradients; longer ones are shortened to it"""
     measure_every: int = 5
     """windows from one measurement of the gradients' spread to the next"""
-    average: float = 0.998
+    ema_decay: float = 0.998
     """share of itself that the running average of the parameters keeps at an update"""
     steps: int = 200
     checkpoint_every: int = 10
@@ -109,7 +109,7 @@ class ParallelRollouts(ABC):
 
     def __post_init__(self) -> None:
         at_least(
-            self, steps=0, rows=1, window=1, windows=1, short=0, warm=0, half_life=1, measure_every=1, checkpoint_every=1, evaluate_every=1,
+            self, steps=0, rows=1, window=1, windows=1, early_reset_steps=0, warmup_windows=0, half_life=1, measure_every=1, checkpoint_every=1, evaluate_every=1,
             evaluation_episodes=1,
         )  # fmt: skip
         if not 0 < self.quantile <= 1:
@@ -129,8 +129,8 @@ class ParallelRollouts(ABC):
             found["gradient"] = float(gradients.mean(0).norm())
             if number % self.measure_every == 0:
                 whitening.measure(state, gradients)
-            if number >= max(self.warm, self.windows):
-                whitening.teach(state, gradients, whiten, self.learning_rate, self.half_life, self.average)
+            if number >= max(self.warmup_windows, self.windows):
+                whitening.teach(state, gradients, whiten, self.learning_rate, self.half_life, self.ema_decay)
             total = {name: total.get(name, 0.0) + value / self.windows for name, value in found.items()}
         if seeds.step % self.evaluate_every == 0 or seeds.step == 1:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["agent"].device)
@@ -141,7 +141,7 @@ class ParallelRollouts(ABC):
     def lives(self, device: torch.device) -> Int[Tensor, "rows"]:
         """How many steps each row's episodes may last."""
         rows, horizon = torch.arange(self.rows, device=device), self.world.spec.horizon
-        return torch.where(2 * rows < self.rows, min(self.short or horizon, horizon), horizon)
+        return torch.where(2 * rows < self.rows, min(self.early_reset_steps or horizon, horizon), horizon)
 
     def policies(self, state: State) -> tuple[Float[Tensor, "rows n"], Any]:
         """Parameters for each row of its own, all the same, so that its gradient is its own; and who acts by them."""

@@ -23,7 +23,7 @@ from sensorium.core.checkpoint import writing
 from sensorium.core.env import Env
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import Moment, stream
+from sensorium.core.rollout import Transition, stream
 from sensorium.core.stage import State
 
 
@@ -261,7 +261,7 @@ class Replay:
                 array.flush()
 
 
-def lived(env: Env, policy: Policy, seeds: Int[Tensor, "rows"], replay: Replay, count: Tensor) -> Iterator[Moment]:
+def lived(env: Env, policy: Policy, seeds: Int[Tensor, "rows"], replay: Replay, count: Tensor) -> Iterator[Transition]:
     """Play an episode a row into a replay; `count`, the number of agent steps ever taken, grows in place. For learning in between."""
     for moment in stream(env, policy, seeds):
         if moment.t == 0:

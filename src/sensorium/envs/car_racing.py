@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sensorium.core.env import EnvSpec
 from sensorium.core.errors import Usage
-from sensorium.envs import eyes
+from sensorium.envs import patches
 from sensorium.envs.host import HostEnv, Pool, Simulators, Singles, extra
 from sensorium.envs.pixels import SIZE, legacy, small
 
@@ -76,8 +76,8 @@ class CarPatches:
     """steps in a row that earn less than nothing after which an episode ends: 20 in the paper's training; 0: it does not"""
 
     @property
-    def treatments(self) -> tuple[eyes.Treatment, ...]:
-        return eyes.parse(self.senses)
+    def treatments(self) -> tuple[patches.Treatment, ...]:
+        return patches.parse(self.senses)
 
     @property
     def training(self) -> "CarPatches":
@@ -86,11 +86,11 @@ class CarPatches:
 
     @property
     def spec(self) -> EnvSpec:
-        n = eyes.patches_of((FULL // eyes.SIDE) ** 2, self.treatments)
-        return EnvSpec("car-patches", (n, eyes.STACK, eyes.SIDE**2), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
+        n = patches.patches_of((FULL // patches.SIDE) ** 2, self.treatments)
+        return EnvSpec("car-patches", (n, patches.STACK, patches.SIDE**2), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
 
-    def open(self) -> eyes.Eyes:
-        return eyes.Eyes(self)
+    def open(self) -> patches.PatchEnv:
+        return patches.PatchEnv(self)
 
     def frames(self) -> HostEnv:
         spec = replace(self.spec, observation=(FULL, FULL, 3))
@@ -105,7 +105,7 @@ class CarPatches:
         return world.see(frames.cpu().numpy()).to(frames.device)
 
     def grey(self, frames: Tensor) -> Tensor:
-        grey = eyes.luma(frames)
+        grey = patches.luma(frames)
         grey[:, ROWS:] = 0
         return grey
 
@@ -133,12 +133,12 @@ class CarFrames:
     """steps in a row that earn less than nothing after which an episode ends: 20 in the paper's training; 0: it does not"""
 
     def __post_init__(self) -> None:
-        if not all(isinstance(treatment, eyes.Background) for treatment in self.treatments):
+        if not all(isinstance(treatment, patches.Background) for treatment in self.treatments):
             raise Usage(f"'{self.senses}' is for patches; whole frames can only be put before a background")
 
     @property
-    def treatments(self) -> tuple[eyes.Treatment, ...]:
-        return eyes.parse(self.senses)
+    def treatments(self) -> tuple[patches.Treatment, ...]:
+        return patches.parse(self.senses)
 
     @property
     def training(self) -> "CarFrames":
@@ -150,7 +150,9 @@ class CarFrames:
         return EnvSpec("car-frames", (FULL, FULL, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
 
     def open(self) -> HostEnv:
-        scenery = [eyes.scenery(treatment.name, FULL, FULL) for treatment in self.treatments if isinstance(treatment, eyes.Background)]
+        scenery = [
+            patches.scenery(treatment.name, FULL, FULL) for treatment in self.treatments if isinstance(treatment, patches.Background)
+        ]
 
         def see(frames: np.ndarray) -> Tensor:
             seen = torch.from_numpy(frames)

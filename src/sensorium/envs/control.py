@@ -15,9 +15,9 @@ from torch import Tensor
 
 from sensorium.core.env import EnvSpec
 from sensorium.core.errors import Usage, nearest
-from sensorium.envs import painter
+from sensorium.envs import renderer
+from sensorium.envs.control_pool import ControlPool, load
 from sensorium.envs.host import HostEnv, Pool, Simulators, envpool
-from sensorium.envs.suite import Suite, load
 
 SUITE = {
     "acrobot": ("swingup", "swingup_sparse"),
@@ -156,9 +156,9 @@ class Control:
     def open(self) -> "ControlEnv":
         spec, domain = self.spec, self.domain
         if self.pixels:
-            painter.prepare()
+            renderer.prepare()
         if self.engine == "dm_control":
-            simulators = Suite(self.task, self.repeat, CAMERAS.get(domain, 0), self.visuals == "fast", SIZE if self.pixels else 0)
+            simulators = ControlPool(self.task, self.repeat, CAMERAS.get(domain, 0), self.visuals == "fast", SIZE if self.pixels else 0)
             return ControlEnv(spec, Stacked(simulators) if self.pixels else simulators)
         if self.visuals == "fast" and self.pixels:
             raise Usage("fast visuals need engine dm_control: EnvPool draws in full only")
@@ -178,23 +178,23 @@ class ControlEnv(HostEnv):
 
     def states(self) -> Float[Tensor, "rows n"]:
         """What the task shows from states; only dm_control tells it beside pixels."""
-        if self.suite is not None:
-            return torch.from_numpy(self.suite.states())
+        if self.control_pool is not None:
+            return torch.from_numpy(self.control_pool.states())
         if len(self.spec.observation) == 1:
             return self.obs.cpu()
         raise Usage("EnvPool shows pixels or states, not both; use engine dm_control")
 
     @property
-    def suite(self) -> Suite | None:
+    def control_pool(self) -> ControlPool | None:
         """dm_control's own environments, where they are the engine."""
         inner = getattr(self.simulators, "inner", self.simulators)
-        return inner if isinstance(inner, Suite) else None
+        return inner if isinstance(inner, ControlPool) else None
 
     def picture(self, row: int = 0) -> UInt8[np.ndarray, "240 240 3"]:
         """One row as it looks now, in full."""
-        if self.suite is None:
+        if self.control_pool is None:
             raise Usage("EnvPool draws no pictures for people; use engine dm_control")
-        return self.suite.picture(row)
+        return self.control_pool.picture(row)
 
 
 def envpool_name(task: str) -> str:

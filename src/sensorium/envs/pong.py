@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sensorium.core.env import EnvSpec
 from sensorium.core.errors import Usage
-from sensorium.envs import eyes
+from sensorium.envs import patches
 from sensorium.envs.host import HostEnv, Pool
 
 SIZE, SCORE = 84, 10
@@ -34,20 +34,20 @@ class Pong:
     """what is done to the eyes, as for `evaluate --senses`"""
 
     def __post_init__(self) -> None:
-        if any(isinstance(treatment, eyes.Background) for treatment in self.treatments):
+        if any(isinstance(treatment, patches.Background) for treatment in self.treatments):
             raise Usage("Pong has nothing behind its scene; a background can be seen in car-patches")
 
     @property
-    def treatments(self) -> tuple[eyes.Treatment, ...]:
-        return eyes.parse(self.senses)
+    def treatments(self) -> tuple[patches.Treatment, ...]:
+        return patches.parse(self.senses)
 
     @property
     def spec(self) -> EnvSpec:
-        n = eyes.patches_of((SIZE // eyes.SIDE) ** 2, self.treatments)
-        return EnvSpec("pong", (n, eyes.STACK, eyes.SIDE**2), BUTTONS, self.horizon, rows=32)
+        n = patches.patches_of((SIZE // patches.SIDE) ** 2, self.treatments)
+        return EnvSpec("pong", (n, patches.STACK, patches.SIDE**2), BUTTONS, self.horizon, rows=32)
 
-    def open(self) -> eyes.Eyes:
-        return eyes.Eyes(self)
+    def open(self) -> patches.PatchEnv:
+        return patches.PatchEnv(self)
 
     def frames(self) -> HostEnv:
         consoles = Consoles(self.horizon, SIZE, lambda consoles, frames: torch.from_numpy(frames[:, -1]))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sensorium.core.env import EnvSpec
 from sensorium.core.errors import Usage
+from sensorium.core.processes import guarded
 from sensorium.envs.host import HostEnv, Pool, extra
 from sensorium.envs.pixels import SIZE, small
 from sensorium.envs.pixels import legacy as legacy_pixels
@@ -67,7 +68,12 @@ class Survival:
     """A batch in which every step is worth 1, whatever the simulator says."""
 
     def __init__(self, pool: Pool):
-        self.begin, self.close, self.pool = pool.begin, pool.close, pool
+        self.close, self.pool = pool.close, pool
+
+    def begin(self, seeds: list[int]) -> Tensor:
+        # each game is a process
+        with guarded():
+            return self.pool.begin(seeds)
 
     def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
         obs, reward, ended = self.pool.step(action, live)
@@ -98,7 +104,8 @@ class Games:
         game.set_render_hud(self.faithful)
         game.set_episode_start_time(14 if self.faithful else 1)
         game.set_doom_config_path(os.devnull)  # it would write its settings when it ends
-        game.init()
+        with guarded():
+            game.init()
         return game
 
     def begin(self, seeds: list[int]) -> Tensor:

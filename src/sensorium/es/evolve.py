@@ -10,7 +10,7 @@ from sensorium.core.policy import Policy
 from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
-from sensorium.envs.meeting import sensed
+from sensorium.envs.wrappers import sensed
 from sensorium.es.pgpe import PGPE
 from sensorium.es.strategy import Strategy
 from sensorium.es.workers import Workers
@@ -34,13 +34,13 @@ class Evolve:
     """episodes that each candidate plays in a generation"""
     common_seeds: bool = True
     """whether all candidates of a generation face the same episodes (they did in the paper)"""
-    average: float = 0.0
+    ema_decay: float = 0.0
     """share of itself that the running average of the means keeps at a generation; the agent is this average, 0: the last mean"""
     start: Folder = NOWHERE
     """an earlier agent whose parameters to start from; empty: begin anew"""
-    spread: float = 0.0
-    """of the random first parameters, sd spread / sqrt(inputs); 0 starts at zero, as the paper does"""
-    remember: float = 0.0
+    init_scale: float = 0.0
+    """of the random first parameters, sd init_scale / sqrt(inputs); 0 starts at zero, as the paper does"""
+    forget_bias: float = 0.0
     """first bias of the forget gates of the neurons' LSTMs"""
     steps: int = 1000
     """generations"""
@@ -60,7 +60,7 @@ class Evolve:
 
     def init(self, seeds: Seeds) -> State:
         if not self.start:
-            return self.begin(first_vector(self.agent, self.spread, self.remember, seeds("parameters")))
+            return self.begin(first_vector(self.agent, self.init_scale, self.forget_bias, seeds("parameters")))
         return self.begin(start_from(self.start, self.agent))
 
     def begin(self, vector: Tensor) -> State:
@@ -89,7 +89,7 @@ class Evolve:
             )
         # tell: move the mean, adapt the spread
         self.search.tell(state, candidates, fitness)
-        keep = min(self.average, seeds.step / (seeds.step + 10))
+        keep = min(self.ema_decay, seeds.step / (seeds.step + 10))
         state["agent"] = keep * state["agent"] + (1 - keep) * state["mean"].float()
         metrics = {
             "score/mean": float(fitness.mean()),

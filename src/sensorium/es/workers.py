@@ -4,12 +4,10 @@ A job is a block of members x episodes. `block` 0 makes one job of the whole pop
 size is computed with one torch thread, here or in a process, and gives the same bits in both.
 """
 
-import ctypes
 import functools
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +23,7 @@ from torch import Tensor
 from sensorium.core.env import Env, TorchEnv, World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import keep_pages, one_thread
+from sensorium.core.processes import end_with_parent
 from sensorium.core.rollout import play
 from sensorium.nets.agent import Agent
 
@@ -82,19 +81,6 @@ class Job:
         rollout = play(opened(self.world), self.agent.policy(self.vectors), self.seeds.flatten(), compile=self.compile)
         parts = (rollout.returns, rollout.lengths.to(rollout.returns.dtype))
         return torch.stack([part.view(self.seeds.shape).mean(1) for part in parts], 1)
-
-
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
-
-
-def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, however it ends (Linux; elsewhere a closed pipe ends it)."""
-    if sys.platform.startswith("linux"):
-        parent = multiprocessing.parent_process()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        # the parent may have ended before the kernel was asked
-        if parent is not None and os.getppid() != parent.pid:
-            os._exit(1)
 
 
 def _start(threads: int) -> None:

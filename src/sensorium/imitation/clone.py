@@ -1,4 +1,4 @@
-"""Clone: teach an agent what another one does, from lessons that were recorded."""
+"""Clone: teach an agent what another one does, from demonstrations that were recorded."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -31,9 +31,9 @@ OVER = 2**62
 
 @dataclass
 class Resources:
-    """What cloning has open: the lessons, and for agents of sensory neurons `answer`, perhaps compiled."""
+    """What cloning has open: the demonstrations, and for agents of sensory neurons `answer`, perhaps compiled."""
 
-    lessons: Demonstrations
+    demonstrations: Demonstrations
     answer: Any = None
 
 
@@ -48,12 +48,12 @@ class Clone:
 
     @property
     def learned(self) -> tuple[str, ...]:
-        return ("agent", *(("teller/agent",) if self.tell else ()))
+        return ("agent", *(("sensor-id/agent",) if self.sensor_id_weight else ()))
 
     world: World
     """where the student is judged"""
     agent: Clonable
-    lessons: Folder = Folder("../2-teach")
+    demonstrations: Folder = Folder("../2-teach")
     start: Folder = NOWHERE
     """an earlier clone to go on from; empty: begin anew"""
     loss: Literal["mse", "cross-entropy"] = "mse"
@@ -62,9 +62,9 @@ class Clone:
     """windows in an update"""
     window: int = 100
     """steps of a window, through which gradients flow back; 1 for an agent without memory"""
-    leave: float = 0.05
+    restart_probability: float = 0.05
     """share of the rows that after a window leave their episode for the beginning of another one, where neurons find out what they hear; of agents that remember"""
-    tell: float = 0.0
+    sensor_id_weight: float = 0.0
     """weight of a second lesson, for agents that remember: from what each neuron remembers a linear layer is to tell which sensor it hears (cross-entropy)"""
     updates: int = 100
     """updates in a step of the stage"""
@@ -74,17 +74,17 @@ class Clone:
     """updates in which the learning rate halves"""
     clip: float = 0.5
     """largest norm of the gradient"""
-    average: float = 0.998
+    ema_decay: float = 0.998
     """share of itself that the running average of the parameters keeps at an update"""
-    disturb: float = 0.03
+    action_noise: float = 0.03
     """standard deviation of what is added to the action that the student hears"""
-    occlude: float = 0.0
+    sensor_dropout: float = 0.0
     """share of the sensors that each batch goes without, others each time; their neurons wake with the memory that they had"""
-    spread: float = 1.0
-    """of the random first parameters, sd spread / sqrt(inputs)"""
-    remember: float = 2.0
+    init_scale: float = 1.0
+    """of the random first parameters, sd init_scale / sqrt(inputs)"""
+    forget_bias: float = 2.0
     """first bias of the forget gates of the neurons' LSTMs"""
-    half: bool = True
+    bfloat16: bool = True
     """whether pictures are multiplied in bfloat16 where this machine has it built in"""
     compile: bool = True
     """whether what follows from the neurons' memories is compiled"""
@@ -99,18 +99,20 @@ class Clone:
         at_least(self, steps=0, batch=1, window=1, updates=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
         if not isinstance(self.agent, Clonable):
             raise Usage(f"{type(self.agent).__name__} cannot be cloned: nothing can be learned by gradient through what it does")
-        if self.tell < 0:
-            raise Usage(f"tell cannot be {self.tell}; at least 0")
-        if self.tell and not isinstance(self.agent, SequenceAgent):
-            raise Usage("tell is for agents of sensory neurons: patches are told apart by nobody")
-        if not 0 <= self.occlude < 1:
-            raise Usage(f"occlude cannot be {self.occlude}; at least 0, less than 1")
-        if not 0 <= self.leave <= 1:
-            raise Usage(f"leave cannot be {self.leave}; at least 0, at most 1")
+        if self.sensor_id_weight < 0:
+            raise Usage(f"sensor_id_weight cannot be {self.sensor_id_weight}; at least 0")
+        if self.sensor_id_weight and not isinstance(self.agent, SequenceAgent):
+            raise Usage("sensor_id_weight is for agents of sensory neurons: patches have no identity")
+        if not 0 <= self.sensor_dropout < 1:
+            raise Usage(f"sensor_dropout cannot be {self.sensor_dropout}; at least 0, less than 1")
+        if not 0 <= self.restart_probability <= 1:
+            raise Usage(f"restart_probability cannot be {self.restart_probability}; at least 0, at most 1")
 
     def init(self, seeds: Seeds) -> State:
         begun = (
-            start_from(self.start, self.agent) if self.start else first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
+            start_from(self.start, self.agent)
+            if self.start
+            else first_vector(self.agent, self.init_scale, self.forget_bias, seeds("parameters"))
         )
         state = descent.taught(begun)
         if isinstance(self.agent, SequenceAgent):
@@ -118,21 +120,23 @@ class Clone:
             state |= {name: torch.zeros(self.batch, sensors, self.agent.hidden) for name in MEMORY}
             # whoever has come behind an episode's end begins another one
             state |= {"episode": torch.zeros(self.batch, dtype=torch.int64), "place": torch.full((self.batch,), OVER)}
-            if self.tell:
+            if self.sensor_id_weight:
                 earlier = checkpoint.restored(self.start)[1] if self.start else {}
-                new, old = torch.zeros(sensors * (self.agent.hidden + 1)), earlier.get("teller/agent")
+                new, old = torch.zeros(sensors * (self.agent.hidden + 1)), earlier.get("sensor-id/agent")
                 # of another body it would tell other sensors
-                state |= descent.under("teller", descent.taught(old if old is not None and len(old) == len(new) else new))
+                state |= descent.under("sensor-id", descent.taught(old if old is not None and len(old) == len(new) else new))
         return state
 
     def open(self, state: State) -> Resources:
         if not isinstance(self.agent, SequenceAgent):
             # an observation of patches has its frames along the second axis
-            return Resources(Demonstrations(whole(self.lessons), self.world.spec.observation[1]))
-        lessons, (sensors,) = Demonstrations(whole(self.lessons), 0), self.world.spec.observation
-        if lessons.frames.shape[1] != sensors:
-            raise Usage(f"{self.lessons} holds lessons of {lessons.frames.shape[1]} sensors; {self.world.spec.name} has {sensors}")
-        return Resources(lessons, compiled(answer) if self.compile else answer)
+            return Resources(Demonstrations(whole(self.demonstrations), self.world.spec.observation[1]))
+        demonstrations, (sensors,) = Demonstrations(whole(self.demonstrations), 0), self.world.spec.observation
+        if demonstrations.frames.shape[1] != sensors:
+            raise Usage(
+                f"{self.demonstrations} holds demonstrations of {demonstrations.frames.shape[1]} sensors; {self.world.spec.name} has {sensors}"
+            )
+        return Resources(demonstrations, compiled(answer) if self.compile else answer)
 
     def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
         found = [self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k)) for k in range(self.updates)]
@@ -148,10 +152,10 @@ class Clone:
         learners, known = [state["weights"].detach().requires_grad_()], None
         student, device = self.agent.student(learners[0]), learners[0].device
         # what was seen and done
-        drawn = self.drawn(state, live.lessons, seeds)
+        drawn = self.drawn(state, live.demonstrations, seeds)
         present = self.present(drawn.obs.shape[2], seeds).to(device)
-        obs = drawn.obs[:, :, present] if self.occlude else drawn.obs
-        noise = self.disturb * descent.noise(seeds("disturb"), *drawn.before.shape, device=device)
+        obs = drawn.obs[:, :, present] if self.sensor_dropout else drawn.obs
+        noise = self.action_noise * descent.noise(seeds("disturb"), *drawn.before.shape, device=device)
         # before the first step something counts as done: what a memory begins with
         nothing = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=device))[-1]
         before = torch.where(drawn.first[..., None], nothing, drawn.before + noise)
@@ -160,48 +164,48 @@ class Clone:
             hidden, cell = student.follow(obs, before, state["hidden"][:, present], state["cell"][:, present])
             state["hidden"][:, present], state["cell"][:, present] = hidden[-1].detach(), cell.detach()
             said = live.answer(student, obs.flatten(0, 1), hidden.flatten(0, 1))
-            if self.tell:
-                learners.append(state["teller/weights"].detach().requires_grad_())
+            if self.sensor_id_weight:
+                learners.append(state["sensor-id/weights"].detach().requires_grad_())
                 known = recognition(hidden.flatten(0, 1), learners[1].view(drawn.obs.shape[2], -1))
         else:
-            with products(device, product_type(device) if self.half else torch.float32):
+            with products(device, product_type(device) if self.bfloat16 else torch.float32):
                 said = student.say(obs.flatten(0, 1), student.with_action((), before.flatten(0, 1)))[0].float()
         # how that is marked, over steps of living rows
         counts = drawn.live.flatten() / drawn.live.sum()
-        loss = counts @ distance(said, drawn.advice.flatten(0, 1), self.loss)
+        loss = counts @ distance(said, drawn.teacher_actions.flatten(0, 1), self.loss)
         metrics = {"loss": loss.detach()}
         if known is not None:
-            loss = loss - self.tell * (counts @ known.take_along_dim(present[None, :, None], 2)[..., 0]).mean()
-            metrics["told"] = (counts @ (known.argmax(2) == present).float()).mean()
+            loss = loss - self.sensor_id_weight * (counts @ known.take_along_dim(present[None, :, None], 2)[..., 0]).mean()
+            metrics["sensor_id_accuracy"] = (counts @ (known.argmax(2) == present).float()).mean()
         # what is learned from it
         gradient, *others = torch.autograd.grad(loss, learners)
-        settings = self.learning_rate, self.half_life, self.clip, self.average
+        settings = self.learning_rate, self.half_life, self.clip, self.ema_decay
         descent.teach(state, gradient, *settings)
         for other in others:
-            teller = descent.part("teller", state)
-            descent.teach(teller, other, *settings)
-            state |= descent.under("teller", teller)
+            layer = descent.part("sensor-id", state)
+            descent.teach(layer, other, *settings)
+            state |= descent.under("sensor-id", layer)
         return metrics
 
-    def drawn(self, state: State, lessons: Demonstrations, seeds: Seeds) -> Window:
+    def drawn(self, state: State, demonstrations: Demonstrations, seeds: Seeds) -> Window:
         """A window for every row. An agent that remembers goes on where it was; behind an episode's end it begins another, with a blank memory, as a few more do."""
         if not isinstance(self.agent, SequenceAgent):
-            return lessons.draw(self.batch, self.window, seeds("windows"), state["agent"].device)
+            return demonstrations.draw(self.batch, self.window, seeds("windows"), state["agent"].device)
         random = np.random.Generator(np.random.Philox(seeds("windows")))
         which, place = (state[name].cpu().numpy() for name in ("episode", "place"))
-        anew = (place >= lessons.lengths[which]) | (random.random(self.batch) < self.leave)
-        which = np.where(anew, random.integers(len(lessons.lengths), size=self.batch), which)
+        anew = (place >= demonstrations.lengths[which]) | (random.random(self.batch) < self.restart_probability)
+        which = np.where(anew, random.integers(len(demonstrations.lengths), size=self.batch), which)
         place = np.where(anew, 0, place)
         device = state["place"].device
         state["episode"], state["place"] = torch.from_numpy(which).to(device), torch.from_numpy(place + self.window).to(device)
         for name in MEMORY:
             state[name] = state[name] * torch.from_numpy(~anew)[:, None, None].to(device)
-        return lessons.window(which, place, self.window, device)
+        return demonstrations.window(which, place, self.window, device)
 
     def present(self, sensors: int, seeds: Seeds) -> Int[Tensor, "some"]:
         """Which sensors there are in this batch: all, but for those that it goes without."""
         order = torch.randperm(sensors, generator=torch.Generator().manual_seed(seeds("occlude")))
-        return order[int(sensors * self.occlude) :].sort().values
+        return order[int(sensors * self.sensor_dropout) :].sort().values
 
     def policy(self, state: State) -> Policy:
         return self.agent.policy(state["agent"].detach())
@@ -212,6 +216,6 @@ def answer(student: SequenceStudent, obs: Float[Tensor, "some N"], hidden: Float
     return student.answer(obs, hidden)
 
 
-def distance(said: Float[Tensor, "some a"], advice: Float[Tensor, "some a"], loss: str) -> Float[Tensor, "some"]:
+def distance(said: Float[Tensor, "some a"], teacher_actions: Float[Tensor, "some a"], loss: str) -> Float[Tensor, "some"]:
     """How far what the student said is from its teacher's answer."""
-    return ((said - advice) ** 2).mean(1) if loss == "mse" else cross_entropy(said, advice.argmax(1), reduction="none")
+    return ((said - teacher_actions) ** 2).mean(1) if loss == "mse" else cross_entropy(said, teacher_actions.argmax(1), reduction="none")

@@ -25,7 +25,7 @@ class Resources:
 
     teacher: Policy
     tick: Any
-    guided: Bool[Tensor, "rows"]
+    teacher_rows: Bool[Tensor, "rows"]
     lives: Int[Tensor, "rows"]
 
 
@@ -42,13 +42,13 @@ class Dagger(parallel_rollouts.ParallelRollouts):
     """the agent to learn from: a run, a stage or a zoo agent"""
     soften: float = 1.0
     """factor on the teacher's answers before their tanh; less than 1: less force"""
-    guided: float = 0.3
+    teacher_share: float = 0.3
     """share of the rows in which the teacher acts"""
     steps: int = 60
 
     def init(self, seeds: Seeds) -> State:
         start = seeds.rows("worlds", self.rows)
-        vector = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
+        vector = first_vector(self.agent, self.init_scale, self.forget_bias, seeds("parameters"))
         obs = self.world.observe(self.world.initial(start))
         # the first step shows how large the memories are
         student, teacher = self.agent.policy(vector), checkpoint.policy(self.teacher)
@@ -61,13 +61,13 @@ class Dagger(parallel_rollouts.ParallelRollouts):
         return Resources(
             checkpoint.policy(self.teacher, str(device)),
             compiled(lesson_tick) if self.compile else lesson_tick,
-            self.guides(device),
+            self.rows_of_teacher(device),
             self.lives(device),
         )
 
-    def guides(self, device: torch.device) -> Bool[Tensor, "rows"]:
+    def rows_of_teacher(self, device: torch.device) -> Bool[Tensor, "rows"]:
         """In which rows the teacher acts: here and there, so that they are of all ages and lives."""
-        return torch.arange(self.rows, device=device) * self.guided % 1 < self.guided
+        return torch.arange(self.rows, device=device) * self.teacher_share % 1 < self.teacher_share
 
     def update(self, state: State, live: Resources, fresh: Int[Tensor, "rows"]) -> tuple[Float[Tensor, "rows n"], Metrics]:
         """One window of acting and asking: the mean squared error of the actions."""
@@ -77,7 +77,7 @@ class Dagger(parallel_rollouts.ParallelRollouts):
         error = count = torch.zeros((), device=weights.device)
         for _ in range(self.window):
             world, obs, memory, teaching, ended, error, count = live.tick(
-                self.world, student, live.teacher, self.soften, live.guided, world, obs, memory, teaching, ended, error, count
+                self.world, student, live.teacher, self.soften, live.teacher_rows, world, obs, memory, teaching, ended, error, count
             )
         loss = error / count
         (gradients,) = torch.autograd.grad(self.rows * loss, weights)
@@ -98,18 +98,18 @@ def knowing(teacher: Policy, obs: Tensor, seeds: Tensor) -> tuple[Tensor, ...]:
 
 
 def lesson_tick(
-    world: TorchWorld, student: Any, teacher: Any, soften: float, guided: Tensor, state: Any, obs: Tensor, memory: Any, teaching: Any, ended: Tensor,
+    world: TorchWorld, student: Any, teacher: Any, soften: float, teacher_rows: Tensor, state: Any, obs: Tensor, memory: Any, teaching: Any, ended: Tensor,
     error: Tensor, count: Tensor,
 ) -> tuple[Any, Tensor, Any, Any, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Both say what they would do, the student acts (in guided rows the teacher); squared errors add up over living rows."""
+    """Both say what they would do, the student acts (in `teacher_rows` the teacher); squared errors add up over living rows."""
     answer, memory = student.say(obs, memory)
     with torch.no_grad():
-        advice, teaching = teacher.act(obs, teaching, 0)
-        advice = torch.tanh(soften * torch.atanh(advice.clamp(-CERTAIN, CERTAIN)))
+        teacher_actions, teaching = teacher.act(obs, teaching, 0)
+        teacher_actions = torch.tanh(soften * torch.atanh(teacher_actions.clamp(-CERTAIN, CERTAIN)))
         alive = ~ended
-        state, step = world.transition(state, torch.where(guided[:, None], advice, answer.detach()), 0)
-    error = error + torch.where(alive, ((answer - advice) ** 2).mean(1), 0.0).sum()
+        state, step = world.transition(state, torch.where(teacher_rows[:, None], teacher_actions, answer.detach()), 0)
+    error = error + torch.where(alive, ((answer - teacher_actions) ** 2).mean(1), 0.0).sum()
     # whoever acted, both hear next what was done
-    done = torch.where(guided[:, None], advice, answer)
+    done = torch.where(teacher_rows[:, None], teacher_actions, answer)
     teaching = teacher.with_action(teaching, done.detach()) if teaching != () else teaching
     return state, step.obs, student.with_action(memory, done), teaching, ended | step.terminated, error, count + alive.sum()

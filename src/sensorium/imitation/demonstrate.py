@@ -32,7 +32,7 @@ def views(world: World, env: Env, teacher: World) -> View:
 
 
 class Mixture:
-    """Teacher and student as one Policy: both say what they would do, one of them acts. Its memory ends with the teacher's advice."""
+    """Teacher and student as one Policy: both say what they would do, one of them acts. Its memory ends with the teacher's teacher_actions."""
 
     members = 1
 
@@ -48,18 +48,20 @@ class Mixture:
 
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
         (seeds, teaching, learning, _), stage = memory, self.stage
-        advice, teaching = self.teacher.act(self.view(obs), teaching, t)
-        action = advice
-        if stage.noise:
-            action = torch.maximum(advice + stage.noise * normal(seeds, t, advice.shape[1]), self.low).clamp(max=1.0)
+        teacher_actions, teaching = self.teacher.act(self.view(obs), teaching, t)
+        action = teacher_actions
+        if stage.action_noise:
+            action = torch.maximum(teacher_actions + stage.action_noise * normal(seeds, t, teacher_actions.shape[1]), self.low).clamp(
+                max=1.0
+            )
         if self.student:
             answer, learning = self.student.act(obs, learning, t)
             # they take turns: the student comes to where it errs, and not so far from its teacher's ways that nothing is to be learned there
-            guided = uniform(seeds, 2**31 + t // stage.turn, 1) < stage.guided
-            action = torch.where(guided, action, answer)
+            teachers_turn = uniform(seeds, 2**31 + t // stage.turn_steps, 1) < stage.teacher_share
+            action = torch.where(teachers_turn, action, answer)
             learning = with_action(self.student, learning, action)
         # whoever acted, both hear next what was done
-        return action, (seeds, with_action(self.teacher, teaching, action), learning, advice)
+        return action, (seeds, with_action(self.teacher, teaching, action), learning, teacher_actions)
 
 
 def with_action(policy: Policy, memory: Any, action: Tensor) -> Any:
@@ -89,12 +91,12 @@ class Demonstrate:
     """who is asked: a run, a stage or a zoo agent"""
     student: Folder = NOWHERE
     """who acts; empty: the teacher"""
-    guided: float = 0.5
+    teacher_share: float = 0.5
     """share of the turns in which the teacher acts, not the student"""
-    turn: int = 25
+    turn_steps: int = 25
     """steps after which who acts is drawn anew"""
-    noise: float = 0.0
-    """standard deviation of what is added to the teacher's actions, not to its advice: so that it shows how to recover"""
+    action_noise: float = 0.0
+    """standard deviation of what is added to the teacher's actions, not to its teacher_actions: so that it shows how to recover"""
     earlier: Folder = NOWHERE
     """earlier lessons, which these add to"""
     rows: int = 16
@@ -111,7 +113,7 @@ class Demonstrate:
         return self.student_world
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, rows=1, turn=1, checkpoint_every=1)
+        at_least(self, steps=0, rows=1, turn_steps=1, checkpoint_every=1)
 
     def init(self, seeds: Seeds) -> State:
         # a teacher that does not fit is refused before anything is played
@@ -158,9 +160,11 @@ def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
         rows = seeds.rows("episodes", stage.rows)
         mixture = Mixture(stage, teacher, student, low, views(stage.student_world, env, seen(stage.teacher)))
         rollout = play(env, mixture, rows, keep=tuple(parts), sink=keep)
-    frames, actions, rewards, advice = (torch.stack(part, 1).numpy() for part in parts.values())
+    frames, actions, rewards, teacher_actions = (torch.stack(part, 1).numpy() for part in parts.values())
     lengths = rollout.lengths.tolist()
-    found = [Episode(frames[i, :n], actions[i, :n], rewards[i, :n], n < spec.horizon, advice[i, :n]) for i, n in enumerate(lengths)]
+    found = [
+        Episode(frames[i, :n], actions[i, :n], rewards[i, :n], n < spec.horizon, teacher_actions[i, :n]) for i, n in enumerate(lengths)
+    ]
     path = disk.write(Path(stage.folder), seeds.step, found)
     metrics = {
         "score/mean": float(rollout.returns.mean()), "length/mean": float(rollout.lengths.float().mean()), "moments": float(sum(lengths)),

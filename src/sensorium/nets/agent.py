@@ -90,14 +90,14 @@ class SequenceAgent(Clonable, Protocol):
         ...
 
 
-def first_vector(agent: Agent, spread: float, remember: float, seed: int) -> Float[Tensor, "n"]:
-    """Random first parameters: weights with sd spread / sqrt(inputs), scales 1, biases 0 but for `remember` at the forget gates of an LSTM."""
+def first_vector(agent: Agent, init_scale: float, forget_bias: float, seed: int) -> Float[Tensor, "n"]:
+    """Random first parameters: weights with sd init_scale / sqrt(inputs), scales 1, biases 0 but for `forget_bias` at the forget gates of an LSTM."""
     noise = agent.layout.split(normal(torch.tensor([seed]), 0, agent.layout.size)[0])
-    tensors = {name: t * spread * math.prod(t.shape[1:]) ** -0.5 * ("bias" not in name) for name, t in noise.items()}
-    tensors |= {name: torch.ones_like(t) for name, t in tensors.items() if name.endswith("norm.weight") and spread}
+    tensors = {name: t * init_scale * math.prod(t.shape[1:]) ** -0.5 * ("bias" not in name) for name, t in noise.items()}
+    tensors |= {name: torch.ones_like(t) for name, t in tensors.items() if name.endswith("norm.weight") and init_scale}
     if isinstance(agent, Gated) and agent.forget_gates[0]:
         name, begin, end = agent.forget_gates
-        tensors[name][begin:end] = remember
+        tensors[name][begin:end] = forget_bias
     return agent.layout.join(tensors)
 
 

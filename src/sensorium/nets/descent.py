@@ -93,7 +93,7 @@ def taught(weights: Tensor) -> State:
 
 
 @torch.no_grad()
-def teach(state: State, gradient: Tensor, learning_rate: float, half_life: int, clip: float, average: float) -> None:
+def teach(state: State, gradient: Tensor, learning_rate: float, half_life: int, clip: float, ema_decay: float) -> None:
     """One step of Adam (Kingma & Ba 2015, algorithm 1) down a clipped gradient, at a rate that halves every `half_life` updates, and of the average."""
     t, weights = int(state["updates"]) + 1, state["weights"].detach()
     state["updates"] = state["updates"] + 1
@@ -103,7 +103,7 @@ def teach(state: State, gradient: Tensor, learning_rate: float, half_life: int, 
     unbiased = (state["second"] / (1 - 0.999**t)).sqrt_().add_(1e-8)
     state["weights"] = weights.addcdiv_(state["first"], unbiased, value=-learning_rate * 0.5 ** (t / half_life) / (1 - 0.9**t))
     # at first the average is young, and keeps less of itself
-    state["agent"].lerp_(weights, 1 - min(average, t / (t + 10)))
+    state["agent"].lerp_(weights, 1 - min(ema_decay, t / (t + 10)))
 
 
 def glorot(module: nn.Module, seed: int) -> None:

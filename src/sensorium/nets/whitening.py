@@ -64,7 +64,7 @@ def whitener(state: State) -> Float[Tensor, "n n"]:
 
 @torch.no_grad()
 def teach(
-    state: State, gradients: Float[Tensor, "rows n"], whiten: Float[Tensor, "n n"], learning_rate: float, half_life: int, average: float
+    state: State, gradients: Float[Tensor, "rows n"], whiten: Float[Tensor, "n n"], learning_rate: float, half_life: int, ema_decay: float
 ) -> None:
     """One step down the mean of the rows' gradients, at a rate that halves every `half_life` updates, and one of the average.
 
@@ -78,4 +78,4 @@ def teach(
     step = learning_rate * 0.5 ** (t / half_life) * (whiten @ state["mean"]) / (1 - MOMENTUM**t)
     state["weights"] = weights - step
     # at first the average is young, and keeps less of itself
-    state["agent"].lerp_(state["weights"], 1 - min(average, t / (t + 10)))
+    state["agent"].lerp_(state["weights"], 1 - min(ema_decay, t / (t + 10)))

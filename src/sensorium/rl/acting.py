@@ -46,15 +46,15 @@ class Acting:
             return self.learner.act(self.actor, self.encoder(obs), noise, step).float(), memory
 
 
-class Stumbling:
+class RandomTurns:
     """A Policy that in a share of its turns, of so many steps, does something at random and holds on to it: so it comes to where it has to find a way back from."""
 
     members = 1
 
-    def __init__(self, policy: Policy, actions: int, share: float, turn: int):
-        self.policy, self.actions, self.share, self.turn = policy, actions, share, turn
+    def __init__(self, policy: Policy, actions: int, share: float, turn_steps: int):
+        self.policy, self.actions, self.share, self.turn_steps = policy, actions, share, turn_steps
 
-    def take(self, members: Int[Tensor, "some"]) -> "Stumbling":
+    def take(self, members: Int[Tensor, "some"]) -> "RandomTurns":
         return self
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
@@ -63,5 +63,5 @@ class Stumbling:
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
         seeds, inner = memory
         action, inner = self.policy.act(obs, inner, t)
-        drawn = uniform(seeds, t // self.turn, self.actions + 1)
+        drawn = uniform(seeds, t // self.turn_steps, self.actions + 1)
         return torch.where(drawn[:, :1] < self.share, 2 * drawn[:, 1:] - 1, action), (seeds, inner)

@@ -15,7 +15,7 @@ from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.data.replay import Layout, Replay, lived
 from sensorium.nets import descent
-from sensorium.rl.acting import Acting, Stumbling
+from sensorium.rl.acting import Acting, RandomTurns
 from sensorium.rl.sac import SAC
 from sensorium.rl.targets import Batch, n_step
 
@@ -33,9 +33,9 @@ class ActorCritic:
     """agent steps between two updates"""
     random: int = 10_000
     """agent steps, at first, of random actions"""
-    stumble: float = 0.0
+    random_turn_share: float = 0.0
     """share of the turns in which it does something at random, so that it can say what to do wherever a student of it may come to"""
-    turn: int = 15
+    turn_steps: int = 15
     """steps of a turn"""
     capacity: int = 1_000_000
     """transitions that replay holds"""
@@ -51,10 +51,10 @@ class ActorCritic:
 
     def __post_init__(self) -> None:
         at_least(
-            self, steps=0, rows=1, batch=1, every=1, random=1, turn=1, capacity=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1
+            self, steps=0, rows=1, batch=1, every=1, random=1, turn_steps=1, capacity=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1
         )  # fmt: skip
-        if not 0 <= self.stumble < 1:
-            raise Usage(f"stumble cannot be {self.stumble}; at least 0, less than 1")
+        if not 0 <= self.random_turn_share < 1:
+            raise Usage(f"random_turn_share cannot be {self.random_turn_share}; at least 0, less than 1")
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -113,7 +113,7 @@ class Resources:
         """Play an episode in every world and learn on the way."""
         settings, steps, told = self.settings, self.state["agent-steps"], defaultdict(list)
         earned = torch.zeros(settings.rows, device=self.device)
-        policy = Stumbling(self.acting(True), self.spec.action, settings.stumble, settings.turn)
+        policy = RandomTurns(self.acting(True), self.spec.action, settings.random_turn_share, settings.turn_steps)
         for moment in lived(self.env, policy, seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
             earned += moment.step.reward
             for number in range(int(self.state["critic/updates"]), int(steps - settings.random) // settings.every):

@@ -44,9 +44,9 @@ class Resources:
 class Window:
     """What a window was like: the senses before and after each step, the reward of each, who had ended, and how each row's worth falls with the agent's parameters."""
 
-    seen: Float[Tensor, "moments rows channels"]
+    seen: Float[Tensor, "points rows channels"]
     rewards: Float[Tensor, "steps rows"]
-    ends: Bool[Tensor, "moments rows"]
+    ends: Bool[Tensor, "points rows"]
     gradients: Float[Tensor, "rows n"]
     world: parallel_rollouts.Parts
     memory: parallel_rollouts.Parts
@@ -66,14 +66,14 @@ class ShortHorizonActorCritic(parallel_rollouts.ParallelRollouts):
     window: int = 20
     """steps through which gradients flow back: through many more they are chaos, and what is left of it when long ones are shortened leads astray"""
     windows: int = 50
-    warm: int = 1000
+    warmup_windows: int = 1000
     """windows from which only the critic and the spread of the gradients are learned; at least those of the first step"""
     half_life: int = 5000
-    average: float = 0.999
+    ema_decay: float = 0.999
     steps: int = 300
     discount: float = 0.995
     """of a reward that comes a step later"""
-    trace: float = 0.95
+    gae_lambda: float = 0.95
     """lambda: how much the critic trusts what was really earned later on in the window, rather than itself"""
     hidden: int = 64
     """units of either layer of the critic"""
@@ -95,7 +95,7 @@ class ShortHorizonActorCritic(parallel_rollouts.ParallelRollouts):
         if self.start:
             vector = start_from(self.start, self.agent)
         else:
-            vector = first_vector(self.agent, self.spread, self.remember, seeds("parameters"))
+            vector = first_vector(self.agent, self.init_scale, self.forget_bias, seeds("parameters"))
         orthogonal(critic, seeds("critic"))
         # the first step shows how large the memories are
         policy, obs = self.agent.policy(vector), self.world.observe(self.world.initial(start))
@@ -141,7 +141,7 @@ class ShortHorizonActorCritic(parallel_rollouts.ParallelRollouts):
         """Demonstrate the critic what a window has shown, by TD(lambda); returns its mean squared error."""
         seen, rewards, ends = window.seen, window.rewards, window.ends
         with torch.no_grad():
-            goals = lambda_returns((1 - self.discount) * rewards, live.critic(seen[1:]), ends[1:], self.discount, self.trace)
+            goals = lambda_returns((1 - self.discount) * rewards, live.critic(seen[1:]), ends[1:], self.discount, self.gae_lambda)
         losses = []
         for k in range(self.parts):
             # every `parts`-th row is a sample of them all

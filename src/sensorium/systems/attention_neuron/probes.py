@@ -13,13 +13,13 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stats import bootstrap_interval
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.meeting import through
+from sensorium.envs.wrappers import wrapped
 from sensorium.systems.attention_neuron.model import SensoryPolicy
 
 
 def under(policy: Policy, senses: str, episodes: int, seed: int = 0) -> dict[str, Any]:
     """Scores on the hard cart-pole under a treatment of the senses."""
-    world, policy = through(CartPole(), policy, senses)
+    world, policy = wrapped(CartPole(), policy, senses)
     return evaluate(world.open(), policy, episodes, seed)
 
 
@@ -69,7 +69,7 @@ def recovery(policy: Policy, episodes: int = 1000, seed: int = 0, at: int = 500,
 
     An episode counts if its mean reward in the `before` steps up to the reshuffle was at least 0.5; one that ends earns 0 from then on.
     """
-    world, policy = through(CartPole(), policy, f"shuffle:every={at}")
+    world, policy = wrapped(CartPole(), policy, f"shuffle:every={at}")
     rewards = play(world.open(), policy, row_seeds(seed, episodes), keep=("rewards",)).rewards.numpy()
     padded = np.zeros((2 * at, episodes), np.float32)
     padded[: len(rewards)] = rewards[: 2 * at]

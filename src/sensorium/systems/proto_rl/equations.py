@@ -48,14 +48,14 @@ def candidates(scores: Float[Tensor, "B M"], uniforms: Float[Tensor, "M"], ratio
 
 
 def enqueue(
-    queue: Float[Tensor, "T D"], pointer: Int[Tensor, ""], points: Float[Tensor, "M D"], *, stuck: bool = False
+    queue: Float[Tensor, "T D"], pointer: Int[Tensor, ""], points: Float[Tensor, "M D"], *, frozen_pointer: bool = False
 ) -> tuple[Float[Tensor, "T D"], Int[Tensor, ""]]:
     """The queue with M new points in the place of its oldest, and where the next are to go (P section 3.2).
 
-    With `stuck` the pointer does not move: what URLB's first public code did, and with it probably URLB's published numbers.
+    With `frozen_pointer` the pointer does not move: what URLB's first public code did, and with it probably URLB's published numbers.
     """
     places = (pointer + torch.arange(len(points), device=queue.device)) % len(queue)
-    return queue.index_copy(0, places, points), pointer if stuck else (pointer + len(points)) % len(queue)
+    return queue.index_copy(0, places, points), pointer if frozen_pointer else (pointer + len(points)) % len(queue)
 
 
 def particle_reward(z: Float[Tensor, "B D"], queue: Float[Tensor, "T D"], nearest: int) -> Float[Tensor, "B"]:

@@ -144,7 +144,7 @@ def prototypes(part: Part) -> Section | None:
     figure, axes = canvas(8.6, 3.0, 3)
     frames, count = [x for x, _ in rows], part.stage.proto.prototypes
     for axis, name, label in zip(
-        axes, ("loss/representation", "prototypes/used", "novelty/mean"), ("loss, nats", f"prototypes in use, of {count}", "mean distance to the candidates"),
+        axes, ("loss/representation", "prototypes/used", "intrinsic_reward/mean"), ("loss, nats", f"prototypes in use, of {count}", "mean distance to the candidates"),
         strict=True,
     ):  # fmt: skip
         axis.plot(frames, [row[name] for _, row in rows], color=BLUE)
@@ -156,7 +156,7 @@ def prototypes(part: Part) -> Section | None:
         f"Prototypes are learned so that what follows an observation can be told from it. In the last episode {dead} of {count} were nobody's nearest. "
         "The explorer is paid for the distance in the right-hand picture: while it stays up, there is still something new to see."
     )
-    return Section("The prototypes", (text,), ((picture(figure, "loss, usage, novelty"), "By frames of exploring."),))
+    return Section("The prototypes", (text,), ((picture(figure, "loss, usage, intrinsic_reward"), "By frames of exploring."),))
 
 
 def known(part: Part) -> Section | None:

@@ -107,7 +107,7 @@ class Proto:
     """k: the reward is the distance to the k-th nearest candidate"""
     ratio: bool = False
     """whether candidates are drawn in proportion to cosines, as the paper writes, instead of to a softmax of them, as its code does"""
-    stuck: bool = False
+    frozen_pointer: bool = False
     """whether the queue's pointer stands still, as in URLB's first public code"""
     tau: float = 0.05
     """share by which the slow copies of f and g follow, and the averages by which codes are standardised"""
@@ -159,7 +159,7 @@ class Proto:
             assignments = eq.sinkhorn(then, temperature=self.temperature, iterations=self.iterations)
         return eq.prototype_loss(eq.scores(s.float(), online.prototypes), assignments, self.temperature), then
 
-    def choose(self, z: Float[Tensor, "rows d"], prototypes: Tensor, uniforms: Float[Tensor, "m"]) -> Float[Tensor, "m d"]:
+    def sample_candidates(self, z: Float[Tensor, "rows d"], prototypes: Tensor, uniforms: Float[Tensor, "m"]) -> Float[Tensor, "m d"]:
         """The candidates of a batch."""
         return z[eq.candidates(z @ prototypes.T, uniforms, self.ratio)]
 

@@ -54,7 +54,7 @@ def tiny(stages: Stages) -> Stages:
         )
         small: dict[str, Any] = {
             "world": replace(stage.world, horizon=10), "proto": proto, "learner": replace(stage.learner, hidden=32, features=8), "rows": 2, "batch": 8,
-            "random": min(stage.random, 8), "warmup": 8, "capacity": 60, "evaluate_every": 2, "evaluation_episodes": 2, "half": False, "steps": 4,
+            "random": min(stage.random, 8), "warmup": 8, "capacity": 60, "evaluate_every": 2, "evaluation_episodes": 2, "bfloat16": False, "steps": 4,
             "checkpoint_every": 2, "every": 2,
         }  # fmt: skip
         if isinstance(stage, Pretrain):
@@ -109,7 +109,7 @@ def urlb(world: Control, primal: Control, proto: Proto, batch: int) -> tuple[Pre
         "capacity": 1_000_000,
     }
     explore = Pretrain(primal, learner=DDPG(returns=1), snapshots=(100_000, 500_000, 1_000_000, 2_000_000), **common)
-    tune = Finetune(world, learner=DDPG(), keep_critic=True, novelty=0.0, **common)
+    tune = Finetune(world, learner=DDPG(), keep_critic=True, intrinsic_reward=0.0, **common)
     return lived(explore, 2_000_000, 100), lived(tune, 100_000, 10)
 
 

@@ -8,8 +8,8 @@ PARTS = {
     "memory": f"{_HERE}.stages.memory:Memory",
     "controller": f"{_HERE}.stages.controller:Controller",
     "linear": f"{_HERE}.model:Linear",
-    "random-networks": f"{_HERE}.players:RandomNetworks",
-    "held-actions": f"{_HERE}.players:HeldActions",
+    "random-networks": f"{_HERE}.behaviour:RandomNetworks",
+    "held-actions": f"{_HERE}.behaviour:HeldActions",
 }
 RECIPES = {
     "car-racing": f"{_HERE}.recipes:CAR_RACING",

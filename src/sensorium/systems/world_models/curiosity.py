@@ -57,7 +57,7 @@ class Curious:
     vision: str
     memory: str
     weight: float
-    half: bool = True
+    bfloat16: bool = True
     device: str = "cpu"
 
     @property
@@ -65,5 +65,5 @@ class Curious:
         return self.world.spec
 
     def open(self) -> CuriousEnv:
-        vision, memory = (opened(folder, self.device, self.half) for folder in (self.vision, self.memory))
+        vision, memory = (opened(folder, self.device, self.bfloat16) for folder in (self.vision, self.memory))
         return CuriousEnv(self.world.open(), vision, memory, self.weight)

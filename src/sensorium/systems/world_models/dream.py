@@ -73,7 +73,7 @@ class Dream:
     """steps until an episode is truncated"""
     low: tuple[float, ...] = ()
     """lowest value of each action, as in the real world"""
-    half: bool = True
+    bfloat16: bool = True
     """whether products run in bfloat16 where this machine has it built in"""
     device: str = "cpu"
 
@@ -88,7 +88,7 @@ class Dream:
     @property
     def world(self) -> DreamWorld:
         state = starts(self.memory, self.device)
-        return DreamWorld(opened(self.memory, self.device, self.half), *state, self.temperature, self.horizon, self.low)
+        return DreamWorld(opened(self.memory, self.device, self.bfloat16), *state, self.temperature, self.horizon, self.low)
 
     def open(self) -> TorchEnv:
         return TorchEnv(self.world)

@@ -68,8 +68,8 @@ def gathered(folder: Path) -> Run:
         scores = summary(play(world.open(), player, row_seeds(7, EPISODES)).returns.numpy())
     rollout = play(world.open(), player, row_seeds(11, 1), keep=("observations", "actions"))
     length = int(rollout.lengths[0])
-    vision = opened(str(folders["vision"]), half=False) if "vision" in folders else None
-    memory = opened(str(folders["memory"]), half=False) if "memory" in folders else None
+    vision = opened(str(folders["vision"]), bfloat16=False) if "vision" in folders else None
+    memory = opened(str(folders["memory"]), bfloat16=False) if "memory" in folders else None
     return Run(folders, world, rollout.observations[:length, 0].numpy(), rollout.actions[:length, 0], scores, vision, memory)
 
 

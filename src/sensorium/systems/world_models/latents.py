@@ -22,22 +22,22 @@ from sensorium.systems.world_models.model import ConvVAE, pixels
 
 
 @functools.lru_cache(8)
-def _opened(folder: str, checksum: str, device: str, half: bool) -> Any:
+def _opened(folder: str, checksum: str, device: str, bfloat16: bool) -> Any:
     place = Path(folder)
     loaded = checkpoint.load(place, device)
     assert loaded is not None
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded[1].items()}
     model: nn.Module = checkpoint.stage(place).model(state)  # type: ignore[attr-defined]
-    dtype = product_type(device) if half else torch.float32
+    dtype = product_type(device) if bfloat16 else torch.float32
     return model.requires_grad_(False).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def opened(folder: str, device: str = "cpu", half: bool = True) -> Any:
+def opened(folder: str, device: str = "cpu", bfloat16: bool = True) -> Any:
     """The model in a stage's folder, ready to be used and not to be trained; opened once a process."""
     checksum = checkpoint.checksum(Path(folder)) if folder else None
     if checksum is None:
         raise Usage(f"{folder} holds no trained model; train the earlier stages first")
-    return _opened(folder, checksum, device, half)
+    return _opened(folder, checksum, device, bfloat16)
 
 
 class Sample(NamedTuple):

@@ -10,8 +10,8 @@ from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.envs.take_cover import TakeCover
 from sensorium.es.cma import CMA
+from sensorium.systems.world_models.behaviour import HeldActions
 from sensorium.systems.world_models.model import Linear
-from sensorium.systems.world_models.players import HeldActions
 from sensorium.systems.world_models.stages import Collect, Controller, Memory, Vision
 from sensorium.systems.world_models.stages.collect import World
 
@@ -20,7 +20,7 @@ CAR, DOOM = CarRacing(), TakeCover(engine="vizdoom", faithful=True)
 
 def tiny(stages: Stages, world: World) -> Stages:
     """A few seconds of everything, eager: what the tests run."""
-    eager = {"steps": 2, "checkpoint_every": 1, "half": False, "compile": False}
+    eager = {"steps": 2, "checkpoint_every": 1, "bfloat16": False, "compile": False}
     small: dict[type, dict[str, Any]] = {
         Collect: {"world": world, "rows": 4, "steps": 2, "shortest": 0},
         Vision: {"batch": 4, "updates": 2, "group": 2, **eager},

@@ -15,10 +15,10 @@ from sensorium.core.evaluate import evaluate
 from sensorium.core.stats import bootstrap_interval
 from sensorium.core.table import Row, Table
 from sensorium.systems.world_models import equations as eq
+from sensorium.systems.world_models.behaviour import HeldActions
 from sensorium.systems.world_models.latents import opened
 from sensorium.systems.world_models.model import MDNRNN
 from sensorium.systems.world_models.official import car_racing as import_car_racing
-from sensorium.systems.world_models.players import HeldActions
 from sensorium.systems.world_models.recipes import DOOM
 from sensorium.systems.world_models.stages import Controller
 
@@ -133,7 +133,7 @@ def imported(folder: str | None = None, episodes: int | None = None) -> Table:
                 )
             with np.load(latents, allow_pickle=False) as file:
                 z = torch.from_numpy(file["mu"])
-            parts = foreseen(opened(str(memory), half=False), z)
+            parts = foreseen(opened(str(memory), bfloat16=False), z)
         for i, part in enumerate(parts):
             values = part.numpy()
             rows[i] = rows[i].measured(

@@ -12,7 +12,7 @@ from sensorium.viz.report import Page
 
 def sections(folder: Path) -> Page:
     """The page of a run, a stage or a zoo agent."""
-    from sensorium.systems.attention_neuron.figures import bodies, cart_pole, eyes
+    from sensorium.systems.attention_neuron.figures import bodies, cart_pole, patches
 
     stage = checkpoint.stage(checkpoint.agent(folder))
     world = getattr(stage, "world", None)
@@ -21,7 +21,7 @@ def sections(folder: Path) -> Page:
     if isinstance(world, CartPole):
         return cart_pole.sections(folder)
     if isinstance(world, (CarPatches, Pong)):
-        return eyes.sections(folder)
+        return patches.sections(folder)
     if len(world.spec.observation) == 1:
         return bodies.sections(folder)
     raise Usage(f"there is no page for agents of {world.spec.name}; `sensorium evaluate {folder}` has their scores")

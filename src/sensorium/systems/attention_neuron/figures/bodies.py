@@ -12,7 +12,7 @@ from sensorium.core.env import closing
 from sensorium.core.rollout import stream
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.ant import Ant
-from sensorium.envs.meeting import altered
+from sensorium.envs.wrappers import altered
 from sensorium.imitation.equations import recognition
 from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, cast, facts_of, learning, recovering, treated
 from sensorium.systems.attention_neuron.model import SensoryPolicy
@@ -96,13 +96,13 @@ def listening(agent: Player) -> Section | None:
 
 def knowing(folder: Path, agent: Player) -> Section | None:
     """From when on each neuron knows what it hears, as the linear layer tells that learned to tell it while the agent was cloned."""
-    teller = checkpoint.restored(folder)[1].get("teller/agent")
-    if teller is None:
+    layer = checkpoint.restored(folder)[1].get("sensor-id/agent")
+    if layer is None:
         return None
     sensors, right, lived = agent.world.spec.observation[0], [], []
     with closing(agent.world) as env:
         for moment in islice(stream(env, agent.policy, row_seeds(3, KNOWN_IN)), KNOWING):
-            known = recognition(moment.memory[0], teller.view(sensors, -1)).argmax(2)
+            known = recognition(moment.memory[0], layer.view(sensors, -1)).argmax(2)
             right.append((known == torch.arange(sensors)).float() * moment.live[:, None])
             lived.append(moment.live.sum())
     share = (torch.stack(right).sum(1) / torch.stack(lived)[:, None]).mT

@@ -12,7 +12,7 @@ from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import CartPole, draw
-from sensorium.envs.meeting import through
+from sensorium.envs.wrappers import wrapped
 from sensorium.systems.attention_neuron.figures.panels import bars, facts_of, learning
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import recovery, under
@@ -55,7 +55,7 @@ COLOURS = {"an ordinary network": ORANGE, "this run's agent": BLUE, "the zoo's a
 
 def fits(policy: Policy, senses: str) -> bool:
     """Whether a policy can be given as many channels as a treatment makes."""
-    channels = through(CartPole(), policy, senses)[0].spec.observation[0]
+    channels = wrapped(CartPole(), policy, senses)[0].spec.observation[0]
     return not isinstance(policy, FeedForwardPolicy) or policy.agent.observations == channels
 
 
@@ -91,7 +91,7 @@ def treatments(agents: dict[str, Policy]) -> Section:
 
 def inside(policy: SensoryPolicy, name: str) -> Section:
     """Attention over an episode, and the code before and after a shuffle; only words where no episode lasts that long."""
-    world, player = through(CartPole(), policy, "shuffle:every=500")
+    world, player = wrapped(CartPole(), policy, "shuffle:every=500")
     seeds = row_seeds(2, 64)
     rollout = play(world.open(), player, seeds, keep=("observations", "memory", "rewards"))
     if int(rollout.lengths.max()) < 600:
@@ -182,7 +182,7 @@ def film(agents: dict[str, Policy]) -> Section:
     names = [name for name in ("this run's agent", "the zoo's agent", "an ordinary network") if name in agents]
     pair = [names[0], *(["an ordinary network"] if "an ordinary network" in names[1:] else names[1:2])]
     seeds, clips = row_seeds(4, 64), []
-    played = {name: play(through(CartPole(), agents[name], "shuffle")[0].open(), agents[name], seeds, keep=("actions",)) for name in pair}
+    played = {name: play(wrapped(CartPole(), agents[name], "shuffle")[0].open(), agents[name], seeds, keep=("actions",)) for name in pair}
     row = int((played[pair[0]].returns - sum(played[name].returns for name in pair[1:])).argmax())
     for name in pair:
         clips.append(frames(CartPole(), agents[name], seeds[row : row + 1], name))
@@ -205,7 +205,7 @@ def film(agents: dict[str, Policy]) -> Section:
 
 def frames(world: CartPole, policy: Policy, seeds: Any, title: str) -> list[np.ndarray]:
     """Every second step of one shuffled episode as a picture."""
-    sensed, policy = through(world, policy, "shuffle")
+    sensed, policy = wrapped(world, policy, "shuffle")
     env, memory, found, score = sensed.open(), policy.begin(seeds), [], 0.0
     obs = env.reset(seeds)
     with torch.no_grad():

@@ -14,7 +14,7 @@ from sensorium.core.log import rows as log_rows
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stage import folders
-from sensorium.envs.meeting import altered, through
+from sensorium.envs.wrappers import altered, wrapped
 from sensorium.systems.attention_neuron.model import SensoryPolicy, VisionPolicy
 from sensorium.systems.attention_neuron.tables.agents import Player, player
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, canvas, picture, smooth
@@ -151,7 +151,7 @@ class Pace:
 
 def pace(agent: Player, treatment: str, at: int, episodes: int, window: int = 25) -> Pace:
     """Mean reward of a step, over windows of 25, around a reshuffle at step `at`; an episode that has ended earns nothing."""
-    world, policy = through(agent.world, agent.policy, f"{treatment}:every={at}")
+    world, policy = wrapped(agent.world, agent.policy, f"{treatment}:every={at}")
     with closing(world) as env:
         rewards = play(env, policy, row_seeds(5, episodes), keep=("rewards",)).rewards.numpy()
     padded = np.zeros((2 * at, episodes))

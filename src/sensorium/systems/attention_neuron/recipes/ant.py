@@ -27,7 +27,7 @@ def ant(preset: Preset = "laptop") -> Stages:
     if preset == "paper":
         return {"evolve": evolve}
     search = PGPE(population=64, sigma=0.1, optimizer="clipup", learning_rate=0.5, max_speed=0.4)
-    evolve = replace(evolve, search=search, episodes=1, average=0.9, spread=1.0, steps=300, evaluation_episodes=32)
+    evolve = replace(evolve, search=search, episodes=1, ema_decay=0.9, init_scale=1.0, steps=300, evaluation_episodes=32)
     if preset == "laptop":
         return {"evolve": evolve}
     small: dict[str, Any] = {
@@ -85,10 +85,12 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
     if preset == "paper":
         # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update; the smaller student is that of evolution
         agent = WALKER if width == 32 else agent
-        teach = replace(teach, student_world=Ant(horizon=500), noise=0.0, rows=50, steps=20)
-        clone = Clone(Ant(), agent, window=500, leave=0.0, updates=1000, steps=1000, half_life=CONSTANT)
+        teach = replace(teach, student_world=Ant(horizon=500), action_noise=0.0, rows=50, steps=20)
+        clone = Clone(Ant(), agent, window=500, restart_probability=0.0, updates=1000, steps=1000, half_life=CONSTANT)
     clone = replace(clone, agent=replace(agent, hidden=units or agent.hidden))
-    return cloned(preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 8 if width == 32 else 6, "paper": 1}[preset], teach.noise)
+    return cloned(
+        preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 8 if width == 32 else 6, "paper": 1}[preset], teach.action_noise
+    )
 
 
 ANT = Recipe(

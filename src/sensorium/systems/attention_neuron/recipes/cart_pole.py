@@ -39,7 +39,7 @@ def cart_pole(preset: Preset = "laptop") -> Stages:
     if preset == "paper":
         return {"evolve": Evolve(CartPole(), agent, search=CMA(population=256, sigma=0.1), steps=14000, checkpoint_every=100)}
     search = PGPE(population=128, sigma=0.1, optimizer="clipup", learning_rate=0.5, max_speed=0.4, decay=0.9995)
-    return {"evolve": Evolve(CartPole(), agent, search=search, episodes=48, average=0.98, spread=1.0, steps=1600)}
+    return {"evolve": Evolve(CartPole(), agent, search=search, episodes=48, ema_decay=0.98, init_scale=1.0, steps=1600)}
 
 
 def cart_pole_clone(preset: Preset = "laptop") -> Stages:
@@ -50,7 +50,7 @@ def cart_pole_clone(preset: Preset = "laptop") -> Stages:
     """
     baseline = feed_forward(preset, FeedForwardAgent(5))
     if preset == "tiny":
-        return {"baseline": baseline, "clone": Dagger(**SMALL), "ascend": ShortHorizonActorCritic(warm=4, **SMALL)}
+        return {"baseline": baseline, "clone": Dagger(**SMALL), "ascend": ShortHorizonActorCritic(warmup_windows=4, **SMALL)}
     return {
         "baseline": replace(baseline, steps=250),
         "clone": Dagger(CartPole(), SensoryAgent()),
@@ -66,10 +66,10 @@ def cart_pole_ascend(preset: Preset = "laptop") -> Stages:
     published for evolution: 472 +- 426 over 1,000 episodes, 471 +- 426 shuffled (table 1; 256 processors, 3 days)
     """
     if preset == "tiny":
-        return {"ascend": ShortHorizonActorCritic(start=NOWHERE, warm=4, **SMALL)}
+        return {"ascend": ShortHorizonActorCritic(start=NOWHERE, warmup_windows=4, **SMALL)}
     return {
         "ascend": ShortHorizonActorCritic(
-            CartPole(), SensoryAgent(), start=NOWHERE, window=40, windows=25, warm=150, half_life=1250, steps=100
+            CartPole(), SensoryAgent(), start=NOWHERE, window=40, windows=25, warmup_windows=150, half_life=1250, steps=100
         )
     }
 

@@ -49,9 +49,12 @@ def cloned(preset: Preset, before: Stages, teach: Demonstrate, clone: Clone, rou
     for number in range(1, rounds + 1):
         after = f"-{number}" if number > 1 else ""
         lessons = add(f"teach{after}", teach)
-        student = add(f"clone{after}", replace(clone, lessons=lessons))
-        guided = round(1 - number / rounds, 3)
-        teach, clone = replace(teach, student=student, earlier=lessons, noise=noise, guided=guided), replace(clone, start=student)
+        student = add(f"clone{after}", replace(clone, demonstrations=lessons))
+        share = round(1 - number / rounds, 3)
+        teach, clone = (
+            replace(teach, student=student, earlier=lessons, action_noise=noise, teacher_share=share),
+            replace(clone, start=student),
+        )
     return tiny(stages) if preset == "tiny" else stages
 
 
@@ -66,7 +69,7 @@ def tiny(stages: Stages) -> Stages:
             "checkpoint_every": 2,
             "evaluate_every": 2,
             "evaluation_episodes": 2,
-            "half": False,
+            "bfloat16": False,
             "compile": False,
         },
     }
@@ -99,24 +102,26 @@ def classroom(world: Any) -> tuple[World, SensoryAgent | PongAgent]:
 
 def lessons_in(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> tuple[Demonstrate, Clone]:
     """Demonstrations and a clone for a laptop."""
-    teach = Demonstrate(world, Folder(teacher), noise={Ant: 0.3, AntV5: 0.3, CarPatches: 0.1}.get(type(world), 0.0))
+    teach = Demonstrate(world, Folder(teacher), action_noise={Ant: 0.3, AntV5: 0.3, CarPatches: 0.1}.get(type(world), 0.0))
     clone = Clone(world, agent)
     if isinstance(world, (Ant, AntV5)):
-        clone = replace(clone, batch=32, tell=0.1, learning_rate=4e-3, half_life=500, steps=16, evaluate_every=8)
+        clone = replace(clone, batch=32, sensor_id_weight=0.1, learning_rate=4e-3, half_life=500, steps=16, evaluate_every=8)
     if isinstance(agent, PongAgent):
         clone = replace(clone, batch=128, window=1, half_life=3000)
     if isinstance(world, Pong):
         # a button is one of six, and may be heard as no other
         # the teacher presses another one every 300th time
-        teach = replace(teach, student_world=Pong(horizon=3000), noise=0.22, steps=6)
-        clone = replace(clone, loss="cross-entropy", disturb=0.0)
+        teach = replace(teach, student_world=Pong(horizon=3000), action_noise=0.22, steps=6)
+        clone = replace(clone, loss="cross-entropy", action_noise=0.0)
     return teach, clone
 
 
-def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, occlude: float = 0.0, onward: bool = False) -> Stages:
+def clone(
+    preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, sensor_dropout: float = 0.0, onward: bool = False
+) -> Stages:
     """Any agent of cart-pole, Ant, CarRacing or Pong as a permutation-invariant one: worlds in torch by DAgger, others from recorded lessons.
 
-    sensorium train clone --teacher runs/mine                     # --rounds and --occlude are for recorded lessons
+    sensorium train clone --teacher runs/mine                     # --rounds and --sensor-dropout are for recorded lessons
     sensorium train clone --teacher runs/mine --onward True       # in cart-pole and the toy: then climb its own return (26 minutes beside another training)
     published: nothing; the paper clones the teachers that it names
     """
@@ -124,19 +129,19 @@ def clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0,
     world, agent = classroom(seen(teacher) if Path(teacher).is_dir() else CartPole())
     if isinstance(world, (CartPole, Toy)):
         assert isinstance(agent, SensoryAgent)
-        if rounds or occlude:
-            raise Usage(f"a clone in {world.spec.name} is taught while it plays: --rounds and --occlude are for recorded lessons")
+        if rounds or sensor_dropout:
+            raise Usage(f"a clone in {world.spec.name} is taught while it plays: --rounds and --sensor-dropout are for recorded lessons")
         dagger, ascend = Dagger(world, agent, teacher=teacher), ShortHorizonActorCritic(world, agent, start=Folder("../1-clone"))
         if preset == "tiny":
             small = {**SMALL, "world": replace(world, horizon=20)}
-            dagger, ascend = replace(dagger, **small), replace(ascend, warm=4, **small)
+            dagger, ascend = replace(dagger, **small), replace(ascend, warmup_windows=4, **small)
         return {"clone": dagger, "ascend": ascend} if onward else {"clone": dagger}
     if onward:
         raise Usage(f"--onward climbs the gradient of the return, which {world.spec.name} does not have; cart-pole and toy do")
     teach, student = lessons_in(world, agent, teacher)
     walks = isinstance(agent, SensoryAgent)
     rounds = rounds or (8 if walks and preset != "tiny" else 2)
-    return cloned(preset, {}, teach, replace(student, occlude=occlude), rounds, teach.noise if walks else 0.0)
+    return cloned(preset, {}, teach, replace(student, sensor_dropout=sensor_dropout), rounds, teach.action_noise if walks else 0.0)
 
 
 CLONE = Recipe(

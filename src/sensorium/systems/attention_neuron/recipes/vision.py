@@ -28,7 +28,7 @@ def car_patches(preset: Preset = "laptop") -> Stages:
     if preset == "paper":
         return {"evolve": evolve}
     search = PGPE(population=64, sigma=0.1, optimizer="clipup", learning_rate=0.5, max_speed=0.4)
-    evolve = replace(evolve, search=search, episodes=1, spread=1.0, steps=100, evaluate_every=10, evaluation_episodes=32)
+    evolve = replace(evolve, search=search, episodes=1, init_scale=1.0, steps=100, evaluate_every=10, evaluation_episodes=32)
     if preset == "laptop":
         return {"evolve": evolve}
     agent = VotingAgent(VisionNeurons(code=64, width=4), compile=False)
@@ -58,16 +58,16 @@ def car_patches_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, roun
 
 
 ROUNDS: dict[str, dict[str, Any]] = {
-    "clone": {"steps": 80}, "teach-2": {"guided": 0.5}, "teach-3": {"guided": 0.333, "steps": 8}, "teach-4": {"guided": 0.25, "steps": 5},
+    "clone": {"steps": 80}, "teach-2": {"teacher_share": 0.5}, "teach-3": {"teacher_share": 0.333, "steps": 8}, "teach-4": {"teacher_share": 0.25, "steps": 5},
     "clone-4": {"steps": 45, "learning_rate": 5e-4, "half_life": 1500, "evaluate_every": 45},
 }  # fmt: skip
 """in what the rounds of Pong differ, on a laptop: the last one polishes"""
 
 
-def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, occlude: float = 0.0) -> Stages:
-    """The player of shuffled patches, cloned from one that reads the console's memory and plans; with `occlude` it learns without some of them.
+def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, sensor_dropout: float = 0.0) -> Stages:
+    """The player of shuffled patches, cloned from one that reads the console's memory and plans; with `sensor_dropout` it learns without some of them.
 
-    sensorium train pong-clone --occlude 0.5
+    sensorium train pong-clone --sensor-dropout 0.5
     published: 21 in order and shuffled when nothing is occluded (figure 5; the teacher a PPO agent; 1 day on a V100)
     """
     script = Scripted(PongMemory(), Planner()) if preset != "tiny" else Scripted(PongMemory(horizon=12), Planner(), episodes=2)
@@ -75,9 +75,9 @@ def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int
     teach, clone = lessons_in(Pong(), PLAYER, teacher or "../1-teacher")
     if preset == "paper":
         # 1,000 episodes of the teacher's alone, and what it wants of every button
-        teach = replace(teach, student_world=Pong(), noise=0.0, steps=63)
+        teach = replace(teach, student_world=Pong(), action_noise=0.0, steps=63)
         clone = replace(clone, loss="mse", batch=256, steps=2000, half_life=CONSTANT)
-    stages = cloned(preset, before, teach, replace(clone, occlude=occlude), rounds or (4 if preset == "laptop" else 1))
+    stages = cloned(preset, before, teach, replace(clone, sensor_dropout=sensor_dropout), rounds or (4 if preset == "laptop" else 1))
     if preset != "laptop":
         return stages
     return {

@@ -10,7 +10,7 @@ from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.policy import Policy
 from sensorium.core.stage import Stage
-from sensorium.envs.meeting import through
+from sensorium.envs.wrappers import wrapped
 
 
 def zoo(*names: str) -> Path | None:
@@ -28,7 +28,7 @@ class Player:
 
     def scores(self, senses: str, episodes: int) -> dict[str, Any]:
         """Under some senses."""
-        world, policy = through(self.world, self.policy, senses)
+        world, policy = wrapped(self.world, self.policy, senses)
         with closing(world) as env:
             return evaluate(env, policy, episodes)
 

@@ -8,8 +8,9 @@ from sensorium.core.errors import Usage
 from sensorium.core.table import Row, Table
 from sensorium.envs.ant import Ant
 from sensorium.envs.car_racing import CarFrames, CarPatches
-from sensorium.envs.eyes import SCENERY
+from sensorium.envs.patches import SCENERY
 from sensorium.envs.pong import Pong
+from sensorium.imitation.clone import Clone
 from sensorium.systems.attention_neuron.model import SensoryPolicy, VisionPolicy
 from sensorium.systems.attention_neuron.tables.agents import Player, player
 
@@ -74,7 +75,7 @@ def car_racing(folder: str | None = None, episodes: int | None = None) -> Table:
 
 def occluded(agent: Player) -> float:
     """The share of patches without which an agent was trained; the authors' released player was without 70 %."""
-    return getattr(agent.stage, "occlude", 0.7)
+    return agent.stage.sensor_dropout if isinstance(agent.stage, Clone) else 0.7
 
 
 def pong(folder: str | None = None, episodes: int | None = None) -> Table:

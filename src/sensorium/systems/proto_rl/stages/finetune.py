@@ -22,14 +22,14 @@ class Finetune(Learning):
     """a finished `Pretrain`, or one of its snapshots, of the same domain"""
     keep_critic: bool = False
     """whether the critic goes on from the explorer's, as in URLB; its target begins anew all the same"""
-    novelty: float = 0.2
+    intrinsic_reward: float = 0.2
     """what is added of the intrinsic reward"""
     random: int = 0
     """agent steps, at first, of random actions"""
 
     @property
     def rewards(self) -> Rewards:
-        return Rewards(task=1.0, novelty=self.novelty, represent=False)
+        return Rewards(task=1.0, intrinsic_reward=self.intrinsic_reward, represent=False)
 
     def init(self, seeds: Seeds) -> State:
         kept = self.snapshot()

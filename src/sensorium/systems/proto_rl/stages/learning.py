@@ -35,7 +35,7 @@ class Rewards:
 
     task: float
     """factor of the task's reward"""
-    novelty: float
+    intrinsic_reward: float
     """factor of the distance to the candidates"""
     represent: bool
     """whether the representation is trained"""
@@ -64,7 +64,7 @@ class Learning(ABC):
     evaluation_episodes: int = 10
     folder: Folder = Folder(".")
     """where replay lies: the stage's own folder"""
-    half: bool = True
+    bfloat16: bool = True
     """whether products run in bfloat16 where this machine has it built in"""
     steps: int = 500
     """episodes of every world"""
@@ -77,8 +77,10 @@ class Learning(ABC):
             raise Usage(
                 "codes are standardised over a batch while the representation learns, and a batch of 1 has nothing to compare; give batch at least 2"
             )
-        if self.rewards.novelty and self.learner.returns > 1:
-            raise Usage(f"novelty is the reward of one step; give learner.returns 1 instead of {self.learner.returns}, or novelty 0")
+        if self.rewards.intrinsic_reward and self.learner.returns > 1:
+            raise Usage(
+                f"intrinsic_reward is the reward of one step; give learner.returns 1 instead of {self.learner.returns}, or intrinsic_reward 0"
+            )
 
     @property
     @abstractmethod
@@ -147,7 +149,7 @@ class Learning(ABC):
     def policy(self, state: State) -> Policy:
         actor = self.learner.actor(self.width, self.world.spec.action, not self.pixels)
         actor, device = descent.loaded(actor, descent.part("actor", state)), next(iter(state.values())).device
-        dtype = product_type(device) if self.half else torch.float32
+        dtype = product_type(device) if self.bfloat16 else torch.float32
         return Acting(self.encoder(state), actor, self.learner, self.world.spec.action, dtype)
 
 
@@ -158,7 +160,7 @@ class Life:
         self.settings, self.state, self.rewards = settings, state, settings.rewards
         self.spec = settings.world.spec
         self.device = state["agent-steps"].device
-        self.dtype = product_type(self.device) if settings.half else torch.float32
+        self.dtype = product_type(self.device) if settings.bfloat16 else torch.float32
         proto, part = settings.proto, descent.part("representation", state)
         self.seen = descent.loaded(proto.representation(self.spec.observation), part)
         # states are their own codes: there is nothing to train on the way to them
@@ -197,7 +199,7 @@ class Life:
         env, earned, states = self.world("learning"), torch.zeros(settings.rows, device=self.device), []
         for moment in lived(env, self.policy(noisy=True, step=start, random=settings.random), rows, self.replay, state["agent-steps"]):
             earned += moment.step.reward
-            if env.suite is not None:
+            if env.control_pool is not None:
                 states.append(env.states())
             for number in range(self.due(), int(state["agent-steps"] - settings.warmup) // settings.every):
                 for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():
@@ -234,10 +236,10 @@ class Life:
         # reward: what the task pays, and what is far from all that was seen
         gains, discount = n_step(drawn.rewards, drawn.terminated, settings.learner.discount)
         reward = self.rewards.task * gains
-        if self.rewards.novelty:
-            novelty = self.novelty(next_code, seeds)
-            reward = reward + self.rewards.novelty * novelty
-            told["novelty/mean"] = novelty.mean()
+        if self.rewards.intrinsic_reward:
+            intrinsic_reward = self.intrinsic_reward(next_code, seeds)
+            reward = reward + self.rewards.intrinsic_reward * intrinsic_reward
+            told["intrinsic_reward/mean"] = intrinsic_reward.mean()
         # act: critic and actor
         batch = Batch(code, drawn.action, reward, discount, next_code)
         shape = (settings.batch, self.spec.action)
@@ -252,15 +254,15 @@ class Life:
         return told
 
     @torch.no_grad()
-    def novelty(self, code: Tensor, seeds: Seeds) -> Tensor:
+    def intrinsic_reward(self, code: Tensor, seeds: Seeds) -> Tensor:
         """The particle reward of codes, after the batch's candidates have joined the queue (P section 3.2)."""
         state, proto = self.state, self.settings.proto
         unit(self.seen.prototypes.data)
         with products(self.device, self.dtype):
             z = self.seen.project(code)
         uniforms = torch.rand(proto.prototypes, generator=torch.Generator().manual_seed(seeds("candidates"))).to(self.device)
-        chosen = proto.choose(z, self.seen.prototypes, uniforms)
-        state["queue"], state["pointer"] = eq.enqueue(state["queue"], state["pointer"], chosen, stuck=proto.stuck)
+        chosen = proto.sample_candidates(z, self.seen.prototypes, uniforms)
+        state["queue"], state["pointer"] = eq.enqueue(state["queue"], state["pointer"], chosen, frozen_pointer=proto.frozen_pointer)
         return eq.particle_reward(z, state["queue"], proto.nearest)
 
     def shifted(self, drawn: Drawn, seeds: Seeds) -> tuple[Tensor, Tensor, Tensor]:

@@ -23,7 +23,7 @@ POINTS = 1000
 
 @dataclass(frozen=True)
 class Pretrain(Learning):
-    """The task-agnostic phase (P section 3): representation and explorer, paid for novelty alone. A step is an episode of every world."""
+    """The task-agnostic phase (P section 3): representation and explorer, paid by the intrinsic reward alone. A step is an episode of every world."""
 
     snapshots: tuple[int, ...] = ()
     """frames after which what was learned is kept, in `snapshots`"""
@@ -35,7 +35,7 @@ class Pretrain(Learning):
 
     @property
     def rewards(self) -> Rewards:
-        return Rewards(task=0.0, novelty=1.0, represent=True)
+        return Rewards(task=0.0, intrinsic_reward=1.0, represent=True)
 
     @property
     def learned(self) -> tuple[str, ...]:

@@ -10,16 +10,16 @@ from sensorium.systems.proto_rl.stages.learning import Learning, Rewards
 class Scratch(Learning):
     """Learn a task from nothing, representation and all; with `Proto(prototypes=0, by_critic=True)` and DDPG this is DrQ-v2."""
 
-    novelty: float = 0.0
+    intrinsic_reward: float = 0.0
     """what is added of the intrinsic reward"""
     steps: int = 1000
     """episodes of every world"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.novelty and not self.proto.prototypes:
-            raise Usage("without prototypes nothing is novel; give a number of them, or novelty 0")
+        if self.intrinsic_reward and not self.proto.prototypes:
+            raise Usage("without prototypes nothing is novel; give a number of them, or intrinsic_reward 0")
 
     @property
     def rewards(self) -> Rewards:
-        return Rewards(task=1.0, novelty=self.novelty, represent=True)
+        return Rewards(task=1.0, intrinsic_reward=self.intrinsic_reward, represent=True)

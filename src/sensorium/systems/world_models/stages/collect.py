@@ -23,7 +23,7 @@ from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.envs.take_cover import TakeCover
 from sensorium.es.workers import DEAD, open_pool, opened, processes
-from sensorium.systems.world_models.players import HeldActions, RandomNetworks
+from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 
 World = CarRacing | TakeCover | PixelCartPole
 

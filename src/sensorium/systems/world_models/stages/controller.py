@@ -23,13 +23,13 @@ from sensorium.systems.world_models.stages.collect import World
 
 
 @dataclass(frozen=True)
-class Waking:
+class InWorldAgent:
     """Vectors of C as drivers of the real world, with V and M from their stages' folders."""
 
     controller: Linear
     vision: str
     memory: str
-    half: bool = True
+    bfloat16: bool = True
 
     @property
     def layout(self) -> Layout:
@@ -37,12 +37,12 @@ class Waking:
 
     def policy(self, vectors: Tensor) -> Driver:
         device = str(vectors.device)
-        memory = opened(self.memory, device, self.half) if self.controller.remembers else None
-        return Driver(opened(self.vision, device, self.half), memory, self.controller, vectors.float())
+        memory = opened(self.memory, device, self.bfloat16) if self.controller.remembers else None
+        return Driver(opened(self.vision, device, self.bfloat16), memory, self.controller, vectors.float())
 
 
 @dataclass(frozen=True)
-class Asleep:
+class InDreamAgent:
     """Vectors of C as dreamers."""
 
     controller: Linear
@@ -91,7 +91,7 @@ class Controller:
     """episodes of such an evaluation"""
     block: int = 8
     """members in one job; 0: the whole population in one, on all threads, as suits a dream"""
-    half: bool = True
+    bfloat16: bool = True
     """whether products run in bfloat16 where this machine has it built in"""
     compile: bool = True
     """whether dream and controller are compiled as one step"""
@@ -118,15 +118,15 @@ class Controller:
         if not self.memory:
             raise Usage("this agent has no memory, and so no dream")
         spec = self.world.spec
-        return Dream(self.memory, self.temperature if temperature is None else temperature, spec.horizon, spec.low, self.half)
+        return Dream(self.memory, self.temperature if temperature is None else temperature, spec.horizon, spec.low, self.bfloat16)
 
     def place(self) -> tuple[AnyWorld, Any]:
         """The world of the search and what a vector is there."""
         if self.dream:
-            return self.dream_world(), Asleep(self.controller)
-        agent = Waking(self.controller, self.vision, self.memory, self.half)
+            return self.dream_world(), InDreamAgent(self.controller)
+        agent = InWorldAgent(self.controller, self.vision, self.memory, self.bfloat16)
         if self.curiosity:
-            return Curious(self.world, self.vision, self.memory, self.curiosity, self.half), agent
+            return Curious(self.world, self.vision, self.memory, self.curiosity, self.bfloat16), agent
         return self.world, agent
 
     def open(self, state: State) -> Workers:
@@ -171,7 +171,7 @@ class Controller:
         return float(score)
 
     def policy(self, state: State) -> Policy:
-        return Waking(self.controller, self.vision, self.memory, self.half).policy(state["agent"])
+        return InWorldAgent(self.controller, self.vision, self.memory, self.bfloat16).policy(state["agent"])
 
     def in_dream(self, state: State) -> tuple[AnyWorld, Policy]:
         """The dream, and the agent in it."""
@@ -179,4 +179,4 @@ class Controller:
         if memory is not None and not (memory.restart or memory.reward):
             raise Usage("this M predicts neither reward nor end: its dream has no score (car-racing-dream trains one that does)")
         world = replace(self.dream_world(), device=str(state["agent"].device))
-        return world, Asleep(self.controller).policy(state["agent"])
+        return world, InDreamAgent(self.controller).policy(state["agent"])

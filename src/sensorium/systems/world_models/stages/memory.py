@@ -91,7 +91,7 @@ class Memory:
     """what the learning rate decays to"""
     clip: float = 1.0
     """largest absolute value in a gradient"""
-    half: bool = True
+    bfloat16: bool = True
     """whether products run in bfloat16 where this machine has it built in"""
     compile: bool = True
     """whether the steps of the LSTM and the loss are compiled"""
@@ -122,7 +122,7 @@ class Memory:
         }  # fmt: skip
 
     def latents(self, device: str) -> Latents:
-        vision = opened(self.vision, device, self.half)
+        vision = opened(self.vision, device, self.bfloat16)
         return encoded(whole(self.episodes), vision, checkpoint.checksum(Path(self.vision)) or "", Path(self.folder))
 
     def model(self, state: State) -> MDNRNN:
@@ -134,7 +134,7 @@ class Memory:
     def open(self, state: State) -> Recall:
         device = state["updates"].device
         model = self.model(state)
-        dtype = product_type(device) if self.half else torch.float32
+        dtype = product_type(device) if self.bfloat16 else torch.float32
         optimizer = descent.optimizer(model, state, self.learning_rate)
         return Recall(model, optimizer, self.latents(str(device)), compiled(losses) if self.compile else losses, dtype)
 

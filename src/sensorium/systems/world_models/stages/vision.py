@@ -61,7 +61,7 @@ class Vision:
     """Adam's"""
     group: int = 32
     """episodes that are decompressed at a time, from which a step draws its frames (12 MB each for 1,000 steps)"""
-    half: bool = True
+    bfloat16: bool = True
     """whether products run in bfloat16 where this machine has it built in"""
     compile: bool = True
     """whether the loss is compiled"""
@@ -88,7 +88,7 @@ class Vision:
         model = self.model(state)
         frames = Shuffled(Episodes(whole(self.episodes)), self.group, self.batch * self.updates)
         device = state["updates"].device
-        dtype = product_type(device) if self.half else torch.float32
+        dtype = product_type(device) if self.bfloat16 else torch.float32
         optimizer = descent.optimizer(model, state, self.learning_rate)
         return Sight(model, optimizer, frames, compiled(losses) if self.compile else losses, dtype)
 

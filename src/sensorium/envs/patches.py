@@ -1,7 +1,7 @@
 """Worlds seen as patches: a grey picture cut into squares of 6 x 6, four frames deep; and what can be done to such eyes.
 
 parse("patches:every=100,background:checks")     what `--senses` takes for patches: a comma list
-Eyes(world)                                      an Env whose rows see [patches, frames, 36], each patch for itself
+PatchEnv(world)                                      an Env whose rows see [patches, frames, 36], each patch for itself
 
 Treatments act where they would act on a real camera: a background on the coloured picture, everything else on the patches of a single
 frame, before frames are stacked. So for three steps after a reshuffle the stack still holds frames in the old order.
@@ -181,7 +181,7 @@ def patches_of(n: int, treatments: tuple[Treatment, ...]) -> int:
     return n
 
 
-class Eyes:
+class PatchEnv:
     """An Env of patches, [rows, patches, 4, 36], oldest frame first; the first frame of an episode stands for those before it."""
 
     def __init__(self, world: Scene):

@@ -10,7 +10,7 @@ import torch
 
 from sensorium.core.env import closing
 from sensorium.core.seeding import row_seeds
-from sensorium.envs import eyes
+from sensorium.envs import patches
 from sensorium.envs.pong import BALL_Y, Consoles, Pong
 from sensorium.systems.attention_neuron.figures.panels import OURS, cast, facts_of, learning, recovering, treated
 from sensorium.systems.attention_neuron.model import VisionPolicy
@@ -35,7 +35,7 @@ TREATMENTS = {
 
 
 @dataclass(frozen=True)
-class Glimpse:
+class PatchView:
     """A moment: the screen as it comes and as it is, which patches of it are attended, and what the agent makes of it."""
 
     shuffled: np.ndarray
@@ -45,13 +45,13 @@ class Glimpse:
     """what is in the scene: the height of the ball, or how the wheel is turned"""
 
 
-def look(agent: Player, steps: int) -> list[Glimpse]:
+def look(agent: Player, steps: int) -> list[PatchView]:
     """A shuffled episode, moment by moment."""
     policy, world = agent.policy, replace(agent.world, senses="patches")  # type: ignore[type-var]
     assert isinstance(policy, VisionPolicy)
     neurons, found, seeds = policy.agent.neurons, [], row_seeds(4, 1)  # type: ignore[attr-defined]
     with closing(world) as env, torch.no_grad():
-        assert isinstance(env, eyes.Eyes)
+        assert isinstance(env, patches.PatchEnv)
         obs, memory = env.reset(seeds), policy.begin(seeds)
         for t in range(min(steps, world.spec.horizon)):
             before = memory[0]
@@ -60,9 +60,9 @@ def look(agent: Player, steps: int) -> list[Glimpse]:
             action, memory = policy.act(obs, memory, t)
             grey, order = env.world.grey(env.raw), env.chosen[0][0]
             height, width = grey.shape[1:]
-            shuffled = marked(eyes.mosaic(obs[:, :, -1], height, width)[0], listened)
+            shuffled = marked(patches.mosaic(obs[:, :, -1], height, width)[0], listened)
             ball = env.env.simulators.ram[0, BALL_Y] if isinstance(env.env.simulators, Consoles) else float(action[0, 0])
-            found.append(Glimpse(shuffled, marked(grey[0], order[listened]), code.flatten().numpy(), float(ball)))
+            found.append(PatchView(shuffled, marked(grey[0], order[listened]), code.flatten().numpy(), float(ball)))
             step = env.step(action)
             obs = step.obs
             if bool(step.terminated[0] | step.truncated[0]):
@@ -70,24 +70,24 @@ def look(agent: Player, steps: int) -> list[Glimpse]:
     return found
 
 
-def marked(screen: torch.Tensor, patches: torch.Tensor) -> np.ndarray:
+def marked(screen: torch.Tensor, chosen: torch.Tensor) -> np.ndarray:
     """A grey screen, enlarged, with some patches tinted."""
     height, width = screen.shape
-    light = torch.zeros(height // eyes.SIDE * (width // eyes.SIDE), eyes.SIDE**2)
-    light[patches] = 1
+    light = torch.zeros(height // patches.SIDE * (width // patches.SIDE), patches.SIDE**2)
+    light[chosen] = 1
     shown = screen.float()[..., None].expand(-1, -1, 3).clone()
-    tint = eyes.mosaic(light[None], height, width)[0][..., None]
+    tint = patches.mosaic(light[None], height, width)[0][..., None]
     shown = shown * (1 - 0.45 * tint) + 0.45 * tint * torch.tensor([255.0, 190.0, 40.0])
     return np.kron(shown.to(torch.uint8).numpy(), np.ones((LARGE, LARGE, 1), np.uint8))
 
 
-def watching(glimpses: list[Glimpse]) -> Section:
+def watching(views: list[PatchView]) -> Section:
     """The film, and one moment of it."""
-    still = glimpses[len(glimpses) // 2]
+    still = views[len(views) // 2]
     gap = np.full((still.shuffled.shape[0], 16, 3), 255, np.uint8)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "eyes.mp4"
-        write_mp4(path, (beside(g.shuffled, gap, g.restored) for g in glimpses), fps=30)
+        path = Path(folder) / "patches.mp4"
+        write_mp4(path, (beside(g.shuffled, gap, g.restored) for g in views), fps=30)
         shown = video(path)
     figure, axes = canvas(columns=2, height=4.0)
     for axis, screen, title in zip(axes, (still.shuffled, still.restored), ("what the agent gets", "what that is"), strict=True):
@@ -98,26 +98,26 @@ def watching(glimpses: list[Glimpse]) -> Section:
     return Section(
         "Through its eyes",
         (text,),
-        ((shown, f"The first {len(glimpses)} steps of an episode."), (picture(figure, "a moment"), "One moment of it.")),
+        ((shown, f"The first {len(views)} steps of an episode."), (picture(figure, "a moment"), "One moment of it.")),
     )
 
 
-def knowing(glimpses: list[Glimpse], what: str) -> Section | None:
+def knowing(views: list[PatchView], what: str) -> Section | None:
     """The code in two dimensions, coloured by what is in the scene."""
-    if len(glimpses) < 20:
+    if len(views) < 20:
         return None
-    codes = torch.from_numpy(np.stack([glimpse.code for glimpse in glimpses]))
+    codes = torch.from_numpy(np.stack([view.code for view in views]))
     centred = codes - codes.mean(0)
     left, sizes, _ = torch.linalg.svd(centred @ centred.T)
     places = (left[:, :2] * sizes[:2].sqrt()).numpy()
     figure, axis = canvas(width=6.4, height=4.2)
-    dots = axis.scatter(places[:, 0], places[:, 1], c=[glimpse.scene for glimpse in glimpses], cmap="viridis", s=12)
+    dots = axis.scatter(places[:, 0], places[:, 1], c=[view.scene for view in views], cmap="viridis", s=12)
     figure.colorbar(dots, label=what.partition(",")[0])
     share = float(sizes[:2].sum() / sizes.sum())
     axis.set(xlabel="first principal component of the code", ylabel="second")
     text = f"Every moment as a dot: the agent's code, of {codes.shape[1]:,} numbers, in the two directions in which it varies most ({share:.0%} of its variance), coloured by {what}."
     return Section(
-        "What its code knows", (text,), ((picture(figure, "codes in two dimensions"), f"{len(glimpses)} moments of a shuffled episode."),)
+        "What its code knows", (text,), ((picture(figure, "codes in two dimensions"), f"{len(views)} moments of a shuffled episode."),)
     )
 
 
@@ -151,11 +151,11 @@ def sections(folder: Path) -> Page:
     """The page of a run, a stage or a zoo agent."""
     agents = cast(folder)
     ours = agents[OURS]
-    glimpses = look(ours, FILM)
+    views = look(ours, FILM)
     text = "The screen is cut into pieces of 6 x 6 pixels. Every piece has the same small neuron, which sees how it changed over four frames, and no neuron knows where its piece lies."
     made = [
-        watching(glimpses), treated(agents, TREATMENTS[ours.world.spec.name], EPISODES, "What happens when the eyes are disturbed", (text,)), learning(folder),
-        knowing(glimpses, "the height of the ball, of which nobody told it" if isinstance(ours.world, Pong) else "how it turns the wheel"), occlusion(ours),
+        watching(views), treated(agents, TREATMENTS[ours.world.spec.name], EPISODES, "What happens when the eyes are disturbed", (text,)), learning(folder),
+        knowing(views, "the height of the ball, of which nobody told it" if isinstance(ours.world, Pong) else "how it turns the wheel"), occlusion(ours),
         recovering({OURS: ours}, "patches", EPISODES, "All pieces change places in the middle of an episode. Of the four frames that it then sees, three still have the pieces where they lay."),
     ]  # fmt: skip
     lead = "An agent that plays although its screen arrives as a pile of shuffled pieces."

@@ -1,7 +1,7 @@
 """How a world and an agent meet through altered senses: what `--senses SPEC` means for either.
 
 A vector of observations is altered around the world (`sensors.Sensed`); a world of pictures treats its own senses, before frames are
-stacked (`eyes.Eyes`). `forget` is about neither: it clears the agent's memory.
+stacked (`patches.PatchEnv`). `forget` is about neither: it clears the agent's memory.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class Treated(Protocol):
 
 
 @dataclass(frozen=True)
-class Forgetful:
+class MemoryReset:
     """A policy whose memory is cleared every `every` steps: what `shuffle:every=100:forget` asks for."""
 
     policy: Policy
@@ -81,8 +81,8 @@ def sensed(world: World, senses: str) -> World:
     return seen
 
 
-def through(world: World, policy: Policy, senses: str) -> tuple[World, Policy]:
+def wrapped(world: World, policy: Policy, senses: str) -> tuple[World, Policy]:
     """World and policy as `--senses SPEC` has them meet."""
     seen = altered(world, senses)
     every = forgets(seen)
-    return seen, Forgetful(policy, every) if every else policy
+    return seen, MemoryReset(policy, every) if every else policy

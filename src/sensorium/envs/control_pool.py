@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sensorium.envs.host import extra
-from sensorium.envs.painter import Painter, choose, prepare
+from sensorium.envs.renderer import Renderer, choose, prepare
 
 VIDEO = 240
 """lines and columns of pictures for people"""
@@ -63,7 +63,7 @@ class Row:
         return reward, ended
 
 
-class Suite:
+class ControlPool:
     """dm_control environments, a row each, dealt to threads; each thread draws its rows with a context of its own."""
 
     def __init__(self, task: str, repeat: int, camera: int | str, fast: bool, size: int):
@@ -73,8 +73,8 @@ class Suite:
         count = max(torch.get_num_threads(), 1)
         # a context of OpenGL belongs to the thread that made it
         self.threads = [ThreadPoolExecutor(1) for _ in range(count)]
-        self.painters = [Painter(size, camera, fast) for _ in range(count)]
-        self.large = Painter(VIDEO, camera, False)
+        self.painters = [Renderer(size, camera, fast) for _ in range(count)]
+        self.large = Renderer(VIDEO, camera, False)
         self.closing = weakref.finalize(self, shut, self.threads, [*self.painters, self.large])
 
     def begin(self, seeds: list[int]) -> Tensor:
@@ -82,11 +82,11 @@ class Suite:
             self.rows.append(Row(self.task, self.repeat))
         self.active = len(seeds)
         if self.size:
-            # one after another: see `Painter.ready`
+            # one after another: see `Renderer.ready`
             for thread, paint in zip(self.threads, self.painters, strict=True):
                 thread.submit(paint.ready, self.rows[0].env.physics).result()
 
-        def one(number: int, paint: Painter) -> np.ndarray:
+        def one(number: int, paint: Renderer) -> np.ndarray:
             self.rows[number].begin(seeds[number])
             return self.seen(number, paint)
 
@@ -95,19 +95,19 @@ class Suite:
     def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
         reward, ended = np.zeros(self.active), np.zeros(self.active, dtype=bool)
 
-        def one(number: int, paint: Painter) -> np.ndarray:
+        def one(number: int, paint: Renderer) -> np.ndarray:
             if live[number]:
                 reward[number], ended[number] = self.rows[number].step(action[number])
             return self.seen(number, paint)
 
         return torch.from_numpy(np.stack(self.each(one))), reward, ended
 
-    def seen(self, number: int, paint: Painter) -> np.ndarray:
+    def seen(self, number: int, paint: Renderer) -> np.ndarray:
         """What a row shows: its picture, colours first, or its state."""
         row = self.rows[number]
         return paint.draw(row.env.physics).transpose(2, 0, 1) if self.size else row.state
 
-    def each(self, work: Callable[[int, Painter], Any]) -> list[Any]:
+    def each(self, work: Callable[[int, Renderer], Any]) -> list[Any]:
         """Work on every row by number, in its thread."""
         count = len(self.threads)
 
@@ -129,7 +129,7 @@ class Suite:
         self.closing()
 
 
-def shut(threads: list[ThreadPoolExecutor], painters: list[Painter]) -> None:
+def shut(threads: list[ThreadPoolExecutor], painters: list[Renderer]) -> None:
     """Free contexts where they were made, whoever forgot them: elsewhere that ends the process. The last one lives in the first thread."""
     for thread, paint in zip([*threads, threads[0]], painters, strict=True):
         with suppress(RuntimeError):  # at the very end there are no threads any more, nor is there anything to free

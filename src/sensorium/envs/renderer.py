@@ -15,7 +15,7 @@ from sensorium.core.errors import Failure
 GEOMS = 2000
 """most shapes of a scene"""
 PROBE = (
-    "import mujoco; from sensorium.envs.painter import surface; c = surface(8); c.make_current(); "
+    "import mujoco; from sensorium.envs.renderer import surface; c = surface(8); c.make_current(); "
     "mujoco.MjrContext(mujoco.MjModel.from_xml_string('<mujoco/>'), mujoco.mjtFontScale.mjFONTSCALE_150); c.free()"
 )
 """a program that draws, or dies"""
@@ -49,7 +49,7 @@ def prepare() -> None:
         raise Failure(f"nothing can be drawn here ({why}); apt-get install libegl1 libgl1, or set MUJOCO_GL=osmesa")
 
 
-class Painter:
+class Renderer:
     """Draws bodies of one kind; opened, used and closed in one thread."""
 
     def __init__(self, size: int, camera: int | str, fast: bool):

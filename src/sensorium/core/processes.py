@@ -1,0 +1,84 @@
+"""No process is left behind, however the one that started it ends: worker processes, and simulators that run as processes of their own. Linux."""
+
+import ctypes
+import functools
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+GUARD = """
+import os, signal, sys
+def began(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+watched = [line.split() for line in sys.stdin]
+for pid, start in watched:
+    # a number that has been given to another process since then is left alone
+    if began(pid) == start:
+        try:
+            os.kill(int(pid), signal.SIGKILL)
+        except OSError:
+            pass
+"""
+"""reads processes to watch from a pipe; when the pipe closes, as it does however its other end dies, it kills what is left of them"""
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this worker when the process that started it ends."""
+    if not sys.platform.startswith("linux"):
+        return
+    parent = multiprocessing.parent_process()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    # the parent may have ended before the kernel was asked
+    if parent is not None and os.getppid() != parent.pid:
+        os._exit(1)
+
+
+def fields(process: int) -> list[str]:
+    """State, parent and what follows them in /proc/PID/stat; empty where there is no such process."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def children() -> set[int]:
+    """Process ids of this process's direct children."""
+    known = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return {process for process in known if fields(process)[1:2] == [str(os.getpid())]}
+
+
+@functools.cache
+def _guard(owner: int) -> IO[bytes]:
+    """The pipe to this process's guard; a forked process has one of its own."""
+    command = [sys.executable, "-S", "-E", "-c", GUARD]
+    guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    guard.returncode = 0  # it outlives this process by a moment, on purpose: nobody waits for it
+    assert guard.stdin is not None
+    return guard.stdin
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Processes that libraries start within are killed when this process ends, also by kill -9."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    pipe, before = _guard(os.getpid()), children()
+    try:
+        yield
+    finally:
+        found = [(process, fields(process)) for process in children() - before]
+        with suppress(OSError):
+            pipe.write(b"".join(f"{process} {stat[19]}\n".encode() for process, stat in found if len(stat) > 19))
+            pipe.flush()
