@@ -26,8 +26,8 @@ from sensorium.core.stage import placed
 from sensorium.envs.control import Control
 from sensorium.nets.distributions import bounded_log_sd, squashed
 from sensorium.nets.heads import Actor, Critic
+from sensorium.rl.off_policy import Resources
 from sensorium.systems.proto_rl.stages import Pretrain
-from sensorium.systems.proto_rl.stages.learning import Life
 
 WORLD = Control("walker_run", pixels=True, repeat=2, visuals="fast")
 STEPS, SIDE, KEPT = 200, 4, 10_000
@@ -111,7 +111,7 @@ class Plain:
 
 
 @contextmanager
-def alive(batch: int, rows: int = SIDE, steps: int = STEPS, **changes: Any) -> Iterator[Life]:
+def alive(batch: int, rows: int = SIDE, steps: int = STEPS, **changes: Any) -> Iterator[Resources]:
     """The official variant, with a replay of a few episodes."""
     with tempfile.TemporaryDirectory() as place:
         settings = {"rows": rows, "batch": batch, "warmup": 10**9, "random": 0, "capacity": KEPT, "evaluate_every": 10**9, **changes}

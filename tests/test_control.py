@@ -13,7 +13,7 @@ from sensorium.core.seeding import row_seeds
 from sensorium.envs import renderer
 from sensorium.envs.control import DOMAINS, SUITE, WHERE, Control, from_states, layout
 from sensorium.envs.control_pool import Row, flat, load
-from sensorium.systems.proto_rl.model import Uniform
+from sensorium.rl.off_policy import Uniform
 
 pytest.importorskip("dm_control")
 

@@ -21,12 +21,13 @@ from sensorium.nets.mlp import orthogonal
 from sensorium.registry import recipe
 from sensorium.rl.acting import Acting
 from sensorium.rl.ddpg import DDPG
+from sensorium.rl.off_policy import Resources, Uniform
+from sensorium.rl.off_policy.entropy import particle_entropy
 from sensorium.systems.proto_rl import equations as eq
 from sensorium.systems.proto_rl.figures import gathered, known, sections
-from sensorium.systems.proto_rl.model import Encoder, Proto, Uniform, unit
+from sensorium.systems.proto_rl.model import Encoder, Proto, unit
 from sensorium.systems.proto_rl.probes import ridge
-from sensorium.systems.proto_rl.stages import Finetune, Pretrain, Scratch
-from sensorium.systems.proto_rl.stages.learning import Learning, Life
+from sensorium.systems.proto_rl.stages import Finetune, Learning, Pretrain, Scratch
 from sensorium.systems.proto_rl.tables import EXPERT, STATES, pixels, urlb_states
 from tests.conftest import trained
 
@@ -161,10 +162,10 @@ def test_particle_entropy_of_densities_whose_entropy_is_known():
     for dimension in (1, 2, 4):
         points = 2 * torch.randn(4000, dimension, generator=generator, dtype=torch.float64)
         truth = dimension / 2 * math.log(2 * math.pi * math.e * 4)
-        assert eq.particle_entropy(points, 3).item() == pytest.approx(truth, abs=0.06 * dimension)
+        assert particle_entropy(points, 3).item() == pytest.approx(truth, abs=0.06 * dimension)
     turns = 2 * math.pi * torch.rand(4000, 2, generator=generator, dtype=torch.float64)
     torus = torch.cat([torch.cos(turns), torch.sin(turns)], 1)
-    assert eq.particle_entropy(torus, 3, dimension=2).item() == pytest.approx(2 * math.log(2 * math.pi), abs=0.1)
+    assert particle_entropy(torus, 3, dimension=2).item() == pytest.approx(2 * math.log(2 * math.pi), abs=0.1)
 
 
 def test_usage_counts_prototypes():
@@ -222,7 +223,7 @@ def test_the_encoder_is_the_plain_convolutions_on_pixels_between_0_and_1():
     torch.testing.assert_close(encoder(frames.contiguous(memory_format=torch.channels_last)), encoder(frames))
 
 
-def life(folder: Path, name: str = "proto-pixels", stage: str = "pretrain", **changes) -> Life:
+def life(folder: Path, name: str = "proto-pixels", stage: str = "pretrain", **changes) -> Resources:
     """A tiny stage that has lived for one episode, as it goes on."""
     chosen = recipe(name).stages("tiny")[stage]
     chosen = placed(replace(chosen, **changes), folder / f"9-{stage}")  # type: ignore[type-var]
@@ -232,7 +233,7 @@ def life(folder: Path, name: str = "proto-pixels", stage: str = "pretrain", **ch
     return opened
 
 
-def learned_between(live: Life, updates: range) -> dict[str, bool]:
+def learned_between(live: Resources, updates: range) -> dict[str, bool]:
     """Which of the parts of a state change within some updates."""
     before = {name: tensor.clone() for name, tensor in live.state.items() if "/model/" in name}
     for number in updates:
@@ -249,13 +250,13 @@ def test_critic_and_actor_never_train_the_encoder_where_prototypes_do(tmp_path):
     # with the representation's own updates out of the way, an update of critic and actor leaves no gradient in it
     proto = recipe("proto-pixels").stages("tiny")["pretrain"].proto  # type: ignore[attr-defined]
     live = life(tmp_path, proto=replace(proto, every=1000))
-    live.seen.zero_grad(set_to_none=True)
+    live.exploration.seen.zero_grad(set_to_none=True)
     changed = learned_between(live, range(12, 13))
     assert changed["critic"]
     assert changed["actor"]
     assert changed["critic-target"]
     assert not any(changed[part] for part in ("representation", "representation/encoder", "target", "target/encoder"))
-    assert all(parameter.grad is None for parameter in live.seen.parameters())
+    assert all(parameter.grad is None for parameter in live.exploration.seen.parameters())
     live.close()
     live = life(tmp_path / "as it is")
     assert all(learned_between(live, range(12, 13)).values())
@@ -282,7 +283,7 @@ def test_the_critic_trains_the_encoder_where_it_is_to(tmp_path, half):
 def test_standardised_states_leave_a_critic_nothing_to_train(tmp_path):
     proto = replace(recipe("proto-states").stages("tiny")["pretrain"].proto, by_critic=True, standardise=True)  # type: ignore[attr-defined]
     live = life(tmp_path, "proto-states", proto=proto)
-    assert not live.by_critic
+    assert not live.exploration.by_critic
     assert learned_between(live, range(11, 12))["representation/encoder"]  # the averages
     live.close()
 

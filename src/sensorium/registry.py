@@ -16,6 +16,7 @@ SYSTEMS = {
     "attention-neuron": "sensorium.systems.attention_neuron",
     "world-models": "sensorium.systems.world_models",
     "proto-rl": "sensorium.systems.proto_rl",
+    "rnd": "sensorium.systems.rnd",
 }
 
 WORLDS = {

@@ -97,6 +97,10 @@ def split(task: str) -> tuple[str, str]:
     raise Usage(nearest(task, [f"{domain}_{name}" for domain, names in DOMAINS.items() for name in names], "task of the control suite"))
 
 
+PRIMAL = {"walker": "walker_stand", "quadruped": "quadruped_walk", "jaco": "jaco_reach_top_left"}
+"""tasks, by domain, on which URLB pre-trains; their reward is not seen"""
+
+
 @dataclass(frozen=True)
 class Control:
     """A task of the control suite. Actions in [-1, 1]; rewards in [0, 1] a control step, added up over an action's repetitions."""

@@ -26,6 +26,11 @@ def first(module: nn.Module) -> State:
     return {**parameters(module), **moments, "updates": torch.zeros((), dtype=torch.int64)}
 
 
+def moments(module: nn.Module) -> State:
+    """The state of a further optimizer of a model that another part of a state holds."""
+    return {name: tensor for name, tensor in first(module).items() if not name.startswith("model/")}
+
+
 def under(name: str, state: State) -> State:
     """A state as a part of a larger one."""
     return {f"{name}/{key}": tensor for key, tensor in state.items()}

@@ -3,9 +3,9 @@
 _HERE = "sensorium.systems.proto_rl"
 
 PARTS = {
-    "pretrain": f"{_HERE}.stages.pretrain:Pretrain",
-    "finetune": f"{_HERE}.stages.finetune:Finetune",
-    "scratch": f"{_HERE}.stages.scratch:Scratch",
+    "pretrain": f"{_HERE}.stages:Pretrain",
+    "finetune": f"{_HERE}.stages:Finetune",
+    "scratch": f"{_HERE}.stages:Scratch",
     "proto": f"{_HERE}.model:Proto",
 }
 RECIPES = {

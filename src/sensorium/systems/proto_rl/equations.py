@@ -3,8 +3,6 @@
 b of B samples, m of M prototypes, d of D dimensions. P is the paper; its code (denisyarats/proto) fixes what the paper leaves open.
 """
 
-import math
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -64,19 +62,6 @@ def particle_reward(z: Float[Tensor, "B D"], queue: Float[Tensor, "T D"], neares
     chosen = squares.topk(nearest, 1, largest=False).indices[:, -1]
     # once more, by differences: a point that is in the queue is at distance 0 from itself, not nearly so
     return (z - queue[chosen]).norm(dim=1)
-
-
-def particle_entropy(points: Float[Tensor, "N D"], nearest: int, dimension: int | None = None) -> Float[Tensor, ""]:
-    """Entropy in nats of the density that points were drawn from, by distances to their k-th neighbours (P section 3.2, Singh et al. 2003).
-
-    `dimension` is that of the surface on which the points lie, by default of the space.
-    """
-    n, d = len(points), dimension or points.shape[1]
-    # the nearest point of all is the point itself
-    distances = torch.cdist(points, points).topk(nearest + 1, 1, largest=False).values[:, -1]
-    ball = d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
-    volumes = d * torch.log(distances.clamp(min=1e-12)) + ball + math.log(n) - math.log(nearest)
-    return volumes.mean() + math.log(nearest) - torch.digamma(torch.tensor(float(nearest)))
 
 
 def usage(scores: Float[Tensor, "B M"], temperature: float) -> Float[Tensor, ""]:

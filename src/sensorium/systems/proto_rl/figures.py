@@ -17,10 +17,9 @@ from sensorium.core.rollout import stream
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stage import State
 from sensorium.envs.control import ControlEnv
+from sensorium.rl.off_policy import Uniform
 from sensorium.systems.proto_rl import probes
-from sensorium.systems.proto_rl.model import Uniform
-from sensorium.systems.proto_rl.stages import Finetune, Pretrain
-from sensorium.systems.proto_rl.stages.learning import Learning
+from sensorium.systems.proto_rl.stages import Finetune, Learning, Pretrain
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, canvas, counted, picture, smooth
 from sensorium.viz.report import Page, Section, table, video
 from sensorium.viz.video import beside, write_mp4

@@ -1,52 +1,21 @@
 """What Proto-RL learns to see with: encoder f, projector g, predictor v and prototypes C, named as the paper names them."""
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, normalize
 
 from sensorium.core.errors import Usage
 from sensorium.core.machine import products
-from sensorium.core.seeding import uniform
-from sensorium.nets.mlp import mlp
+from sensorium.core.seeding import Seeds
+from sensorium.core.stage import Metrics, State
+from sensorium.nets import descent
+from sensorium.nets.encoders import Encoder, Plain
+from sensorium.nets.mlp import mlp, orthogonal
+from sensorium.rl.targets import follow
 from sensorium.systems.proto_rl import equations as eq
-
-SIDE = 35
-"""lines and columns of what the encoder's convolutions leave of 84"""
-
-
-class Encoder(nn.Module):
-    """f: nine channels of 84 x 84 -> a code of channels x 35 x 35 numbers, through four convolutions."""
-
-    def __init__(self, channels: int, centre: float):
-        super().__init__()
-        self.centre, self.width = centre, channels * SIDE * SIDE
-        sizes = (9, channels, channels, channels, channels)
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, 2 if i == 0 else 1) for i, (a, b) in enumerate(pairwise(sizes)))
-
-    def forward(self, obs: Tensor) -> Float[Tensor, "rows width"]:
-        """From frames uint8 [rows, 9, 84, 84]; a code lists its pixels one after another, each with all its channels."""
-        picture = obs.contiguous(memory_format=torch.channels_last).float().mul_(1 / 255)
-        if self.centre:
-            picture.sub_(self.centre)
-        for layer in self.layers:
-            picture = torch.relu(layer(picture))
-        return picture.permute(0, 2, 3, 1).flatten(1)
-
-
-class Plain(nn.Module):
-    """States are their own codes."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.width = width
-
-    def forward(self, obs: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
-        return obs
 
 
 class Standardised(nn.Module):
@@ -131,6 +100,48 @@ class Proto:
         if not self.prototypes and self.standardise:
             raise Usage("codes are standardised by what the prototypes' loss has seen; give prototypes, or standardise False")
 
+    @property
+    def architecture(self) -> tuple[object, ...]:
+        """What decides whether another one's networks fit, and mean the same."""
+        return self.prototypes, self.projection, self.hidden, self.queue, self.channels, self.centre, self.standardise
+
+    @property
+    def explores(self) -> bool:
+        return self.prototypes > 0
+
+    @property
+    def consecutive(self) -> bool:
+        return self.prototypes > 0
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return "representation", "target"
+
+    def require(self, batch: int) -> None:
+        if self.standardise and batch < 2:
+            raise Usage(
+                "codes are standardised over a batch while the representation learns, and a batch of 1 has nothing to compare; give batch at least 2"
+            )
+
+    def carried(self, observation: tuple[int, ...]) -> tuple[str, ...]:
+        """f, g, v and C, and the candidates; the slow copies begin anew."""
+        return (*(f"representation/{name}" for name in descent.names(self.representation(observation))), "queue", "pointer")
+
+    def init(self, observation: tuple[int, ...], seeds: Seeds) -> State:
+        seen = self.representation(observation)
+        orthogonal(seen, seeds("representation"))
+        state = descent.under("representation", descent.first(seen))
+        if self.by_critic:
+            state |= descent.under("by-critic", descent.moments(seen.encoder))
+        if self.prototypes:
+            unit(state["representation/model/prototypes"])
+            state |= descent.under("target", descent.parameters(seen.target()))
+            state |= {"queue": torch.zeros(self.queue, self.projection), "pointer": torch.zeros((), dtype=torch.int64)}
+        return state
+
+    def open(self, state: State, observation: tuple[int, ...], represent: bool, dtype: torch.dtype) -> "Prototypes":
+        return Prototypes(self, state, observation, represent, dtype)
+
     def encoder(self, observation: tuple[int, ...]) -> Encoder | Plain | Standardised:
         """f for observations of a shape."""
         encoder = Encoder(self.channels, self.centre) if len(observation) == 3 else Plain(observation[0])
@@ -164,24 +175,57 @@ class Proto:
         return z[eq.candidates(z @ prototypes.T, uniforms, self.ratio)]
 
 
+class Prototypes:
+    """Representation and prototypes at work on a state (P appendix, algorithm 1)."""
+
+    def __init__(self, settings: Proto, state: State, observation: tuple[int, ...], represent: bool, dtype: torch.dtype):
+        self.settings, self.state, self.dtype = settings, state, dtype
+        part = descent.part("representation", state)
+        self.seen = descent.loaded(settings.representation(observation), part)
+        self.encoder = self.seen.encoder
+        # states are their own codes: there is nothing to train on the way to them
+        trained = represent and settings.by_critic and any(tensor.requires_grad for tensor in self.encoder.parameters())
+        self.by_critic = (descent.optimizer(self.encoder, descent.part("by-critic", state), settings.learning_rate),) if trained else ()
+        if settings.prototypes:
+            self.optimizer = descent.optimizer(self.seen, part, settings.learning_rate)
+            target = settings.representation(observation).target()
+            self.target = descent.loaded(target, descent.part("target", state)).requires_grad_(False)
+        self.chosen = torch.zeros(settings.prototypes, dtype=torch.bool, device=state["agent-steps"].device)
+
+    def begin(self) -> None:
+        self.chosen.zero_()
+
+    def summary(self, means: Metrics) -> Metrics:
+        """How many prototypes no sample of the episode was nearest to."""
+        return {"prototypes/dead": float((~self.chosen).sum())} if "prototypes/used" in means else {}
+
+    def learn(self, obs: Tensor, following: Tensor, number: int) -> dict[str, Tensor]:
+        """Prototypes of what follows, predicted from what is seen (P equation 4)."""
+        proto = self.settings
+        if not proto.prototypes or number % proto.every:
+            return {}
+        unit(self.seen.prototypes.data)
+        loss, scores = proto.loss(self.seen, self.target, obs, following, self.dtype)
+        descent.descend(loss, self.optimizer)
+        follow(self.target.parameters(), self.seen.target().parameters(), proto.tau)
+        self.state["representation/updates"] += 1
+        self.chosen[scores.argmax(1)] = True
+        return {"loss/representation": loss.detach(), "prototypes/used": eq.usage(scores, proto.temperature)}
+
+    @torch.no_grad()
+    def intrinsic_reward(self, obs: Tensor, next_code: Float[Tensor, "rows n"], seeds: Seeds) -> Float[Tensor, "rows"]:
+        """The particle reward of the next codes, after the batch's candidates have joined the queue (P section 3.2)."""
+        state, proto = self.state, self.settings
+        unit(self.seen.prototypes.data)
+        with products(next_code.device, self.dtype):
+            z = self.seen.project(next_code)
+        uniforms = torch.rand(proto.prototypes, generator=torch.Generator().manual_seed(seeds("candidates"))).to(next_code.device)
+        chosen = proto.sample_candidates(z, self.seen.prototypes, uniforms)
+        state["queue"], state["pointer"] = eq.enqueue(state["queue"], state["pointer"], chosen, frozen_pointer=proto.frozen_pointer)
+        return eq.particle_reward(z, state["queue"], proto.nearest)
+
+
 @torch.no_grad()
 def unit(prototypes: Tensor) -> None:
     """Give prototypes length 1, in place, beside the gradient: what the authors do before each use."""
     prototypes.copy_(normalize(prototypes, dim=1))
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """Actions drawn anew at every step: who does not explore at all."""
-
-    actions: int
-    members = 1
-
-    def take(self, members: Int[Tensor, "some"]) -> "Uniform":
-        return self
-
-    def begin(self, seeds: Int[Tensor, "rows"]) -> Tensor:
-        return seeds
-
-    def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
-        return 2 * uniform(memory, t, self.actions) - 1, memory

@@ -16,7 +16,7 @@ from sensorium.envs.control import ControlEnv
 from sensorium.nets import descent
 from sensorium.nets.mlp import orthogonal
 from sensorium.systems.proto_rl.model import Standardised
-from sensorium.systems.proto_rl.stages.learning import Learning
+from sensorium.systems.proto_rl.stages import Learning
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """of the ridge regression, in shares of the codes' mean square; the best on a part of the training data is taken"""

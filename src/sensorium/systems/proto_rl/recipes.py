@@ -6,15 +6,12 @@ from typing import Any, TypeVar
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
-from sensorium.envs.control import Control
+from sensorium.envs.control import PRIMAL, Control
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
 from sensorium.systems.proto_rl.model import Proto
-from sensorium.systems.proto_rl.stages import Finetune, Pretrain, Scratch
-from sensorium.systems.proto_rl.stages.learning import Learning
+from sensorium.systems.proto_rl.stages import Finetune, Learning, Pretrain, Scratch
 
-PRIMAL = {"walker": "walker_stand", "quadruped": "quadruped_walk", "jaco": "jaco_reach_top_left"}
-"""tasks, by domain, on which URLB pre-trains; their reward is not seen"""
 EASY = ("cartpole_balance", "cartpole_balance_sparse", "cartpole_swingup", "ball_in_cup_catch", "finger_spin", "hopper_stand", "pendulum_swingup",
         "walker_stand", "walker_walk")  # fmt: skip
 HARD = ("humanoid_stand", "humanoid_walk", "humanoid_run")
@@ -28,10 +25,7 @@ def pixels(task: str, preset: Preset) -> Control:
 
 def lived(stage: L, frames: int, evaluations: int, **fields: Any) -> L:
     """A stage for so many frames of the world, with so many evaluations on the way; replay no larger than it can become."""
-    stage = replace(stage, **fields)
-    steps = frames // (stage.world.frames * stage.rows)
-    capacity = min(stage.capacity, frames // stage.world.repeat)
-    return replace(stage, steps=steps, evaluate_every=max(steps // evaluations, 1), capacity=capacity)
+    return replace(stage, **fields).for_frames(frames, evaluations)
 
 
 def variant_of(name: str, known: tuple[str, ...] = ("official", "urlb")) -> str:
@@ -139,7 +133,7 @@ def drq_v2(preset: Preset = "laptop", task: str = "pendulum_swingup") -> Stages:
         learning_rate=rate, noise_first=1.0, noise=0.1, noise_steps=noise, returns=1 if walker else 3, features=100 if task in HARD else 50
     )
     stage = Scratch(
-        pixels(task, preset), Proto(prototypes=0, by_critic=True, centre=0.5, learning_rate=rate), learner, batch=512 if walker else 256, every=2,
+        pixels(task, preset), learner, proto=Proto(prototypes=0, by_critic=True, centre=0.5, learning_rate=rate), batch=512 if walker else 256, every=2,
         random=2000, warmup=2000, capacity=100_000 if task == "quadruped_run" else 1_000_000,
     )  # fmt: skip
     if preset == "laptop":
@@ -166,7 +160,7 @@ def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: 
     assert isinstance(explore, Pretrain)
     assert isinstance(tune, Finetune)
     stage = Scratch(
-        tune.world, tune.proto, tune.learner, rows=tune.rows, batch=tune.batch, every=tune.every, random=explore.random, warmup=explore.warmup,
+        tune.world, tune.learner, proto=tune.proto, rows=tune.rows, batch=tune.batch, every=tune.every, random=explore.random, warmup=explore.warmup,
         capacity=explore.capacity + tune.capacity, evaluate_every=tune.evaluate_every, steps=explore.steps + tune.steps,
     )  # fmt: skip
     return tiny({"scratch": stage}) if preset == "tiny" else {"scratch": stage}

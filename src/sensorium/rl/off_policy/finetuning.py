@@ -1,4 +1,4 @@
-"""Finetune: learn a task with what exploring has left."""
+"""Finetuning: learn a task with what pre-training has left."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,34 +8,36 @@ from sensorium.core.errors import Usage
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, State
 from sensorium.rl.ddpg import DDPG
+from sensorium.rl.off_policy.loop import OffPolicy, Rewards
+from sensorium.rl.off_policy.pretraining import Pretraining
 from sensorium.rl.sac import SAC
-from sensorium.systems.proto_rl.model import Proto
-from sensorium.systems.proto_rl.stages.learning import Learning, Rewards
-from sensorium.systems.proto_rl.stages.pretrain import Pretrain
 
 
 @dataclass(frozen=True)
-class Finetune(Learning):
-    """The task's phase (P section 3.4): the representation stays as it is, the explorer becomes the task's agent; replay begins empty."""
+class Finetuning(OffPolicy):
+    """The task's phase: the explorer becomes the task's agent; replay begins empty."""
 
     pretrained: Folder = Folder("../1-pretrain")
-    """a finished `Pretrain`, or one of its snapshots, of the same domain"""
+    """a finished pre-training of the same explorer, or one of its snapshots, of the same domain"""
     keep_critic: bool = False
     """whether the critic goes on from the explorer's, as in URLB; its target begins anew all the same"""
     intrinsic_reward: float = 0.2
     """what is added of the intrinsic reward"""
     random: int = 0
     """agent steps, at first, of random actions"""
+    represent: bool = False
+    """whether what explores, and the encoder, go on learning; in Proto-RL they stay as they are (P section 3.4)"""
 
     @property
     def rewards(self) -> Rewards:
-        return Rewards(task=1.0, intrinsic_reward=self.intrinsic_reward, represent=False)
+        return Rewards(task=1.0, intrinsic_reward=self.intrinsic_reward, represent=self.represent)
 
     def init(self, seeds: Seeds) -> State:
         kept = self.snapshot()
         # the explorer's models; fresh moments, temperature and, unless it is kept, critic
-        parts = ("representation", "target", "actor", *(["critic"] if self.keep_critic else []))
-        names = [name for name in kept if (name.partition("/")[0] in parts and "/model/" in name) or name in ("queue", "pointer")]
+        parts = (*self.explorer.parts, "actor", *(["critic"] if self.keep_critic else []))
+        carried = self.explorer.carried(self.world.spec.observation)
+        names = [name for name in kept if (name.partition("/")[0] in parts and "/model/" in name) or name in carried]
         ours = super().init(seeds)
         for name, tensor in ours.items():
             # the slow copies are not needed here, and the zoo does without
@@ -58,14 +60,14 @@ class Finetune(Learning):
             )
         if not (folder / "card.json").exists():
             # of a run that went on to a task, what explored
-            folder = next((path for path in checkpoint.stages_of(folder) if isinstance(checkpoint.stage(path), Pretrain)), folder)
+            folder = next((path for path in checkpoint.stages_of(folder) if isinstance(checkpoint.stage(path), Pretraining)), folder)
         folder = checkpoint.agent(folder)
         explorer, loaded = checkpoint.stage(folder), checkpoint.load(folder)
-        if not isinstance(explorer, Pretrain) or loaded is None:
-            raise Usage(f"{folder} holds no agent that explored; give one of Proto-RL's `pretrain` stages, or one of its snapshots")
+        if not isinstance(explorer, Pretraining) or loaded is None:
+            raise Usage(f"{folder} holds no agent that explored; give a `pretrain` stage, or one of its snapshots")
         for what, theirs, ours in (
             ("domain", explorer.world.domain, self.world.domain), ("observations", explorer.world.spec.observation, self.world.spec.observation),
-            ("learner", sized(explorer.learner), sized(self.learner)), ("representation", seeing(explorer.proto), seeing(self.proto)),
+            ("learner", sized(explorer.learner), sized(self.learner)), ("representation", explorer.explorer.architecture, self.explorer.architecture),
         ):  # fmt: skip
             if theirs != ours:
                 raise Usage(f"{folder} was pre-trained with another {what}: {theirs} there, {ours} here")
@@ -77,8 +79,3 @@ class Finetune(Learning):
 def sized(learner: SAC | DDPG) -> tuple[str, int, int]:
     """What of a learner decides whether another one's networks fit."""
     return type(learner).__name__, learner.features, learner.hidden
-
-
-def seeing(proto: Proto) -> tuple[float, ...]:
-    """What of a representation decides whether another one's networks fit, and mean the same."""
-    return proto.prototypes, proto.projection, proto.hidden, proto.queue, proto.channels, proto.centre, proto.standardise

@@ -1,19 +1,21 @@
-"""Pretrain: explore without reward."""
+"""Pretraining: explore without reward."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
+from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
-from sensorium.core.seeding import Seeds
+from sensorium.core.seeding import Seeds, uniform
 from sensorium.core.stage import Metrics, State
 from sensorium.envs.control import from_states
-from sensorium.nets import descent
-from sensorium.systems.proto_rl import equations as eq
-from sensorium.systems.proto_rl.model import Uniform
-from sensorium.systems.proto_rl.stages.learning import Learning, Life, Rewards, snapshot
+from sensorium.rl.off_policy.entropy import particle_entropy
+from sensorium.rl.off_policy.loop import OffPolicy, Resources, Rewards
 
 BINS = 20
 """parts into which each coordinate is cut, to count where an explorer has been"""
@@ -22,16 +24,16 @@ POINTS = 1000
 
 
 @dataclass(frozen=True)
-class Pretrain(Learning):
-    """The task-agnostic phase (P section 3): representation and explorer, paid by the intrinsic reward alone. A step is an episode of every world."""
+class Pretraining(OffPolicy):
+    """The phase without a task: representation and explorer learn from the intrinsic reward alone."""
 
     snapshots: tuple[int, ...] = ()
     """frames after which what was learned is kept, in `snapshots`"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.proto.prototypes:
-            raise Usage("there is no exploring for its own sake without prototypes; give a number of them")
+        if not self.explorer.explores:
+            raise Usage("this explorer has no intrinsic reward, and without one there is nothing to explore for")
 
     @property
     def rewards(self) -> Rewards:
@@ -40,16 +42,14 @@ class Pretrain(Learning):
     @property
     def learned(self) -> tuple[str, ...]:
         """Names in the state that act, or say what is new: an agent to be fine-tuned."""
-        seen = self.proto.representation(self.world.spec.observation)
-        acts = (name for name in super().learned if name.startswith("actor/"))
-        return (*(f"representation/{name}" for name in descent.names(seen)), *acts, "queue", "pointer")
+        return (*self.explorer.carried(self.world.spec.observation), *self.actor_names)
 
     def init(self, seeds: Seeds) -> State:
         cells = BINS ** len(self.world.where) if self.world.where else 0
         visited = {name: torch.zeros(cells, dtype=torch.bool) for name in ("visited/explorer", "visited/random")} if cells else {}
         return {**super().init(seeds), **visited}
 
-    def step(self, state: State, live: Life, seeds: Seeds) -> Metrics:
+    def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
         before = int(state["agent-steps"]) * self.world.repeat
         metrics, states = live.episode(seeds)
         if states and self.world.where:
@@ -61,7 +61,7 @@ class Pretrain(Learning):
             metrics |= self.reach(state, "explorer", torch.stack(states))
             metrics |= self.reach(state, "random", rollout.observations)
         metrics |= live.evaluation(seeds)
-        snapshot(self, state, before, self.snapshots)
+        self.keep(state, before)
         return metrics
 
     def reach(self, state: State, name: str, states: Tensor) -> Metrics:
@@ -71,6 +71,38 @@ class Pretrain(Learning):
         number = (cells * BINS ** torch.arange(cells.shape[1])).sum(1)
         state[f"visited/{name}"][number] = True
         some = places[:: -(-len(places) // POINTS)]
-        entropy = eq.particle_entropy(some.double(), 3)
+        entropy = particle_entropy(some.double(), 3)
         here = {f"cells/{name}": float(len(number.unique())), f"entropy/{name}": float(entropy)}
         return {f"coverage/{name}": float(state[f"visited/{name}"].sum()), **here}
+
+    def keep(self, state: State, before: int) -> None:
+        """Keep what was learned when the frames have reached one of `snapshots`: a folder that is an agent like any other."""
+        folder, frames = Path(self.folder), int(state["agent-steps"]) * self.world.repeat
+        carried = set(self.explorer.carried(self.world.spec.observation))
+        for number in self.snapshots:
+            if before < number <= frames:
+                place = folder / "snapshots" / str(number)
+                with checkpoint.writing(place):
+                    place.mkdir(parents=True, exist_ok=True)
+                    if (folder / "card.json").exists():
+                        checkpoint.write(place / "card.json", (folder / "card.json").read_bytes())
+                # all models, and what the explorer hands on; no moments, no replay
+                kept = {name: tensor for name, tensor in state.items() if "/model/" in name or name in carried or name == "agent-steps"}
+                checkpoint.save(place, frames, kept)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Actions drawn anew at every step: a policy that does not explore."""
+
+    actions: int
+    members = 1
+
+    def take(self, members: Int[Tensor, "some"]) -> "Uniform":
+        return self
+
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Tensor:
+        return seeds
+
+    def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
+        return 2 * uniform(memory, t, self.actions) - 1, memory

@@ -1,0 +1,40 @@
+"""Encoders of observations that no paper here owns: DrQ's convolutions for pixels, and none for states."""
+
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+SIDE = 35
+"""lines and columns of what the encoder's convolutions leave of 84"""
+
+
+class Encoder(nn.Module):
+    """DrQ's and DrQ-v2's encoder (Yarats et al. 2021): nine channels of 84 x 84 -> a code of channels x 35 x 35 numbers, through four convolutions."""
+
+    def __init__(self, channels: int, centre: float):
+        super().__init__()
+        self.centre, self.width = centre, channels * SIDE * SIDE
+        sizes = (9, channels, channels, channels, channels)
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, 2 if i == 0 else 1) for i, (a, b) in enumerate(pairwise(sizes)))
+
+    def forward(self, obs: Tensor) -> Float[Tensor, "rows width"]:
+        """From frames uint8 [rows, 9, 84, 84]; a code lists its pixels one after another, each with all its channels."""
+        picture = obs.contiguous(memory_format=torch.channels_last).float().mul_(1 / 255)
+        if self.centre:
+            picture.sub_(self.centre)
+        for layer in self.layers:
+            picture = torch.relu(layer(picture))
+        return picture.permute(0, 2, 3, 1).flatten(1)
+
+
+class Plain(nn.Module):
+    """States are their own codes."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+
+    def forward(self, obs: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
+        return obs

@@ -1,0 +1,8 @@
+"""The loop of off-policy learners: act, remember, update. What explores is plugged in (`explorer`); `Pretraining`, `Finetuning` and `Learning` are its phases."""
+
+from sensorium.rl.off_policy.explorer import Exploration, Explorer
+from sensorium.rl.off_policy.finetuning import Finetuning
+from sensorium.rl.off_policy.loop import OffPolicy, Resources, Rewards
+from sensorium.rl.off_policy.pretraining import Pretraining, Uniform
+
+__all__ = ["Exploration", "Explorer", "Finetuning", "OffPolicy", "Pretraining", "Resources", "Rewards", "Uniform"]

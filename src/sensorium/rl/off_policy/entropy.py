@@ -1,0 +1,20 @@
+"""How widely points are spread: the estimate of entropy by nearest neighbours, for reports of how far an explorer came."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def particle_entropy(points: Float[Tensor, "N D"], nearest: int, dimension: int | None = None) -> Float[Tensor, ""]:
+    """Entropy in nats of the density that points were drawn from, by distances to their k-th neighbours (Singh et al. 2003).
+
+    `dimension` is that of the surface on which the points lie, by default of the space.
+    """
+    n, d = len(points), dimension or points.shape[1]
+    # the nearest point of all is the point itself
+    distances = torch.cdist(points, points).topk(nearest + 1, 1, largest=False).values[:, -1]
+    ball = d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
+    volumes = d * torch.log(distances.clamp(min=1e-12)) + ball + math.log(n) - math.log(nearest)
+    return volumes.mean() + math.log(nearest) - torch.digamma(torch.tensor(float(nearest)))

@@ -1,0 +1,69 @@
+"""RND as URLB runs it (Laskin et al. 2021): DDPG, 2,000,000 frames without reward, 100,000 with. A task follows the name after a dot."""
+
+from dataclasses import replace
+from typing import Any
+
+from sensorium.core.recipe import Preset, Recipe, Stages
+from sensorium.core.stage import NOWHERE, Folder
+from sensorium.envs.control import PRIMAL, Control
+from sensorium.rl.ddpg import DDPG
+from sensorium.systems.rnd.model import RND
+from sensorium.systems.rnd.stages import Finetune, Pretrain
+
+LAPTOP: dict[bool, dict[str, Any]] = {
+    False: {"frames": 200_000, "batch": 256, "every": 4, "hidden": 256, "rate": 3e-4},
+    True: {"frames": 80_000, "batch": 64, "every": 2, "hidden": 1024, "rate": 3e-4},
+}
+"""by whether observations are pixels: frames without reward, and the lighter learner, as Proto-RL's laptop presets have them"""
+
+
+def phases(world: Control, preset: Preset, batch: int, pretrained: Folder) -> Stages:
+    """Both phases, or the second alone on what an earlier run explored."""
+    primal = replace(world, task=PRIMAL.get(world.domain, world.task))
+    early = 4000 // world.repeat
+    common: dict[str, Any] = {"batch": batch, "every": 2, "random": early, "warmup": early, "capacity": 1_000_000, "rnd": RND()}
+    explore = Pretrain(primal, DDPG(returns=1), snapshots=(100_000, 500_000, 1_000_000, 2_000_000), **common)
+    tune = Finetune(world, DDPG(), **common)
+    frames, labelled = 2_000_000, 100_000
+    if preset == "laptop":
+        light = LAPTOP[world.pixels]
+        frames, labelled = light["frames"], min(light["frames"], labelled)
+        rnd, learner = RND(hidden=light["hidden"], learning_rate=light["rate"]), {"hidden": light["hidden"], "learning_rate": light["rate"]}
+        less: dict[str, Any] = {"rows": 2, "batch": light["batch"], "every": light["every"], "rnd": rnd}
+        explore = replace(explore, learner=replace(explore.learner, **learner), snapshots=(), **less)
+        tune = replace(tune, learner=replace(tune.learner, **learner), **less)
+    explore, tune = explore.for_frames(frames, 5), tune.for_frames(labelled, 10)
+    if preset == "tiny":
+        explore, tune = tiny(explore), tiny(tune)
+    return {"finetune": replace(tune, pretrained=pretrained)} if pretrained else {"pretrain": explore, "finetune": tune}
+
+
+def tiny(stage: Any) -> Any:
+    """A few seconds of everything: what the tests run."""
+    return replace(
+        stage, world=replace(stage.world, horizon=10), rnd=RND(outputs=8, hidden=16, channels=4), learner=replace(stage.learner, hidden=32, features=8),
+        rows=2, batch=8, every=2, random=min(stage.random, 8), warmup=8, capacity=60, steps=4, checkpoint_every=2, evaluate_every=2, evaluation_episodes=2,
+        bfloat16=False,
+    )  # fmt: skip
+
+
+def rnd_states(preset: Preset = "laptop", task: str = "walker_run", pretrained: Folder = NOWHERE) -> Stages:
+    """Explore a domain from states without reward, then learn one of its tasks within 100,000 frames.
+
+    sensorium train rnd-states.walker_run
+    published: 267 +- 18 on walker_run (MOSS's re-run of URLB; 2,000,000 frames of exploring); the laptop explores for 200,000
+    """
+    return phases(Control(task), preset, 1024, pretrained)
+
+
+def rnd_pixels(preset: Preset = "laptop", task: str = "walker_run", pretrained: Folder = NOWHERE) -> Stages:
+    """The same from pixels, 9 x 84 x 84, every action twice.
+
+    sensorium train rnd-pixels.walker_run
+    """
+    world = Control(task, pixels=True, repeat=2, visuals="full" if preset == "paper" else "fast")
+    return phases(world, preset, 256, pretrained)
+
+
+RND_STATES = Recipe("rnd-states", rnd_states, "not measured yet; 267 +- 18 on walker_run in MOSS's re-run of URLB", {"tiny": 0.3, "laptop": 50, "paper": 3000}, ("control",))  # fmt: skip
+RND_PIXELS = Recipe("rnd-pixels", rnd_pixels, "not measured yet", {"tiny": 0.5, "laptop": 102, "paper": 6000}, ("control",))
