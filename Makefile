@@ -2,13 +2,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check
+.PHONY: demo test check quick dist
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else 'Sensorium needs Python 3.11 to 3.13; set PYTHON=python3.12, for instance')"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing Sensorium into $(VENV) (once; a few hundred MB)"
+	@echo "installing Sensorium into $(VENV) (once)"
+	@# on Linux without an NVIDIA GPU: torch's CPU build (200 MB instead of several GB), where its index answers
+	@if [ "$$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 0 --timeout 10 --no-deps --index-url $(CPU_TORCH) -c constraints.txt torch 2> /dev/null \
+		|| echo "torch's CPU build is not at hand: its default build follows"; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -28,3 +33,12 @@ check: $(VENV)/ready
 # a process more than there are cores: now and then one waits for what another trains for both
 test: check
 	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist worksteal
+
+# the tests that learn nothing, for another Python: make quick PYTHON=python3.13 VENV=.venv-3.13
+quick: $(VENV)/ready
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist worksteal -m "not slow" -rs
+
+# the wheel and the source distribution, in build/dist
+dist: $(VENV)/ready
+	$(BIN)/python -m build --outdir build/dist
+	$(BIN)/twine check --strict build/dist/*

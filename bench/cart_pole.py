@@ -11,7 +11,7 @@ import torch
 
 from bench.evojax_generation import KINDS
 from bench.interleave import interleaved, row
-from sensorium.core import checkpoint
+from sensorium.core import checkpoint, zoo
 from sensorium.core.errors import Failure
 from sensorium.core.log import memory_megabytes
 from sensorium.core.rollout import play
@@ -31,7 +31,7 @@ def good_weights() -> tuple[str, np.ndarray]:
     path = reference / "attention_neuron" / "cartpole_pi.npz"
     if path.exists():
         return "the authors' weights", np.load(path)["params"]
-    found = checkpoint.load(checkpoint.agent(checkpoint.ZOO / "cart-pole-clone"))
+    found = checkpoint.load(checkpoint.agent(zoo.FOLDER / "cart-pole-clone"))
     assert found is not None
     return "the zoo's weights", found[1]["agent"].float().numpy()
 

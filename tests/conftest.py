@@ -5,8 +5,9 @@ import functools
 import os
 import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +28,12 @@ REFERENCE = Path(os.environ.get("SENSORIUM_REFERENCE", Path(__file__).parents[2]
 
 SHARED = "SENSORIUM_TESTS"
 """names the folder of what all tests share"""
+
+
+def needs(extras: Iterable[str]) -> None:
+    """Skip a test whose extras have no wheel for this Python, with the reason."""
+    for extra in extras:
+        pytest.importorskip(EXTRAS[extra], reason=f"extra '{extra}' is not installed (Python {sys.version_info[0]}.{sys.version_info[1]})")
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ from sensorium.systems.attention_neuron.model import FeedForwardAgent, Planner, 
 from sensorium.systems.attention_neuron.model.planner import glide
 from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, PUPIL, WALKER, classroom, clone
 from sensorium.systems.attention_neuron.tables.agents import Player
-from tests.conftest import EXTRAS, trained
+from tests.conftest import needs, trained
 
 # what is seen
 
@@ -519,12 +519,15 @@ TITLES = {
 
 @pytest.mark.parametrize("recipe", TITLES)
 def test_every_page_shows_what_there_is(recipe, monkeypatch):
-    for extra in registry.recipe(recipe).extras:
-        pytest.importorskip(EXTRAS[extra])
+    needs(registry.recipe(recipe).extras)
     monkeypatch.setattr("sensorium.systems.attention_neuron.figures.patches.EPISODES", 2)
     found = {section.title: section for section in sections(trained(recipe)).sections}
     assert list(found) == TITLES[recipe]
     assert found["How it learned"].shown
+
+
+def test_a_stage_without_an_agent_has_no_page():
+    needs(registry.recipe("ant-clone").extras)
     with pytest.raises(Usage, match="have nothing to show"):
         sections(trained("ant-clone") / "2-teach")
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from sensorium import cli, registry
-from sensorium.core import checkpoint
+from sensorium.core import card, checkpoint, zoo
 from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.run import run
@@ -20,7 +20,7 @@ from sensorium.core.stats import bootstrap_interval, interquartile_mean
 from sensorium.core.table import Row
 from sensorium.envs.take_cover import TakeCover
 from sensorium.plan import estimate
-from tests.conftest import REFERENCE
+from tests.conftest import REFERENCE, needs
 from tests.conftest import trained as tiny
 
 
@@ -104,6 +104,8 @@ def test_verify_measures_every_table(name, trained, capsys, monkeypatch):
         "world-models/car-racing": "car-racing", "world-models/temperature": "take-cover", "attention-neuron/car-racing": "car-patches",
         "attention-neuron/reshuffle": "car-patches", "attention-neuron/ant": "ant-clone", "attention-neuron/pong": "pong-clone", "proto-rl/pixels": "proto-pixels", "proto-rl/urlb-states": "proto-states",
     }  # fmt: skip
+    if name in recipes:
+        needs(registry.recipe(recipes[name]).extras)
     agent = tiny(recipes[name]) if name in recipes else trained if name.startswith("attention-neuron") else None
     episodes = 20 if agent == trained else 2
     monkeypatch.setattr("sensorium.systems.world_models.tables.DOOM", TakeCover(horizon=20))
@@ -215,13 +217,17 @@ def test_imported_weights_evaluate(authors_cart_pole, tmp_path, capsys):
     assert result["mean"] == pytest.approx(491, abs=50)
 
 
-def test_zoo_agents_play():
-    for folder in checkpoint.shipped().values():
-        stage, state = checkpoint.restored(folder)
-        assert stage.policy(state).members == 1
-        assert set(stage.learned) <= set(state)
-    # and every stage on the way to one is read
-    cards = sorted(checkpoint.ZOO.rglob("card.json"))
+@pytest.mark.parametrize("name", checkpoint.shipped())
+def test_zoo_agents_play(name):
+    folder = checkpoint.shipped()[name]
+    needs(registry.recipe(card.read(checkpoint.agent(folder))["recipe"]).extras)
+    stage, state = checkpoint.restored(folder)
+    assert stage.policy(state).members == 1
+    assert set(stage.learned) <= set(state)
+
+
+def test_every_stage_of_the_zoo_is_read():
+    cards = sorted(zoo.FOLDER.rglob("card.json"))
     assert len(cards) >= 8
     assert all(checkpoint.stage(path.parent).steps >= 0 for path in cards)
 

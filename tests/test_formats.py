@@ -10,7 +10,7 @@ import pytest
 import sensorium
 from sensorium import cli
 from sensorium.core import card as cards
-from sensorium.core import checkpoint
+from sensorium.core import checkpoint, zoo
 from sensorium.core.card import build
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import facts
@@ -71,7 +71,7 @@ def test_every_card_of_format_1_is_a_stage_of_today(path):
     # fields that came later have their defaults
     changed = [name for name, there, _ in cards.differences(today["stage"], cards.plain(build(today["stage"]))) if there is not None]
     assert changed == []
-    kept = checkpoint.ZOO.joinpath(*path.stem.split("--")) / "card.json"
+    kept = zoo.FOLDER.joinpath(*path.stem.split("--")) / "card.json"
     assert json.loads(kept.read_text())["stage"] == today["stage"]
 
 

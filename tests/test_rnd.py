@@ -87,6 +87,15 @@ def test_the_predictor_trains_the_encoder_of_pixels_and_a_task_alone_does_not():
     assert tune.explorer.open(state, (9, 84, 84), True, torch.float32).learn(obs, obs, 0) == {}  # type: ignore[attr-defined]
 
 
+def test_the_error_does_not_depend_on_the_layout_in_memory_and_changes_no_observation():
+    _, live = opened(RND(outputs=8, hidden=16, channels=4), (9, 84, 84))
+    obs = torch.randint(0, 255, (4, 9, 84, 84), dtype=torch.uint8)
+    innermost = obs.float().to(memory_format=torch.channels_last)
+    torch.testing.assert_close(live.error(innermost), live.error(obs))
+    assert torch.equal(innermost, obs.float())
+    live.learn(innermost, innermost, 0)
+
+
 def test_the_paper_preset_is_urlbs():
     stages = registry.recipe("rnd-states").stages("paper")
     explore, tune = stages["pretrain"], stages["finetune"]

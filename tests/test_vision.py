@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sensorium.core import checkpoint
+from sensorium.core import checkpoint, zoo
 from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
@@ -410,7 +410,7 @@ def test_the_authors_driver_is_imported_and_drives(tmp_path):
 
 
 def test_the_table_names_every_cell_of_the_paper(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "ZOO", tmp_path)
+    monkeypatch.setattr(zoo, "FOLDER", tmp_path)
     rows = {row.cell: row for row in table(None, 1).rows}
     assert rows["AttentionNeuron, usual grass, patches shuffled"].paper_mean == 801
     assert rows["NetRand, mt_fuji"].paper_mean == 356

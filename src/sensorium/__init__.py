@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sensorium.core.rollout import Rollout
     from sensorium.core.stage import Stage
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["evaluate", "load", "play", "train", "world"]
 
 register()

@@ -16,6 +16,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from sensorium.core import card as cards
+from sensorium.core import zoo
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.migrations import state_name
 from sensorium.core.policy import Policy
@@ -23,9 +24,6 @@ from sensorium.core.stage import Stage, State, placed
 
 KEPT = 2
 """checkpoints that a folder keeps"""
-
-ZOO = Path(__file__).resolve().parents[3] / "zoo"
-"""the trained agents that ship with the checkout"""
 
 
 @contextmanager
@@ -123,7 +121,7 @@ def stages_of(folder: Path) -> list[Path]:
 
 def agent(folder: str | Path) -> Path:
     """The stage folder meant by a run folder, a stage folder or a zoo agent: itself, or its last finished stage."""
-    folder = Path(folder)
+    folder = zoo.located(Path(folder))
     if not folder.is_dir():
         raise Usage(f"no folder {folder}; give a run, a stage or a zoo agent (`sensorium list` shows the zoo)")
     if (folder / "card.json").exists():
@@ -141,8 +139,8 @@ def agent(folder: str | Path) -> Path:
 
 
 def shipped() -> dict[str, Path]:
-    """The zoo's agents by name. What is there of a run whose agent is still to be trained is left out: it plays in no world."""
-    folders = sorted(path for path in ZOO.iterdir() if path.is_dir()) if ZOO.is_dir() else []
+    """The agents of the zoo at hand, by name. A folder that holds only the earlier stages of a run is left out: it has no world."""
+    folders = sorted(path for path in zoo.FOLDER.glob("*") if path.is_dir())
     return {path.name: path for path in folders if "world" in cards.read(agent(path))["stage"]}
 
 

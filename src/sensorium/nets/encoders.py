@@ -20,8 +20,8 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, 2 if i == 0 else 1) for i, (a, b) in enumerate(pairwise(sizes)))
 
     def forward(self, obs: Tensor) -> Float[Tensor, "rows width"]:
-        """From frames uint8 [rows, 9, 84, 84]; a code lists its pixels one after another, each with all its channels."""
-        picture = obs.contiguous(memory_format=torch.channels_last).float().mul_(1 / 255)
+        """From frames [rows, 9, 84, 84], uint8 or float; a code lists its pixels one after another, each with all its channels."""
+        picture = obs.contiguous(memory_format=torch.channels_last).to(torch.float32, copy=True).mul_(1 / 255)
         if self.centre:
             picture.sub_(self.centre)
         for layer in self.layers:

@@ -42,9 +42,9 @@ def cast(folder: Path) -> dict[str, Policy]:
             continue
         policy = checkpoint.policy(path)
         found["an ordinary network" if isinstance(policy, FeedForwardPolicy) else "this run's agent"] = policy
-    zoo = {"an ordinary network": ("cart-pole-mlp",), "the zoo's agent": ("cart-pole-clone", "cart-pole")}
-    for name, choices in zoo.items():
-        path = next((checkpoint.ZOO / choice for choice in choices if (checkpoint.ZOO / choice).is_dir()), None)
+    compared = {"an ordinary network": ("cart-pole-mlp",), "the zoo's agent": ("cart-pole-clone", "cart-pole")}
+    for name, choices in compared.items():
+        path = zoo.at_hand(*choices)
         if name not in found and path and path.resolve() != folder.resolve():
             found[name] = checkpoint.policy(path)
     return found

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sensorium.core import checkpoint
+from sensorium.core import zoo
 from sensorium.core.env import World
 from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
@@ -125,7 +125,7 @@ def clone(
     sensorium train clone --teacher runs/mine --onward True       # in cart-pole and the toy: then climb its own return (26 minutes beside another training)
     published: nothing; the paper clones the teachers that it names
     """
-    teacher = teacher or Folder(str(checkpoint.ZOO / "cart-pole-mlp"))
+    teacher = teacher or Folder(str(zoo.FOLDER / "cart-pole-mlp"))
     world, agent = classroom(seen(teacher) if Path(teacher).is_dir() else CartPole())
     if isinstance(world, (CartPole, Toy)):
         assert isinstance(agent, SensoryAgent)

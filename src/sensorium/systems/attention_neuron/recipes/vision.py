@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from sensorium.core import checkpoint
+from sensorium.core import zoo
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.car_racing import CarPatches
@@ -53,7 +53,7 @@ def car_patches_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, roun
     if not teacher and preset == "tiny":
         # a teacher from nothing
         before, teacher = {"teacher": car_patches("tiny")["evolve"]}, Folder("../1-teacher")
-    teach, clone = lessons_in(CarPatches(), DRIVER, teacher or str(checkpoint.ZOO / "car-racing"))
+    teach, clone = lessons_in(CarPatches(), DRIVER, teacher or str(zoo.FOLDER / "car-racing"))
     return cloned(preset, before, replace(teach, steps=8), replace(clone, steps=60), rounds or (3 if preset == "laptop" else 1))
 
 

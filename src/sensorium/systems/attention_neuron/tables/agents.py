@@ -1,21 +1,15 @@
 """Who stands for a table's agents: the zoo's, or the one that is to be judged; and their scores."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sensorium.core import checkpoint
+from sensorium.core import checkpoint, zoo
 from sensorium.core.env import World, closing
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.policy import Policy
 from sensorium.core.stage import Stage
 from sensorium.envs.wrappers import wrapped
-
-
-def zoo(*names: str) -> Path | None:
-    """The first of these agents that ships with the checkout."""
-    return next((checkpoint.ZOO / name for name in names if (checkpoint.ZOO / name).is_dir()), None)
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class Player:
 
 def player(folder: str | None, kinds: tuple[type, ...], *names: str) -> Player | None:
     """The agent that a table is about, from one of its worlds: the one that is named, or else the zoo's; None: there is none."""
-    place = folder or zoo(*names)
+    place = folder or zoo.at_hand(*names)
     if place is None:
         return None
     stage = checkpoint.stage(checkpoint.agent(place))

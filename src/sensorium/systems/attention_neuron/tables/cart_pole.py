@@ -5,14 +5,13 @@ from typing import Literal
 
 import numpy as np
 
-from sensorium.core import checkpoint
+from sensorium.core import checkpoint, zoo
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Policy
 from sensorium.core.stats import bootstrap_interval
 from sensorium.core.table import Row, Table
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import codes, r_squared, under
-from sensorium.systems.attention_neuron.tables.agents import zoo
 
 EPISODES = 1000
 HALF = 0.5
@@ -67,7 +66,7 @@ def _agents(folder: str | None) -> dict[str, Policy]:
         if _kind(policy) not in ("sensory", "mlp-5", "mlp-10"):
             raise Usage(f"{folder} is none of this table's agents (AttentionNeuron, or a feed-forward network of 5 or 10 observations)")
         return {_kind(policy): policy}
-    found = {"sensory": zoo(*OURS), "mlp-5": zoo("cart-pole-mlp"), "mlp-10": zoo("cart-pole-mlp-10")}
+    found = {"sensory": zoo.at_hand(*OURS), "mlp-5": zoo.at_hand("cart-pole-mlp"), "mlp-10": zoo.at_hand("cart-pole-mlp-10")}
     return {kind: checkpoint.policy(path) for kind, path in found.items() if path}
 
 
