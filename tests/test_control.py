@@ -181,3 +181,14 @@ def test_envpool_draws_in_a_process_of_its_own():
     )
     child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert child.stdout.strip() == "(1, 9, 84, 84) True", child.stderr[-500:]
+
+
+def test_triton_can_be_loaded_after_pixels_were_drawn():
+    """Mesa and Triton both contain LLVM: without the order of `load_triton` the second one ends the process."""
+    pytest.importorskip("triton", reason="torch's CPU build has no Triton")
+    program = (
+        "import torch; from sensorium.envs.control import Control; world = Control('cartpole_swingup', pixels=True, repeat=2, visuals='fast').open(); "
+        "world.reset(torch.arange(1)); import triton._C.libtriton; world.close()"
+    )
+    child = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr

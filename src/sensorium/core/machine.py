@@ -2,12 +2,13 @@
 
 import ctypes
 import functools
+import importlib
 import os
 import platform
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,13 @@ def keep_pages() -> bool:
         return False
     libc = ctypes.CDLL(None)
     return bool(libc.mallopt(M_MMAP_MAX, 0) and libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+@functools.cache
+def load_triton() -> None:
+    """Load Triton, where torch brings it, before an OpenGL library: Mesa and Triton both contain LLVM, and loading Triton second ends the process."""
+    with suppress(ImportError):
+        importlib.import_module("triton._C.libtriton")
 
 
 @functools.cache

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from sensorium.core.env import EnvSpec, Step
 from sensorium.core.errors import Failure
+from sensorium.core.machine import load_triton
 
 SEED = 0x7FFFFFFF
 """simulators take seeds of 31 bits"""
@@ -132,6 +133,7 @@ def extra(module: str, name: str) -> Any:
 
 def envpool() -> Any:
     """EnvPool. Before it is first imported libEGL has to be there, or its MuJoCo pixels end the process."""
+    load_triton()
     with suppress(OSError):
         ctypes.CDLL("libEGL.so.1", mode=ctypes.RTLD_GLOBAL)
     return extra("envpool", "envpool")

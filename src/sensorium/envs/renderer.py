@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from sensorium.core.errors import Failure
+from sensorium.core.machine import load_triton
 
 GEOMS = 2000
 """most shapes of a scene"""
@@ -32,6 +33,7 @@ def surface(size: int) -> Any:
 
 def choose() -> None:
     """On Linux, have mujoco and dm_control draw by EGL unless the user wants otherwise; before they are imported, for they look only then."""
+    load_triton()
     if sys.platform.startswith("linux"):
         os.environ.setdefault("MUJOCO_GL", "egl")
 
