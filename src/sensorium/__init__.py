@@ -98,7 +98,8 @@ def _meeting(path: Path, world: str | None, device: str) -> tuple[World, Policy]
         stage, state = checkpoint.restored(path, device)
         if not isinstance(stage, Dreaming):
             raise Usage(f"{path} has no dream: it is no world model with a memory")
-        return stage.in_dream(state)
+        with checkpoint.fitting(path):
+            return stage.in_dream(state)
     policy, trained = checkpoint.policy(path, device), checkpoint.stage(path).world  # type: ignore[attr-defined]
     if not world:
         return trained, policy
@@ -109,22 +110,25 @@ def _meeting(path: Path, world: str | None, device: str) -> tuple[World, Policy]
 
 def train(
     recipe: str, preset: str = "laptop", out: str | Path | None = None, seed: int = 0, device: str = "cpu", on: str = "",
-    stages: dict[str, Stage] | None = None, **flags: Any,
+    stages: dict[str, Stage] | None = None, tensorboard: bool = False, **flags: Any,
 ) -> Path:  # fmt: skip
     """Run every stage of a recipe into a folder, from wherever an earlier call left it; returns the run's folder.
 
-    `flags` are the recipe's own arguments; `stages` replaces the recipe's stages by edited ones.
+    `flags` are the recipe's own arguments; `stages` replaces the recipe's stages by edited ones; `tensorboard` also writes event files.
     """
     from sensorium import registry
     from sensorium.core.run import run
     from sensorium.es import workers
 
     folder = Path(out) if out else Path("runs") / recipe
+    sink = None
+    if tensorboard:
+        from sensorium.viz.tensorboard import tensorboard as sink
     place = on or ("here" if device == "cuda" else "")
     named: Iterable[tuple[str, Stage]] = (stages or registry.recipe(recipe).stages(preset, **flags)).items()
     todo = list(enumerate(named, 1))
     about = {"recipe": recipe, "preset": preset, "sensorium": __version__}
     with workers.on(place):
         for number, (name, stage) in todo:
-            run(stage, folder / f"{number}-{name}", seed, device=device, about=about, last=number == len(todo))
+            run(stage, folder / f"{number}-{name}", seed, device=device, about=about, last=number == len(todo), sink=sink)
     return folder

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """The command line: one shape for every system, built from the registry. Heavy things are imported by the command that needs them."""
 
 import argparse
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.core.errors import Failure, Interrupted, Terminated, Usage
-from sensorium.usage import parser
+from sensorium.usage import complete, parser
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -21,7 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = argparse.Namespace(command="")
     try:
         catch_termination()
-        options, rest = parser().parse_known_args(arguments)
+        main_parser = parser()
+        complete(main_parser)
+        options, rest = main_parser.parse_known_args(arguments)
         if rest and options.command != "train":
             raise Usage(f"unknown argument {rest[0]} (`sensorium {options.command} --help` shows what is allowed)")
         COMMANDS[options.command](options, rest)
@@ -147,7 +150,7 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
         print(options.usage())
     for seed, folder in runs(options.seeds, options.seed or 0, base):
         stages = parse_settings(options.recipe, options.preset, [*rest, "--help"] if options.help else rest, folder)
-        sensorium.train(options.recipe, options.preset, folder, seed, options.device, options.on, stages=stages)
+        sensorium.train(options.recipe, options.preset, folder, seed, options.device, options.on, stages, options.tensorboard)
         print(f"trained: {folder} (`sensorium evaluate {folder}`, `sensorium report {folder}`)", file=sys.stderr)
 
 
@@ -216,13 +219,28 @@ def export(options: argparse.Namespace, _: list[str]) -> None:
 
 def report(options: argparse.Namespace, _: list[str]) -> None:
     prepare()
-    from sensorium import registry
-    from sensorium.core import card, checkpoint
-    from sensorium.viz.report import write
+    from dataclasses import replace
 
-    folder = Path(options.dir)
-    system = registry.system_of_card(card.read(checkpoint.agent(folder)))
-    print(write(folder, registry.resolve(registry.system(system).REPORT)(folder)))
+    from sensorium import registry
+    from sensorium.core import card, checkpoint, zoo
+    from sensorium.viz import logged
+    from sensorium.viz.report import Page, write
+
+    folder = zoo.located(Path(options.dir))
+    stages = logged.stage_folders(folder) if folder.is_dir() else []
+    underway = logged.unfinished(stages)
+    system = registry.system_of_card(card.read(stages[-1] if stages else checkpoint.agent(folder)))
+    try:
+        page = registry.resolve(registry.system(system).REPORT)(folder)
+    except (Usage, Failure):
+        if not underway:
+            raise
+        page = Page(folder.name, "No stage has finished: this page shows what has been logged.", "")
+    if underway:
+        lead = f"This run is in progress: {underway}. {page.lead}"
+        page = replace(page, lead=lead, sections=[*page.sections, *logged.all_metrics(stages)])
+        print(f"sensorium: in progress: {underway}", file=sys.stderr)
+    print(write(folder, page))
 
 
 def plan(options: argparse.Namespace, _: list[str]) -> None:

@@ -1,6 +1,8 @@
 """What the command line takes, as data: command by command, argument by argument."""
 
 import argparse
+import os
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from sensorium import __version__
@@ -43,6 +45,7 @@ TRAIN: Arguments = (
         "--on", default="", metavar="PLACE",
         help="who evaluates: here or processes:N (default: a process a core for simulators, here for worlds in torch)",
     ),
+    argument("--tensorboard", action="store_true", help="also write TensorBoard's event files into the stages' folders"),
 )  # fmt: skip
 EVALUATE: Arguments = (
     argument("dir", metavar="DIR", help="a run, a stage's folder or a zoo agent"),
@@ -104,5 +107,44 @@ def parser() -> Parser:
         if speaks_json:
             command.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else there")
         for names, how in arguments:
-            command.add_argument(*names, **how)
+            action = command.add_argument(*names, **how)
+            action.completer = COMPLETIONS.get((name, action.dest))  # type: ignore[attr-defined]
     return main
+
+
+def entries(kind: str) -> Callable[..., list[str]]:
+    """A function that lists a table of the registry, for a shell's completion."""
+
+    def names(**_: Any) -> list[str]:
+        from sensorium import registry
+
+        return list(registry.table(kind))
+
+    return names
+
+
+def folders(prefix: str, **_: Any) -> list[str]:
+    """Runs, stages and zoo agents whose names begin with `prefix`."""
+    from pathlib import Path
+
+    from sensorium.core import zoo
+
+    here = [str(path) for path in Path().glob(f"{prefix}*") if path.is_dir()]
+    return sorted({*here, *(f"zoo/{path.name}" for path in zoo.FOLDER.glob("*") if path.is_dir())})
+
+
+COMPLETIONS: dict[tuple[str, str], Callable[..., list[str]]] = {
+    ("train", "recipe"): entries("RECIPES"), ("plan", "recipe"): entries("RECIPES"), ("verify", "name"): entries("TABLES"),
+    ("import", "kind"): entries("IMPORTS"), ("evaluate", "dir"): folders, ("report", "dir"): folders, ("export", "dir"): folders,
+    ("verify", "agent"): folders,
+    **{(command, "preset"): lambda **_: ["tiny", "laptop", "paper"] for command in ("train", "plan")},
+}  # fmt: skip
+"""(command, argument) -> what a shell completes it with"""
+
+
+def complete(main: Parser) -> None:
+    """Answer a shell that asks for completions: `eval "$(register-python-argcomplete sensorium)"` has it ask (extra `completion`)."""
+    if "_ARGCOMPLETE" in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(main)

@@ -55,9 +55,14 @@ def write_json(path: Path, value: Any) -> None:
     write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
+def file_name(step: int) -> str:
+    """The file of the checkpoint after `step` steps."""
+    return f"step-{step:08d}.safetensors"
+
+
 def save(folder: Path, step: int, state: State) -> None:
     """Write the state after `step` steps and forget all but the last two."""
-    name = f"step-{step:08d}.safetensors"
+    name = file_name(step)
     data = save_tensors({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()})
     entry = {"step": step, "file": name, "sha256": hashlib.sha256(data).hexdigest()}
     entries = [*[old for old in _entries(folder) if old["step"] < step][1 - KEPT :], entry]
@@ -73,12 +78,21 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     """The checkpoints that latest.json names, oldest first; where it is missing or damaged, those that lie in the folder."""
     try:
         entries = json.loads((folder / "latest.json").read_text())["checkpoints"]
-        return [{"step": int(e["step"]), "file": os.path.basename(e["file"]), "sha256": str(e["sha256"])} for e in entries]
+        found = [{"step": e["step"], "file": file_name(e["step"]), "sha256": e["sha256"]} for e in entries]
+        if not found or any(
+            e["file"] != entry["file"] or not isinstance(e["sha256"], str) for e, entry in zip(found, entries, strict=True)
+        ):
+            raise ValueError
+        return found
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         found = sorted(folder.glob("step-*.safetensors"))
         if found:
             print(f"sensorium: {folder / 'latest.json'} is missing or damaged; looking for checkpoints beside it", file=sys.stderr)
-        return [{"step": int(p.stem[5:]), "file": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in found]
+        return [
+            {"step": int(p.stem[5:]), "file": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()}
+            for p in found
+            if p.stem[5:].isdigit()
+        ]
 
 
 def load(folder: Path, device: str = "cpu") -> tuple[int, State] | None:
@@ -127,7 +141,7 @@ def agent(folder: str | Path) -> Path:
     if (folder / "card.json").exists():
         return folder
     stages = stages_of(folder)
-    finished = [path for path in stages if (step_of(path) or 0) >= cards.read(path)["stage"]["steps"]]
+    finished = [path for path in stages if (step_of(path) or 0) >= stage(path).steps]
     if finished:
         return finished[-1]
     seeds = sorted(path.name for path in folder.glob("seed-*"))
@@ -162,7 +176,19 @@ def restored(folder: str | Path, device: str = "cpu") -> tuple[Stage, State]:
 def policy(folder: str | Path, device: str = "cpu") -> Policy:
     """Open any agent: the policy of a run, of a stage or from the zoo."""
     stage, state = restored(folder, device)
-    return stage.policy(state)
+    with fitting(folder):
+        return stage.policy(state)
+
+
+@contextmanager
+def fitting(folder: str | Path) -> Iterator[None]:
+    """Within, what a card's stage cannot make of its checkpoint is one sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
+        raise Failure(
+            f"the card of {folder} does not fit its checkpoint: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        ) from error
 
 
 def publish(folder: Path, out: Path, results: dict[str, Any] | None = None, rows: int = 300) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,14 +20,16 @@ PLAIN_EVERY = 10.0
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file that are whole, under today's names."""
+    """The rows of a .jsonl file up to the first that is damaged, under today's names."""
     found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
         except (json.JSONDecodeError, RecursionError):  # cut short by a kill, or damaged
             break
-        if not isinstance(row, dict):
+        if not (
+            isinstance(row, dict) and isinstance(row.get("step"), int) and all(isinstance(value, (int, float)) for value in row.values())
+        ):
             break
         found.append(metric_names(row))
     return found
@@ -38,17 +40,27 @@ def memory_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0**2)
 
 
-class Log:
-    """Appends rows to a stage's folder; rows after the restored step are dropped on resume."""
+class Sink(Protocol):
+    """What else gets a run's metrics."""
 
-    def __init__(self, folder: Path, step: int):
-        self.folder = folder
+    def add(self, step: int, metrics: dict[str, float]) -> None:
+        """Record the metrics of one step."""
+
+    def close(self) -> None:
+        """Write what is still in memory."""
+
+
+class Log:
+    """Appends rows to a stage's folder, and to a sink; rows after the restored step are dropped on resume."""
+
+    def __init__(self, folder: Path, step: int, sink: Sink | None = None):
+        self.folder, self.sink = folder, sink
         self.seconds = 0.0
         self.files: list[TextIO] = []
         for name in ("metrics.jsonl", "times.jsonl"):
             kept = [row for row in rows(folder / name) if row["step"] <= step]
             if name == "times.jsonl" and kept:
-                self.seconds = kept[-1]["seconds"]
+                self.seconds = kept[-1].get("seconds", 0.0)
             with writing(folder):
                 write(folder / name, "".join(json.dumps(row) + "\n" for row in kept).encode())
                 self.files.append((folder / name).open("a"))
@@ -61,6 +73,8 @@ class Log:
             for file, row in zip(self.files, ({"step": step, **metrics}, times), strict=True):
                 file.write(json.dumps(row) + "\n")
                 file.flush()
+            if self.sink is not None:
+                self.sink.add(step, metrics)
 
     def sync(self) -> None:
         """Have the rows on disk before a checkpoint says that they are."""
@@ -72,6 +86,9 @@ class Log:
         for file in self.files:
             with suppress(OSError):  # a full disk has been reported already
                 file.close()
+        if self.sink is not None:
+            with suppress(OSError):
+                self.sink.close()
 
 
 def show(metrics: dict[str, float]) -> str:

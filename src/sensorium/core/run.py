@@ -5,7 +5,7 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from sensorium.core import card as cards
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Interrupted, Usage
-from sensorium.core.log import Bar, Log
+from sensorium.core.log import Bar, Log, Sink
 from sensorium.core.machine import facts, repeatable
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Closable, Live, Stage, State, placed, unplaced
@@ -83,10 +83,14 @@ def agree(folder: Path, card: dict[str, Any], last: bool) -> dict[str, Any]:
     return {**old, "stage": card["stage"]}
 
 
-def run(stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about: dict[str, Any] | None = None, last: bool = True) -> State:
+def run(
+    stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about: dict[str, Any] | None = None, last: bool = True,
+    sink: Callable[[Path, int], Sink] | None = None,
+) -> State:  # fmt: skip
     """Bring a stage to its last step in its folder, from wherever it was, and return its state.
 
     The state after step n is a function of the stage, the seed and n: a run that was killed and resumed equals one that was not.
+    `sink(folder, step)` opens what also gets the metrics of the steps after `step`.
     """
     name, stage = folder.name.partition("-")[2] or folder.name, unplaced(stage, folder)
     repeatable(device)
@@ -108,15 +112,15 @@ def run(stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about
             if restored is None:
                 checkpoint.save(folder, 0, state)
             if step < stage.steps:
-                _loop(here, live, name, folder, seed, step, state)
+                _loop(here, live, name, folder, seed, step, state, sink and sink(folder, step))
         finally:
             if isinstance(live, Closable):
                 live.close()
     return state
 
 
-def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: int, state: State) -> None:
-    log = Log(folder, step)
+def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: int, state: State, sink: Sink | None) -> None:
+    log = Log(folder, step, sink)
     bar = Bar(name, step, stage.steps)
     try:
         with stop_requests() as requests:

@@ -121,7 +121,7 @@ class Episodes:
 def read(path: Path, name: str) -> np.ndarray:
     """An array of a shard; the archive's own CRC-32 is checked on the way."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return file[name]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
         raise Failure(

@@ -20,10 +20,10 @@ STYLE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def canvas(width: float = 8.6, height: float = 3.4, columns: int = 1, **more: Any) -> tuple[Any, Any]:
+def canvas(width: float = 8.6, height: float = 3.4, columns: int = 1, lines: int = 1, **more: Any) -> tuple[Any, Any]:
     """A figure and its axes."""
     with style.context(STYLE):
-        return plt.subplots(1, columns, figsize=(width, height), constrained_layout=True, **more)
+        return plt.subplots(lines, columns, figsize=(width, height), constrained_layout=True, **more)
 
 
 def picture(figure: Any, alt: str) -> str:
@@ -33,6 +33,11 @@ def picture(figure: Any, alt: str) -> str:
         figure.savefig(buffer, format="png", dpi=130)
     plt.close(figure)
     return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}">'
+
+
+def close(figure: Any) -> None:
+    """Free a figure that is not shown."""
+    plt.close(figure)
 
 
 def counted(*axes: Any) -> None:

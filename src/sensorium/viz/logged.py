@@ -1,4 +1,4 @@
-"""Curves of what a run has logged, a section for each metric: the page of any system in a few lines."""
+"""Curves of what a run has logged: a section for each metric that a page names, or a figure of all metrics for each stage."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,43 @@ class Curve:
     """the metric along the horizontal axis"""
 
 
+def stage_folders(folder: Path) -> list[Path]:
+    """The stages of a run, or the one that a folder is."""
+    return [folder] if (folder / "card.json").exists() else checkpoint.stages_of(folder)
+
+
+def unfinished(stages: list[Path]) -> str:
+    """Which of a run's stages still trains, and how far it is: "2-clone at step 40 of 60"; empty where all have finished."""
+    found = [(path.name, checkpoint.step_of(path) or 0, checkpoint.stage(path).steps) for path in stages]
+    return ", ".join(f"{name} at step {step} of {steps}" for name, step, steps in found if step < steps)
+
+
+def all_metrics(stages: list[Path]) -> list[Section]:
+    """One section for each stage that has logged at least two steps: every metric over its steps."""
+    found = []
+    for path in stages:
+        log = rows(path / "metrics.jsonl")
+        metrics = [name for name in dict.fromkeys(name for row in log for name in row) if name != "step"]
+        if len(log) < 2:
+            continue
+        lines = -(-len(metrics) // 3)
+        figure, axes = canvas(height=2.1 * lines, columns=3, lines=lines, squeeze=False)
+        for axis, metric in zip(axes.flat, metrics, strict=False):
+            steps, values = zip(*((row["step"], row[metric]) for row in log if metric in row), strict=True)
+            axis.plot(steps, values, color=BLUE, alpha=0.3)
+            axis.plot(steps, smooth(values, max(1, len(values) // 20)), color=BLUE)
+            axis.set_title(metric, fontsize=9)
+        for axis in axes.flat[len(metrics) :]:
+            axis.set_visible(False)
+        counted(*axes.flat)
+        caption = f"Every metric of {path.name} over its {log[-1]['step']:,} steps so far: each step, and the mean of a sliding window."
+        found.append(Section(f"Metrics of {path.name}", (), ((picture(figure, f"metrics of {path.name}"), caption),)))
+    return found
+
+
 def sections(folder: Path, curves: tuple[Curve, ...]) -> list[Section]:
     """One section for each curve whose metric a stage of the run has logged. Errors: core.errors.Failure where nothing was logged yet."""
-    paths = [folder] if (folder / "card.json").exists() else checkpoint.stages_of(folder)
-    logs = {path.name: rows(path / "metrics.jsonl") for path in paths}
+    logs = {path.name: rows(path / "metrics.jsonl") for path in stage_folders(folder)}
     if not any(logs.values()):
         raise Failure(f"{folder} has logged nothing yet")
     found = []

@@ -39,7 +39,7 @@ def known() -> str:
 def read_vector(path: Path, layout: Layout) -> torch.Tensor:
     """The flat vector in one of the authors' files, its length checked."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             if "params" not in file:
                 raise Usage(f"{path} has no `params` (it holds {', '.join(file) or 'nothing'}); it is not one of the authors' files")
             vector = file["params"]

@@ -150,7 +150,7 @@ def encoded(paths: list[Path], vision: ConvVAE, checksum: str, folder: Path, blo
                 last = time.perf_counter()
                 left = (last - began) / fresh * (len(paths) - done - 1)
                 print(f"encoding episodes {done + 1}/{len(paths)}  {left:.0f} s left", file=sys.stderr, flush=True)
-        with np.load(place, allow_pickle=False) as file:
+        with open(place, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             parts.append({field.name: file[field.name] for field in fields(Latents)})
     return Latents(**{field.name: torch.from_numpy(np.concatenate([part[field.name] for part in parts])) for field in fields(Latents)})
 

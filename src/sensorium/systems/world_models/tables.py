@@ -16,7 +16,6 @@ from sensorium.core.stats import bootstrap_interval
 from sensorium.core.table import Row, Table
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.behaviour import HeldActions
-from sensorium.systems.world_models.latents import opened
 from sensorium.systems.world_models.model import MDNRNN
 from sensorium.systems.world_models.official import car_racing as import_car_racing
 from sensorium.systems.world_models.recipes import DOOM
@@ -131,7 +130,7 @@ def imported(folder: str | None = None, episodes: int | None = None) -> Table:
                 raise Usage(
                     f"{folder} holds no imported M (3-memory); `sensorium import world-models/car-racing rnn.json --out DIR` makes one"
                 )
-            with np.load(latents, allow_pickle=False) as file:
+            with open(latents, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 z = torch.from_numpy(file["mu"])
             parts = foreseen(opened(str(memory), bfloat16=False), z)
         for i, part in enumerate(parts):

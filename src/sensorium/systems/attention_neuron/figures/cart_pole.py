@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sensorium.core import card, checkpoint
+from sensorium.core import card, checkpoint, zoo
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds

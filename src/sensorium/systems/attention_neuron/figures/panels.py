@@ -17,7 +17,7 @@ from sensorium.core.stage import folders
 from sensorium.envs.wrappers import altered, wrapped
 from sensorium.systems.attention_neuron.model import SensoryPolicy, VisionPolicy
 from sensorium.systems.attention_neuron.tables.agents import Player, player
-from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, canvas, picture, smooth
+from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, PINK, RED, SKY, canvas, close, picture, smooth
 from sensorium.viz.report import Section, table
 
 ROUND = re.compile(r"-\d+$")
@@ -107,8 +107,13 @@ def learning(folder: Path) -> Section:
     for number, path in enumerate(stages):
         colour = colours[ranks[kinds[number]] % len(colours)]
         name = kinds[number] if kinds[number] not in kinds[:number] else None
-        metrics, times = log_rows(path / "metrics.jsonl"), {row["step"]: row["seconds"] / 60 for row in log_rows(path / "times.jsonl")}
+        metrics, times = (
+            log_rows(path / "metrics.jsonl"),
+            {row["step"]: row["seconds"] / 60 for row in log_rows(path / "times.jsonl") if "seconds" in row},
+        )
         metrics = [row for row in metrics if row["step"] in times]
+        if not metrics:
+            continue
         minutes = np.array([times[row["step"]] for row in metrics]) + minutes_passed
         for axis, x in ((axes[0], np.array([row["step"] for row in metrics]) + passed), (axes[1], minutes)):
             window = max(len(metrics) // 40, 1)
@@ -126,7 +131,8 @@ def learning(folder: Path) -> Section:
         minutes_passed += times[metrics[-1]["step"]]
     axes[0].set(xlabel="steps of the stages, one after another", ylabel="score")
     axes[1].set(xlabel="minutes")
-    axes[0].legend(fontsize=9.5)
+    if axes[0].lines:
+        axes[0].legend(fontsize=9.5)
     loss_axis.set(xlabel="minutes", ylabel="distance\nfrom the teacher")
     shown = [(picture(figure, "learning curves"), "Dots: the agent itself on fresh episodes. Thin lines and bands: what was played while learning, and its spread over candidates.")]  # fmt: skip
     if loss_axis.lines:
@@ -137,6 +143,8 @@ def learning(folder: Path) -> Section:
                 "How far the student's actions were from its teacher's: squares, or cross-entropy where buttons are pressed.",
             )
         )
+    else:
+        close(losses)
     return Section("How it learned", ("Each stage continues where the one before it ended.",), tuple(shown))
 
 
