@@ -29,7 +29,7 @@ from sensorium.es.workers import Workers, on
 from sensorium.nets import descent
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 from sensorium.systems.world_models.dream import DreamWorld
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, Linear
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear
 from sensorium.systems.world_models.stages import Collect, Memory, Vision
 from sensorium.systems.world_models.stages.controller import InWorldAgent
 from sensorium.systems.world_models.stages.memory import losses as memory_losses
@@ -176,7 +176,7 @@ def dream(hidden: int) -> Callable[[], list[dict[str, Any]]]:
         world = DreamWorld(fast.to(product_type()), start, start, 1.15, horizon, ())
 
         def ours() -> None:
-            play(world.open(), Dreamer(controller, vectors), row_seeds(0, rows))
+            play(world.open(), LatentPolicy(controller, vectors), row_seeds(0, rows))
 
         lstm, head = nn.LSTMCell(latents + actions + restart, hidden), nn.Linear(hidden, model.head.shape[1])
         weight = vectors.view(64, actions, -1)
