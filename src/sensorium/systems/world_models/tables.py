@@ -36,7 +36,7 @@ TEMPERATURE = (
 """temperature, mean and sd in the dream and in the game (table 2)"""
 RANDOM = (210, 108)
 """mean and sd of a random policy (table 2)"""
-OFFICIAL = (("negative log-likelihood, nats per dimension", 0.54), ("mean squared error of the expected z", 0.013))
+OFFICIAL = (("negative log-likelihood, nats a dimension", 0.54), ("mean squared error of the expected z", 0.013))
 """the authors' M on 984 frames of their demo, encoded by their V"""
 
 
@@ -96,7 +96,7 @@ def temperature(folder: str | None = None, episodes: int | None = None) -> Table
                 row = row.measured(evaluate(world.open(), policy, count))
                 real = real.measured(evaluate(stage.world.open(), stage.policy(state), count))
         rows += [row, real]
-    random = Row("a new random action at every tic, in the game", "same", *RANDOM, EPISODES)
+    random = Row("a new action at random at every tic, in the game", "same", *RANDOM, EPISODES)
     rows.append(random.measured(evaluate(DOOM.open(), HeldActions(longest=1), count)))
     meaning = (
         "At low temperatures M predicts with little uncertainty, and C exploits its errors: C survives in the dream and fails in the game. At higher temperatures "
