@@ -22,7 +22,7 @@ DRIVERS = (
 )  # fmt: skip
 """other agents of the CarRacing table: mean and sd without and with four backgrounds"""
 BACKGROUNDS = (("kof", 646, 189), ("mt_fuji", 503, 152), ("ukiyoe", 661, 140), ("kimetsu", 171, 146))
-"""the paper's backgrounds by file name, which are copyrighted and not shipped; mean and sd of AttentionNeuron"""
+"""the paper's backgrounds by file name (third-party artwork, not shipped); mean and sd of AttentionNeuron"""
 EVERY = (25, 50, 100, 200, 500, 0)
 """steps between two shuffles; 0: only one shuffle"""
 RESHUFFLED = {
