@@ -116,7 +116,7 @@ class EvoJAX:
 
 
 def generation() -> list[dict[str, Any]]:
-    """Steps per second, nominal and before the end of episodes, around zero and around good weights; compared with plain loop and EvoJAX."""
+    """Steps per second, nominal and before the end of episodes, around zero and around good weights; vs. plain loop and EvoJAX."""
     rows = []
     label, good = good_weights()
     for kind, start in zip(KINDS, (np.zeros_like(good), good), strict=True):

@@ -226,7 +226,7 @@ BASELINES = {
     "needed": "two processes, one environment and one frame at a time, float32",
     "random": "two processes, one environment at a time, nothing stored",
 }
-"""form of the plain loop -> description; `whole` is that of github.com/ctallec/world-models, which computes decoder and mixtures without using them"""
+"""form of the plain loop -> description; `whole` (github.com/ctallec/world-models) also computes unused decoder and mixture outputs"""
 
 
 def plain_loop(name: str, form: str) -> float:

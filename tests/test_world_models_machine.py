@@ -131,7 +131,7 @@ def test_streams_go_on_from_window_to_window_and_show_an_epoch_once():
         assert follows.tolist() == (1 - data.first[index[1:]].float()).tolist()
         assert bool(earns.all())
         # across an end M learns that another episode begins, but not where one was merely cut short: the third, frames 8 to 13
-        assert data.batch("streams", number, 2, 4, seed=1, across=True).follows.tolist() == (index[:-1] != 13).float().tolist()
+        assert data.batch("streams", number, 2, 4, seed=1, across=True).next_mask.tolist() == (index[:-1] != 13).float().tolist()
         seen.append(index)
     assert torch.equal(seen[0][-1], seen[1][0])
     flat = torch.cat([seen[0], seen[1][1:]]).T.flatten().tolist()

@@ -84,9 +84,10 @@ def normalised(
 
 
 def votes(queries: Float[Tensor, "M d"], keys: Float[Tensor, "M d"]) -> Float[Tensor, "M"]:
-    """Column sums of softmax(Q K^T), the importance of each entry (Tang, Nguyen & Ha 2020, "Neuroevolution of self-interpretable agents", section 3).
+    """Column sums of softmax(Q K^T), the importance of each entry (Tang, Nguyen & Ha 2020, section 3).
 
-    This is the reference implementation; `nets.attention.votes` computes the same without the M x M weights.
+    "Neuroevolution of self-interpretable agents". This is the reference implementation; `nets.attention.votes` computes the same without
+    the M x M weights.
     """
     return torch.softmax(queries @ keys.mT, -1).sum(-2)
 

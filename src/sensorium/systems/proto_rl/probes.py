@@ -58,7 +58,7 @@ def codes(encoder: nn.Module, observations: Tensor, block: int = 256) -> Float[T
 
 
 def ridge(code: Tensor, truth: Tensor, code_test: Tensor, truth_test: Tensor, penalty: float) -> Float[np.ndarray, "k"]:
-    """R^2 of ridge regression with an intercept on test data, per coordinate. Dual form, because codes have more dimensions than samples."""
+    """R^2 of ridge regression with an intercept on test data, per coordinate. In dual form: codes have more dimensions than samples."""
     centre, mean = code.mean(0), truth.mean(0)
     x, y = (code - centre).double(), (truth - mean).double()
     kernel = x @ x.T

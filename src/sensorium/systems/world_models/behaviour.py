@@ -43,9 +43,9 @@ class RandomNetworks:
 
 @dataclass(frozen=True)
 class HeldActions:
-    """The authors' random policy for TakeCover: an action from U(-1, 1), held until the tic is a multiple of a number from 1 to `longest` (S).
+    """The authors' random policy for TakeCover (S): an action from U(-1, 1), held until the tic is a multiple of n, 1 <= n <= `longest`.
 
-    Number and action are drawn together; with `longest` 1 there is a new action at every tic. `varied` is ours: the upper bound of an episode
+    n and the action are drawn together; with `longest` 1 there is a new action at every tic. `varied` is ours: the upper bound of an episode
     is drawn log-uniformly between 1 and `varied` times `longest`, so that the data also contain long constant actions.
     """
 

@@ -18,9 +18,9 @@ def latent(
     return mu + torch.exp(log_variance / 2) * noise
 
 
-def reconstruction(pixels: Float[Tensor, "rows *image"], drawn: Float[Tensor, "rows *image"]) -> Float[Tensor, "rows"]:
+def reconstruction(pixels: Float[Tensor, "rows *image"], decoded: Float[Tensor, "rows *image"]) -> Float[Tensor, "rows"]:
     """Squared error of an image with pixels in [0, 1], summed (not averaged) over height, width and channels (S)."""
-    return ((pixels - drawn) ** 2).flatten(1).sum(1)
+    return ((pixels - decoded) ** 2).flatten(1).sum(1)
 
 
 def divergence(mu: Float[Tensor, "rows z"], log_variance: Float[Tensor, "rows z"]) -> Float[Tensor, "rows"]:

@@ -55,9 +55,9 @@ class Batch(NamedTuple):
 
     index: Int[Tensor, "more rows"]
     """indices of frames, steps + 1 per row"""
-    follows: Float[Tensor, "steps rows"]
+    next_mask: Float[Tensor, "steps rows"]
     """1 where the loss of the next frame counts"""
-    earns: Float[Tensor, "steps rows"]
+    reward_mask: Float[Tensor, "steps rows"]
     """1 where the loss of the reward counts"""
     fresh: bool
     """whether the LSTM state starts at zero"""

@@ -44,11 +44,11 @@ class ConvVAE(nn.Module):
         features = self.expand(z)
         # a transposed convolution of a single pixel is a matrix product
         weight = first[0].permute(0, 2, 3, 1)
-        picture = (features @ weight.flatten(1)).view(-1, 5, 5, weight.shape[-1]) + first[1]
-        picture = torch.relu(picture).permute(0, 3, 1, 2)
+        image = (features @ weight.flatten(1)).view(-1, 5, 5, weight.shape[-1]) + first[1]
+        image = torch.relu(image).permute(0, 3, 1, 2)
         for part in others[:-1]:
-            picture = torch.relu(doubled(picture, *part))
-        return torch.sigmoid(doubled(picture, *others[-1])).float()
+            image = torch.relu(doubled(image, *part))
+        return torch.sigmoid(doubled(image, *others[-1])).float()
 
 
 def pixels(frames: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows 3 64 64"]:

@@ -92,7 +92,7 @@ def vision_state(tensors: list[Tensor], latents: int) -> dict[str, Tensor]:
 
 
 def memory_state(tensors: list[Tensor], latents: int) -> dict[str, Tensor]:
-    """State of M from the 4 tensors of rnn.json. Their gate order is input, candidate, forget, output; ours input, forget, candidate, output."""
+    """State of M from the 4 tensors of rnn.json. Gates there: input, candidate, forget, output; here: input, forget, candidate, output."""
     by_size = sorted(tensors, key=lambda tensor: (tensor.dim(), tensor.shape[-1]), reverse=True)
     head, kernel = sorted(by_size[:2], key=lambda tensor: tensor.shape[0])
     bias = next(tensor for tensor in tensors if tensor.dim() == 1 and len(tensor) == kernel.shape[1])

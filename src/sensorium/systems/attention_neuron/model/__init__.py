@@ -1,4 +1,4 @@
-"""The models, named as in the paper: `sensory` for vector observations, `vision` for image patches, with the agents of `pong` and `voting`."""
+"""The models, named as in the paper: `sensory` for vector observations, `vision` for image patches; agents in `pong` and `voting`."""
 
 from sensorium.systems.attention_neuron.model.planner import Planner
 from sensorium.systems.attention_neuron.model.pong import PongAgent

@@ -12,9 +12,9 @@ from sensorium.envs.pong import BUTTONS, HIGHEST, LOWEST, STRIDE, crossing
 
 UP, DOWN = 2, 3
 """buttons"""
-MOMENTS = (0.0, 0.25, 0.5, 0.75)
+CONTACT_TIMES = (0.0, 0.25, 0.5, 0.75)
 """possible contact times, in steps after the ball crosses the paddle's column; the exact time within a step is not known"""
-SOON = 6.0
+IDLE_STEPS = 6.0
 """steps after which the paddle should be at its waiting position"""
 REACH = (-4.0, 15.0)
 """range of lines between ball and paddle in which the paddle returns the ball"""
@@ -41,7 +41,7 @@ def paddle_positions(
 
 @dataclass(frozen=True)
 class Planner:
-    """Evaluates all plans of a few moves and executes the first move of the best. The goal is contact with the upper edge, the steepest return.
+    """Evaluates all plans of a few moves and executes the first move of the best. Target: contact with the upper edge (steepest return).
 
     It has no memory and always waits at the same position, so all points are played alike. This makes it a good teacher: a student that
     receives patches in any order can hardly locate the ball, but it can recognise situations from training.
@@ -69,16 +69,16 @@ class Planner:
         places = paddle_positions(place, rest, odd, plans, self.ahead)
         there, steps = crossing(x, y, dx, dy)
 
-        def apart(line: Tensor, when: Tensor) -> Float[Tensor, "rows plans"]:
+        def gap(line: Tensor, when: Tensor) -> Float[Tensor, "rows plans"]:
             """Distance in lines between `line` and the paddle at step `when`, which is interpolated."""
             when = when.clamp(0, self.ahead - 1.01)
             first, share, rows = when.long(), (when - when.floor())[:, None], torch.arange(len(obs), device=obs.device)
             return line[:, None] - torch.lerp(places[first, rows], places[first + 1, rows], share)
 
-        meetings = torch.stack([apart(there + dy * moment, steps + moment) for moment in MOMENTS])
-        missed = torch.maximum(REACH[0] - meetings, meetings - REACH[1]).amax(0).clamp(min=0)
-        idle = apart(torch.full_like(y, self.wait), torch.full_like(y, SOON)).abs()
-        cost = torch.where((dx > 0)[:, None], (meetings - self.edge).abs().amax(0) + 20 * missed, idle) + 0.2 * plans.abs().sum(1)
+        gaps = torch.stack([gap(there + dy * time, steps + time) for time in CONTACT_TIMES])
+        missed = torch.maximum(REACH[0] - gaps, gaps - REACH[1]).amax(0).clamp(min=0)
+        idle = gap(torch.full_like(y, self.wait), torch.full_like(y, IDLE_STEPS)).abs()
+        cost = torch.where((dx > 0)[:, None], (gaps - self.edge).abs().amax(0) + 20 * missed, idle) + 0.2 * plans.abs().sum(1)
         move = plans[cost.argmin(1), 0]
         button = torch.where(move > 0, DOWN, torch.where(move < 0, UP, 0))
         return torch.nn.functional.one_hot(button, BUTTONS).to(obs.dtype), memory

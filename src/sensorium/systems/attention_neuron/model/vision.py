@@ -37,7 +37,7 @@ def linear(tensors: Tensors, name: str, x: Float[Tensor, "rows *middle i"]) -> F
 
 @dataclass(frozen=True)
 class VisionNeurons:
-    """The permutation-invariant layer for patches (eq. 2 with softmax), with a code [M, d]. It has no memory but the four stacked frames."""
+    """The permutation-invariant layer for patches (eq. 2 with softmax); its code is [M, d]. Its only memory is the four stacked frames."""
 
     actions: int = 3
     """dimensions of the previous action, an input of every neuron"""

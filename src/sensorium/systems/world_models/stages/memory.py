@@ -23,23 +23,23 @@ STARTS = 1000
 
 
 def losses(
-    model: MDNRNN, hidden: Tensor, z: Tensor, action: Tensor, restart: Tensor, reward: Tensor, follows: Tensor, earns: Tensor, factor: float, dtype: torch.dtype
+    model: MDNRNN, hidden: Tensor, z: Tensor, action: Tensor, restart: Tensor, reward: Tensor, next_mask: Tensor, reward_mask: Tensor, factor: float, dtype: torch.dtype
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Losses of a batch by name, means over the steps where the masks `follows` and `earns` are 1. Tensors are [steps, rows, ...].
+    """Losses of a batch by name, means over the steps where the masks `next_mask` and `reward_mask` are 1. Tensors are [steps, rows, ...].
 
     `reward` is that of the step; `z`, `action` and `restart` are those of the next frame.
     """
     output = hidden.flatten(0, 1).to(dtype) @ model.head.to(dtype)
-    seen = model.split(output.float().view(*hidden.shape[:2], -1) + model.head_bias)
-    count = follows.sum().clamp(min=1)
-    likelihood = eq.mixture_log_likelihood(z, seen.log_weight, seen.mean, seen.log_sd).mean(-1)
-    costs = {"z": -(likelihood * follows).sum() / count}
-    if seen.restart is not None:
-        costs["restart"] = (eq.restart_cost(seen.restart, restart, factor) * follows).sum() / count
-    if seen.reward is not None:
-        costs["reward"] = ((seen.reward - reward) ** 2 * earns).sum() / earns.sum()
-    if seen.action is not None:
-        costs["action"] = (((seen.action - action) ** 2).mean(-1) * follows).sum() / count
+    out = model.split(output.float().view(*hidden.shape[:2], -1) + model.head_bias)
+    count = next_mask.sum().clamp(min=1)
+    likelihood = eq.mixture_log_likelihood(z, out.log_weight, out.mean, out.log_sd).mean(-1)
+    costs = {"z": -(likelihood * next_mask).sum() / count}
+    if out.restart is not None:
+        costs["restart"] = (eq.restart_cost(out.restart, restart, factor) * next_mask).sum() / count
+    if out.reward is not None:
+        costs["reward"] = ((out.reward - reward) ** 2 * reward_mask).sum() / reward_mask.sum()
+    if out.action is not None:
+        costs["action"] = (((out.action - action) ** 2).mean(-1) * next_mask).sum() / count
     return costs
 
 
@@ -168,8 +168,8 @@ class Memory:
             data.action[1:],
             data.restart[1:],
             data.reward[:-1],
-            batch.follows.to(device),
-            batch.earns.to(device),
+            batch.next_mask.to(device),
+            batch.reward_mask.to(device),
             self.restart_factor,
             live.dtype,
         )

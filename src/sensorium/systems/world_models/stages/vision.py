@@ -22,8 +22,8 @@ def losses(model: ConvVAE, frames: Tensor, noise: Tensor, tolerance: float, dtyp
     image = pixels(frames)
     with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):
         mu, log_variance = model.encode(image)
-        drawn = model.decode(eq.latent(mu, log_variance, noise))
-    error, divergence = eq.reconstruction(image, drawn).mean(), eq.divergence(mu, log_variance)
+        decoded = model.decode(eq.latent(mu, log_variance, noise))
+    error, divergence = eq.reconstruction(image, decoded).mean(), eq.divergence(mu, log_variance)
     return error + eq.floored(divergence, tolerance, model.latents).mean(), error, divergence.mean()
 
 
