@@ -1,4 +1,4 @@
-"""A generation of 256 permutation-invariant cart-pole agents x 16 episodes x 1,000 steps, beside plainer ways to play it."""
+"""A generation of 256 permutation-invariant cart-pole agents x 16 episodes x 1,000 steps, compared with a plain loop and EvoJAX."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ ROUNDS = 7
 
 
 def good_weights() -> tuple[str, np.ndarray]:
-    """The authors' weights where they are at hand (SENSORIUM_REFERENCE), else the zoo's."""
+    """Label and parameters: the authors' weights if SENSORIUM_REFERENCE has them, else those of the zoo."""
     reference = Path(os.environ.get("SENSORIUM_REFERENCE", Path(__file__).resolve().parents[2] / "shared" / "reference"))
     path = reference / "attention_neuron" / "cartpole_pi.npz"
     if path.exists():
@@ -37,14 +37,14 @@ def good_weights() -> tuple[str, np.ndarray]:
 
 
 class Ours:
-    """Ask, play, tell, as `Evolve` does."""
+    """Ask, play and tell, as in `Evolve`."""
 
     def __init__(self, start: np.ndarray):
         self.search, self.start = PGPE(population=POPULATION, sigma=SIGMA), torch.from_numpy(start)
-        self.generation, self.lived = 0, 0
+        self.generation, self.steps = 0, 0
 
     def __call__(self) -> float:
-        """Seconds of one generation; always around the same mean."""
+        """Seconds of one generation around the start vector."""
         self.generation += 1
         seeds, state, agent = Seeds(0, "bench", self.generation), self.search.init(self.start), SensoryAgent()
         began = time.perf_counter()
@@ -52,12 +52,12 @@ class Ours:
         rollout = play(CartPole().open(), agent.policy(candidates), seeds.rows("episodes", EPISODES).repeat(POPULATION))
         self.search.tell(state, candidates, rollout.returns.view(POPULATION, EPISODES).mean(1))
         took = time.perf_counter() - began
-        self.lived = int(rollout.lengths.sum())
+        self.steps = int(rollout.lengths.sum())
         return took
 
 
 class PlainLoop:
-    """One candidate, one episode, one step at a time, as the authors' loop ran: seconds scaled to the nominal steps of a generation."""
+    """One candidate and one episode at a time, as in the authors' loop; seconds scaled to the nominal steps of a generation."""
 
     def __init__(self, start: np.ndarray):
         self.weights, self.seed, self.steps_per_second = torch.from_numpy(start), 0, 0.0
@@ -82,7 +82,7 @@ class PlainLoop:
 
 
 class EvoJAX:
-    """EvoJAX's PermutationInvariantPolicy on its own CartPoleSwingUp, in the interpreter that SENSORIUM_EVOJAX_PYTHON names."""
+    """EvoJAX's PermutationInvariantPolicy on its CartPoleSwingUp, with the interpreter in SENSORIUM_EVOJAX_PYTHON."""
 
     def __init__(self, kind: str, start: np.ndarray):
         script = Path(__file__).with_name("evojax_generation.py")
@@ -96,7 +96,7 @@ class EvoJAX:
             )
         except OSError as error:
             raise Failure(f"SENSORIUM_EVOJAX_PYTHON names no interpreter ({error})") from None
-        self()  # the first one compiles
+        self()  # compile
         path.unlink()
 
     def __call__(self) -> float:
@@ -107,7 +107,7 @@ class EvoJAX:
         for line in self.child.stdout:
             if line.startswith("took "):
                 return float(line.split()[1])
-        raise Failure(f"EvoJAX ended with exit code {self.child.wait()}; see above")
+        raise Failure(f"EvoJAX ended with exit code {self.child.wait()}; its output is above")
 
     def close(self) -> None:
         assert self.child.stdin is not None
@@ -116,7 +116,7 @@ class EvoJAX:
 
 
 def generation() -> list[dict[str, Any]]:
-    """Rows around zero and around good weights, nominal and living steps a second, each beside the plain loop and EvoJAX."""
+    """Steps per second, nominal and before the end of episodes, around zero and around good weights; vs. plain loop and EvoJAX."""
     rows = []
     label, good = good_weights()
     for kind, start in zip(KINDS, (np.zeros_like(good), good), strict=True):
@@ -125,20 +125,20 @@ def generation() -> list[dict[str, Any]]:
         works: dict[str, Any] = {"ours": ours, "plain": plain}
         if os.environ.get("SENSORIUM_EVOJAX_PYTHON"):
             works["evojax"] = EvoJAX(kind, start)
-        for _ in range(3):  # compile the rungs of the ladder
+        for _ in range(3):  # compile for all batch sizes
             ours()
-        lived: list[float] = []
-        works["ours"] = lambda ours=ours, lived=lived: (ours(), lived.append(ours.lived))[0]
+        steps: list[float] = []
+        works["ours"] = lambda ours=ours, steps=steps: (ours(), steps.append(ours.steps))[0]
         found = interleaved(works, ROUNDS)
-        living = float(np.median(lived)) / found["ours"]
+        played = float(np.median(steps)) / found["ours"]
         more = "" if kind == "good" else "-around-zero"
         rows.append(row(f"cart-pole/generation{more}", NOMINAL / found["ours"], f"nominal steps/s, around {where}"))
-        rows.append(row(f"cart-pole/plain-loop{more}", living, "living steps/s", "one at a time, uncompiled", NOMINAL / found["plain"]))
+        rows.append(row(f"cart-pole/plain-loop{more}", played, "played steps/s", "one at a time, not compiled", NOMINAL / found["plain"]))
         if "evojax" in found:
             works["evojax"].close()
-            rows.append(row(f"cart-pole/evojax{more}", found["ours"], "s a generation", "EvoJAX", found["evojax"], faster=False))
+            rows.append(row(f"cart-pole/evojax{more}", found["ours"], "s/generation", "EvoJAX", found["evojax"], faster=False))
         else:
-            rows.append(row(f"cart-pole/evojax{more}", found["ours"], "s a generation", "EvoJAX not measured: set SENSORIUM_EVOJAX_PYTHON"))
+            rows.append(row(f"cart-pole/evojax{more}", found["ours"], "s/generation", "EvoJAX not measured: set SENSORIUM_EVOJAX_PYTHON"))
     rows.append(row("cart-pole/generation-memory", memory_megabytes(), "MB, peak"))
     return rows
 

@@ -1,7 +1,7 @@
-"""CMA-ES, ask and tell, beside pycma: the mean of 300 generations on a sphere whose cost is not counted.
+"""CMA-ES ask and tell compared with pycma: mean time of 300 generations on a sphere function, without the time of the function.
 
-The two take turns of 50 generations: their linear algebra brings threads of its own, which wait for work by spinning for a while, and
-would stand in each other's way if they took turns at every generation.
+The two alternate every 50 generations. Each uses its own linear algebra threads, which spin for a while when idle, so alternating at every
+generation would slow both down.
 """
 
 import time
@@ -19,12 +19,12 @@ GENERATIONS, TURN = 300, 50
 
 
 def sphere(candidates: np.ndarray) -> np.ndarray:
-    """What either search minimises."""
+    """The function to minimise, [candidates, n] -> [candidates]."""
     return ((candidates - 1) ** 2).sum(1)
 
 
 def ours(n: int, population: int) -> Iterator[float]:
-    """Seconds of ask and tell, a generation after the other."""
+    """Seconds of ask and tell for one generation after another."""
     search = CMA(population, 0.1)
     state, generation = search.init(torch.zeros(n)), 0
     while True:
@@ -39,7 +39,7 @@ def ours(n: int, population: int) -> Iterator[float]:
 
 
 def theirs(n: int, population: int) -> Iterator[float]:
-    """The same of pycma."""
+    """The same for pycma. Errors: core.errors.Failure if it is not installed."""
     try:
         import cma as pycma
     except ImportError:
@@ -57,17 +57,17 @@ def theirs(n: int, population: int) -> Iterator[float]:
 
 
 def compare(n: int, population: int) -> list[dict[str, Any]]:
-    """Mean seconds a generation of both."""
+    """Mean seconds per generation of both."""
     searches, spent = {"ours": ours(n, population), "theirs": theirs(n, population)}, {"ours": 0.0, "theirs": 0.0}
     for _ in range(GENERATIONS // TURN):
         for name, search in searches.items():
             spent[name] += sum(next(search) for _ in range(TURN))
     value, baseline = (spent[name] / GENERATIONS for name in ("ours", "theirs"))
-    return [row(f"cma/ask-tell-{n}x{population}", value, "s a generation", "pycma", baseline, faster=False)]
+    return [row(f"cma/ask-tell-{n}x{population}", value, "s/generation", "pycma", baseline, faster=False)]
 
 
 def sized(n: int, population: int) -> Callable[[], list[dict[str, Any]]]:
-    """A measure for the table of rows."""
+    """A function for the table of rows."""
     return lambda: compare(n, population)
 
 

@@ -1,6 +1,6 @@
-"""A child process in EvoJAX's own interpreter: one PGPE generation, 256 x 16 x 1,000 steps of its hard cart-pole, at each line on stdin.
+"""A child process with EvoJAX's interpreter: for each line on stdin, one PGPE generation of 256 x 16 x 1,000 steps of its hard cart-pole.
 
-python bench/evojax_generation.py KIND VECTOR.npy        KIND: zero, good; VECTOR in the authors' layout of 913 numbers
+python bench/evojax_generation.py KIND VECTOR.npy        KIND: zero, good; VECTOR: parameters in the authors' layout, [913]
 """
 
 import sys
@@ -11,7 +11,7 @@ POPULATION, EPISODES, HORIZON, SIGMA = 256, 16, 1000, 0.1
 
 
 def flax_vector(params, policy):
-    """The authors' 913 numbers in EvoJAX's own order: biases of queries and keys are 0, the LSTM's two biases are one."""
+    """The authors' 913 parameters in EvoJAX's layout: zero biases for queries and keys, and the sum of the LSTM's two biases."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -36,6 +36,7 @@ def flax_vector(params, policy):
 
 
 def main(kind: str, path: str) -> None:
+    """Time one generation for each line on stdin and print the seconds."""
     import jax
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""How things are timed: what is compared runs in turns in one process group, so that a busy neighbour hurts both, and medians are taken."""
+"""Timing: the compared measurements alternate, so that other load affects all of them, and medians are reported."""
 
 import statistics
 import time
@@ -7,13 +7,14 @@ from typing import Any
 
 
 def seconds(work: Callable[[], Any]) -> float:
+    """Wall-clock seconds of one call."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
 def interleaved(works: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """Median over the rounds of what each measure returns, all of them once in each round."""
+    """Name -> median of the measurement over the rounds. Each round calls every measurement once."""
     found: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(rounds):
         for name, work in works.items():
@@ -24,6 +25,6 @@ def interleaved(works: dict[str, Callable[[], float]], rounds: int) -> dict[str,
 def row(
     name: str, value: float, unit: str, baseline: str = "none", baseline_value: float | None = None, faster: bool = True
 ) -> dict[str, Any]:
-    """A row of `bench --json`; ratio: how many times better than the baseline (faster: larger values are better)."""
+    """A row of `bench --json`. The ratio is above 1 if ours is better; `faster` says that larger values are better."""
     ratio = None if not baseline_value else value / baseline_value if faster else baseline_value / value
     return {"name": name, "value": value, "unit": unit, "baseline": baseline, "baseline_value": baseline_value, "ratio": ratio}

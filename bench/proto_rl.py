@@ -1,8 +1,7 @@
-"""Proto-RL: an update, drawing from replay and collecting, each beside a plain formulation of the same under the same allocator.
+"""Proto-RL: update, replay sampling and collection, each compared with a plain formulation with the same allocator settings.
 
-Plain means: float32, eager, channels first, stacks of frames kept as they were seen, each with its successor, the next observation
-encoded once for the reward and once for the critic, all distances to the queue as one tensor [batch, queue, D], one environment drawn as
-dm_control draws it.
+Plain means: float32, eager, channels first, replay of whole stacks with their successors, the next observation encoded once for the reward
+and once for the critic, all distances to the queue as one tensor [batch, queue, D], one environment with dm_control's default rendering.
 """
 
 import tempfile
@@ -31,11 +30,11 @@ from sensorium.systems.proto_rl.stages import Pretrain
 
 WORLD = Control("walker_run", pixels=True, repeat=2, visuals="fast")
 STEPS, SIDE, KEPT = 200, 4, 10_000
-"""agent steps of the lives that are measured, worlds side by side, transitions of the replays that are drawn from"""
+"""agent steps per episode, parallel worlds, capacity of the replay in transitions"""
 
 
 class Plain:
-    """The authors' update as it reads."""
+    """The authors' update, formulated as in their code."""
 
     def __init__(self, actions: int):
         layers: list[nn.Module] = []
@@ -49,8 +48,10 @@ class Plain:
         self.actor, self.critic = Actor(39_200, 2 * actions, 50, 1024, False, False), Critic(39_200, actions, 50, 1024, False, False)
         self.critic_target = deepcopy(self.critic)
         self.log_alpha = torch.tensor(np.log(0.1), requires_grad=True)
-        seen = [p for part in (self.encoder, self.projector, self.predictor, self.prototypes) for p in part.parameters()]
-        self.optimizers = [torch.optim.Adam(p, 1e-4) for p in (seen, self.critic.parameters(), self.actor.parameters(), [self.log_alpha])]
+        representation = [p for part in (self.encoder, self.projector, self.predictor, self.prototypes) for p in part.parameters()]
+        self.optimizers = [
+            torch.optim.Adam(p, 1e-4) for p in (representation, self.critic.parameters(), self.actor.parameters(), [self.log_alpha])
+        ]
 
     def descend(self, loss: Tensor, number: int) -> None:
         self.optimizers[number].zero_grad()
@@ -111,50 +112,50 @@ class Plain:
 
 
 @contextmanager
-def alive(batch: int, rows: int = SIDE, steps: int = STEPS, **changes: Any) -> Iterator[Resources]:
-    """The official variant, with a replay of a few episodes."""
+def opened(batch: int, rows: int = SIDE, steps: int = STEPS, **changes: Any) -> Iterator[Resources]:
+    """The official variant after one episode in each world."""
     with tempfile.TemporaryDirectory() as place:
         settings = {"rows": rows, "batch": batch, "warmup": 10**9, "random": 0, "capacity": KEPT, "evaluate_every": 10**9, **changes}
         stage = placed(replace(Pretrain(replace(WORLD, horizon=steps)), **settings), Path(place))
         state = stage.init(Seeds(0, "bench", 0))
-        life = stage.open(state)
-        life.episode(Seeds(0, "bench", 1))
-        yield life
-        life.close()
+        live = stage.open(state)
+        live.episode(Seeds(0, "bench", 1))
+        yield live
+        live.close()
 
 
 def update(batch: int, rounds: int = 4) -> list[dict[str, Any]]:
-    """Seconds an update, mean of one with and one without the representation."""
+    """Seconds per update, mean of one with and one without an update of the representation."""
     plain = Plain(6)
-    with alive(batch) as life:
-        drawn = life.replay.draw(batch, 1, 0)
+    with opened(batch) as live:
+        drawn = live.replay.draw(batch, 1, 0)
         numbers = {"ours": iter(range(10**6)), "plain": iter(range(10**6))}
 
         def ours() -> None:
             for _ in range(2):
                 number = next(numbers["ours"])
-                life.update(number, Seeds(0, "bench", number))
+                live.update(number, Seeds(0, "bench", number))
 
         def theirs() -> None:
             for _ in range(2):
-                # stacks with their successors, gathered as a replay in memory gathers them
+                # indexing of stacks and their successors, as with a replay in memory
                 picked = torch.randint(batch, (batch,))
                 plain.update(next(numbers["plain"]), drawn.obs[picked], drawn.action[picked], drawn.next_obs[picked])
 
         found = interleaved({"ours": lambda: seconds(ours), "plain": lambda: seconds(theirs)}, rounds)
         value, baseline = found["ours"], found["plain"]
-    return [row(f"proto/update-{batch}", value / 2, "s an update", "plain formulation", baseline / 2, faster=False)]
+    return [row(f"proto/update-{batch}", value / 2, "s/update", "plain formulation", baseline / 2, faster=False)]
 
 
 def replay_sample() -> list[dict[str, Any]]:
-    """Milliseconds to draw a batch of 512, as a share of an update; beside stacks kept whole in memory."""
-    with alive(512, rows=10, steps=200) as life:
+    """Milliseconds to sample a batch of 512, compared with whole stacks in memory; and the share of an update."""
+    with opened(512, rows=10, steps=200) as live:
         for step in range(2, 6):
-            life.episode(Seeds(0, "bench", step))
+            live.episode(Seeds(0, "bench", step))
         stacks = torch.randint(0, 256, (2, 4000, 9, 84, 84), dtype=torch.uint8)
 
         def ours() -> None:
-            life.replay.draw(512, 1, int(time.perf_counter_ns()))
+            live.replay.draw(512, 1, int(time.perf_counter_ns()))
 
         def theirs() -> None:
             picked = torch.randint(4000, (512,))
@@ -165,21 +166,21 @@ def replay_sample() -> list[dict[str, Any]]:
         number = iter(range(10**6))
         began = time.perf_counter()
         for _ in range(4):
-            life.update(next(number), Seeds(0, "bench", 0))
+            live.update(next(number), Seeds(0, "bench", 0))
         share = value / ((time.perf_counter() - began) / 4)
     rows = [row("proto/replay-sample", value * 1e3, "ms for 512", "whole stacks in memory", baseline * 1e3, faster=False)]
     return [*rows, row("proto/replay-sample-share", share, "of an update", "at most", 0.1, faster=False)]
 
 
 def collect() -> list[dict[str, Any]]:
-    """Agent steps of walker from pixels a second, with the encoder that acts and what replay writes; beside one environment, drawn in full, float32."""
+    """Agent steps per second on walker from pixels, including encoder and replay; compared with one environment, full visuals, float32."""
     spent = {}
     for name, world, rows in (("ours", replace(WORLD, horizon=120), 8), ("plain", replace(WORLD, visuals="full", horizon=60), 1)):
-        with alive(128, rows=rows, steps=world.horizon, world=world, bfloat16=name == "ours", capacity=2000) as life:
+        with opened(128, rows=rows, steps=world.horizon, world=world, bfloat16=name == "ours", capacity=2000) as live:
             began = time.perf_counter()
-            life.episode(Seeds(0, "bench", 2))
+            live.episode(Seeds(0, "bench", 2))
             spent[name] = rows * world.horizon / (time.perf_counter() - began)
-    return [row("proto/collect", spent["ours"], "agent steps/s", "one environment, drawn in full", spent["plain"])]
+    return [row("proto/collect", spent["ours"], "agent steps/s", "one environment, full visuals", spent["plain"])]
 
 
 ROWS = {

@@ -1,4 +1,4 @@
-"""All rows of `sensorium bench`. A room a subject; each yields rows whose names begin with what the user asked for."""
+"""All rows of `sensorium bench`; one module per subject."""
 
 import sys
 import time
@@ -9,13 +9,13 @@ from bench import cart_pole, cloning, cma, proto_rl, vision, world_models
 from sensorium.core.errors import Usage
 
 ROWS = {**cart_pole.ROWS, **cma.ROWS, **world_models.ROWS, **proto_rl.ROWS, **vision.ROWS, **cloning.ROWS}
-"""name -> what measures it (one measure may yield several rows)"""
+"""name -> function that measures it; one function may return several rows"""
 
 
 def measured(name: str) -> Iterator[dict[str, Any]]:
-    """Rows that begin with `name`, each as soon as it is measured; without a name, all of them. What is being measured is said on stderr.
+    """Rows whose name begins with `name` ("" for all), each as soon as it is measured. Progress goes to stderr.
 
-    Errors: core.errors.Usage where no row begins with the name.
+    Errors: core.errors.Usage if no row begins with the name.
     """
     chosen = list(dict.fromkeys(work for key, work in ROWS.items() if key.startswith(name) or name.startswith(key)))
     if not chosen:

@@ -1,7 +1,7 @@
-"""World Models: training V and M, the dream, the closed loop and collection, each beside a plain formulation of the same.
+"""World Models: training of V and M, dreams, closed loop and collection, each compared with a plain formulation.
 
-Plain means: torch's own layers, float32, eager, pictures with colours first; for worlds one Gymnasium environment or one game at a time,
-a network for one picture at a time, in two processes, as public re-implementations run them.
+Plain means: torch's own layers, float32, eager, images with channels first. For worlds: two processes, each with one environment and one
+frame at a time, as in public re-implementations.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from sensorium.es.workers import Workers, on
 from sensorium.nets import descent
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 from sensorium.systems.world_models.dream import DreamWorld
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, Linear
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear
 from sensorium.systems.world_models.stages import Collect, Memory, Vision
 from sensorium.systems.world_models.stages.controller import InWorldAgent
 from sensorium.systems.world_models.stages.memory import losses as memory_losses
@@ -40,7 +40,7 @@ BATCH = 100
 
 
 class PlainVAE(nn.Module):
-    """The same network of torch's own layers."""
+    """The same network from torch's own layers."""
 
     def __init__(self, latents: int):
         super().__init__()
@@ -60,17 +60,18 @@ class PlainVAE(nn.Module):
 
     def loss(self, image: Tensor) -> Tensor:
         mu, log_variance = self.encode(image)
-        drawn = self.decode(mu + torch.exp(log_variance / 2) * torch.randn_like(mu))
+        decoded = self.decode(mu + torch.exp(log_variance / 2) * torch.randn_like(mu))
         divergence = -0.5 * (1 + log_variance - mu**2 - log_variance.exp()).sum(1)
-        return ((image - drawn) ** 2).sum((1, 2, 3)).mean() + divergence.clamp(min=16).mean()
+        return ((image - decoded) ** 2).sum((1, 2, 3)).mean() + divergence.clamp(min=16).mean()
 
 
 def plain_image(frames: Tensor) -> Tensor:
+    """Frames [rows, 64, 64, 3], uint8, as floats in [0, 1] with channels first."""
     return frames.permute(0, 3, 1, 2).contiguous().float() / 255
 
 
 def vae() -> list[dict[str, Any]]:
-    """Images a second, training in batches of 100 and encoding 1,000 at a time, with 32 latents."""
+    """Images per second: training with batches of 100, and encoding 1,000 at a time, with 32 latents."""
     frames = torch.randint(0, 256, (1000, 64, 64, 3), dtype=torch.uint8)
     ours, plain, dtype = ConvVAE(32), PlainVAE(32), product_type()
     descent.glorot(ours, 0)
@@ -91,10 +92,10 @@ def vae() -> list[dict[str, Any]]:
             plain.loss(plain_image(batch)).backward()
             plain_adam.step()
 
-    seeing = ConvVAE(32).requires_grad_(False).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    encoder = ConvVAE(32).requires_grad_(False).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode() -> None:
-        seeing.encode(frames.permute(0, 3, 1, 2).to(dtype) / 255)
+        encoder.encode(frames.permute(0, 3, 1, 2).to(dtype) / 255)
 
     def encode_plainly() -> None:
         with torch.no_grad():
@@ -112,7 +113,7 @@ def vae() -> list[dict[str, Any]]:
 
 
 def memory(hidden: int) -> Callable[[], list[dict[str, Any]]]:
-    """Steps of sequences a second, training M in batches of 100 sequences of 200 steps, with its mixtures."""
+    """Sequence steps per second: training M with batches of 100 sequences of 200 steps, with the loss of the mixtures."""
 
     def work() -> list[dict[str, Any]]:
         latents, actions, restart = (64, 1, True) if hidden == 512 else (32, 3, False)
@@ -160,7 +161,7 @@ def memory(hidden: int) -> Callable[[], list[dict[str, Any]]]:
 
 
 def dream(hidden: int) -> Callable[[], list[dict[str, Any]]]:
-    """Steps a second of 1,024 complete dreams at once, 64 controllers in them, none of which ends."""
+    """Steps per second of 1,024 parallel dreams with 64 controllers; no dream ends early."""
 
     def work() -> list[dict[str, Any]]:
         latents, actions, restart = (64, 1, True) if hidden == 512 else (32, 3, False)
@@ -176,7 +177,7 @@ def dream(hidden: int) -> Callable[[], list[dict[str, Any]]]:
         world = DreamWorld(fast.to(product_type()), start, start, 1.15, horizon, ())
 
         def ours() -> None:
-            play(world.open(), Dreamer(controller, vectors), row_seeds(0, rows))
+            play(world.open(), LatentPolicy(controller, vectors), row_seeds(0, rows))
 
         lstm, head = nn.LSTMCell(latents + actions + restart, hidden), nn.Linear(hidden, model.head.shape[1])
         weight = vectors.view(64, actions, -1)
@@ -203,11 +204,11 @@ def dream(hidden: int) -> Callable[[], list[dict[str, Any]]]:
 
 
 STEPS = 300
-"""steps of every episode in closed loops and collections"""
+"""steps per episode in closed loops and collection"""
 
 
 def untrained(folder: Path, latents: int, hidden: int, actions: int, restart: bool) -> InWorldAgent:
-    """V and M with their first weights, as stages that have been trained."""
+    """An agent with untrained V and M, written as finished stages."""
     run(Vision(latents=latents, steps=0), folder / "2-vision")
     stage = Memory(hidden=hidden, restart=restart, sequences="streams" if restart else "episodes", steps=0)
     model = stage.empty(latents, actions)
@@ -220,31 +221,31 @@ def untrained(folder: Path, latents: int, hidden: int, actions: int, restart: bo
     return InWorldAgent(controller, str(folder / "2-vision"), str(folder / "3-memory"))
 
 
-PLAYERS = {
-    "whole": "two processes, one environment and one picture at a time, which goes through the whole VAE, as in the best public loop, float32",
-    "needed": "two processes, one environment and one picture at a time, float32",
-    "random": "two processes, one environment at a time, nothing kept",
+BASELINES = {
+    "whole": "two processes, one environment and one frame at a time, encoded and decoded as in the best public loop, float32",
+    "needed": "two processes, one environment and one frame at a time, float32",
+    "random": "two processes, one environment at a time, nothing stored",
 }
-"""how the plain loop acts; `whole` is the form of github.com/ctallec/world-models: each picture is decoded again and M's mixtures computed, and neither read"""
+"""form of the plain loop -> description; `whole` (github.com/ctallec/world-models) also computes unused decoder and mixture outputs"""
 
 
-def plain_loop(name: str, player: str) -> float:
-    """Steps a second of two processes with one environment each, played one step at a time."""
-    command = [sys.executable, "-m", "bench.world_models", name, player]
+def plain_loop(name: str, form: str) -> float:
+    """Steps per second of two processes with one environment each."""
+    command = [sys.executable, "-m", "bench.world_models", name, form]
     root = Path(__file__).resolve().parents[1]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(2)]
     return sum(float(process.communicate()[0].split()[-1]) for process in both)
 
 
 def closed_loop(name: str, world: World) -> Callable[[], list[dict[str, Any]]]:
-    """Steps a second of a population of controllers in the real world, on a process a core."""
+    """Steps per second of a population of controllers in the real world, with one process per core."""
     car = name == "car"
     forms = {"closed-loop": "whole", "closed-loop-lean": "needed"} if car else {"closed-loop": "needed"}
 
     def work() -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as place, on(""):
             agent = untrained(Path(place), *((32, 256, 3, False) if car else (64, 512, 1, True)))
-            # as the recipes have it: a job a core for cars, small ones for games, which take memory
+            # as in the recipes: one job per core for CarRacing, smaller jobs for TakeCover, which needs more memory
             workers, episodes = Workers(world, agent, 32 if car else 16, False), 2 if car else 1
             vectors, seeds = 0.01 * torch.randn(64, agent.controller.layout.size), row_seeds(0, 64 * episodes).view(64, episodes)
 
@@ -256,33 +257,33 @@ def closed_loop(name: str, world: World) -> Callable[[], list[dict[str, Any]]]:
             ours()
             found = interleaved({"ours": ours, **{form: lambda form=form: plain_loop(name, form) for form in forms.values()}}, 3)
             workers.close()
-        return [row(f"{name}/{loop}", found["ours"], "steps/s", PLAYERS[form], found[form]) for loop, form in forms.items()]
+        return [row(f"{name}/{loop}", found["ours"], "steps/s", BASELINES[form], found[form]) for loop, form in forms.items()]
 
     return work
 
 
 def collect(name: str, world: Any, player: Any) -> Callable[[], list[dict[str, Any]]]:
-    """Frames a second, played, compressed and written, on a process a core."""
+    """Frames per second, played, compressed and written, with one process per core."""
 
     def work() -> list[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as place, on(""):
             stage = Collect(world=world, player=player, folder=place, steps=8)  # type: ignore[arg-type]
             state = stage.init(Seeds(0))
             live = stage.open(state)
-            for step in (1, 2):  # the processes start, and their worlds
+            for step in (1, 2):  # start processes and worlds
                 stage.step(state, live, Seeds(0, "collect", step))
             began, frames = time.perf_counter(), 0.0
             for step in range(3, 9):
                 frames += stage.step(state, live, Seeds(0, "collect", step))["frames"]
             took = time.perf_counter() - began
             live.close()
-        return [row(f"collect/{name}", frames / took, "frames/s", PLAYERS["random"], plain_loop(name, "random"))]
+        return [row(f"collect/{name}", frames / took, "frames/s", BASELINES["random"], plain_loop(name, "random"))]
 
     return work
 
 
-def one_at_a_time(name: str, player: str) -> float:
-    """The plain loop of one process: steps a second."""
+def one_at_a_time(name: str, form: str) -> float:
+    """Steps per second of the plain loop in this process."""
     torch.set_num_threads(1)
     if name == "car":
         world, plain, lstm, head = CarRacing("gymnasium", horizon=STEPS), PlainVAE(32), nn.LSTMCell(35, 256), nn.Linear(288, 3)
@@ -293,14 +294,14 @@ def one_at_a_time(name: str, player: str) -> float:
     began, steps = time.perf_counter(), 0
     with torch.no_grad():
         for _ in range(STEPS):
-            if player != "random":
+            if form != "random":
                 mu, log_variance = plain.encode(plain_image(obs))
                 z = mu + torch.exp(log_variance / 2) * torch.randn_like(mu)
-                if player == "whole":
+                if form == "whole":
                     plain.decode(z)
                 action = torch.tanh(head(torch.cat([z, h], 1)))
                 h, c = lstm(torch.cat([z, action], 1), (h, c))
-                if player == "whole":
+                if form == "whole":
                     mixtures(h)
             else:
                 action = 2 * torch.rand(1, world.spec.action) - 1

@@ -36,11 +36,11 @@ from sensorium.rl.actor_critic import ActorCritic
 from sensorium.rl.sac import SAC
 from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron.figures import sections
-from sensorium.systems.attention_neuron.figures.panels import cast, fits, pace
+from sensorium.systems.attention_neuron.figures.panels import agents_of, fits, reward_rate
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, Planner, PongAgent, SensoryAgent, VisionNeurons, VotingAgent
-from sensorium.systems.attention_neuron.model.planner import glide
-from sensorium.systems.attention_neuron.recipes.clone import DRIVER, PLAYER, PUPIL, WALKER, classroom, clone
-from sensorium.systems.attention_neuron.tables.agents import Player
+from sensorium.systems.attention_neuron.model.planner import paddle_positions
+from sensorium.systems.attention_neuron.recipes.clone import ANT_AGENT, ANT_STUDENT, CAR_STUDENT, PONG_STUDENT, clone, student_for
+from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from tests.conftest import needs, trained
 
 # what is seen
@@ -71,7 +71,7 @@ def test_a_teacher_that_does_not_fit_is_refused_in_one_sentence(world, teacher):
 
 def test_a_teacher_from_a_world_without_students_is_refused():
     with pytest.raises(Usage, match="no student is known"):
-        classroom(TakeCover())
+        student_for(TakeCover())
 
 
 def test_a_ball_is_mirrored_at_the_walls():
@@ -131,17 +131,17 @@ def test_the_paddle_glides_as_the_planner_believes(games: Games):
     obs = games.obs
     held = obs[:-1, :, 5] == obs[1:, :, 5]
     place, rest, odd = (obs[:-1, :, i][held] for i in (4, 5, 7))
-    believed = glide(place, rest, odd, torch.zeros(1, 1), 1)[1, :, 0]
+    believed = paddle_positions(place, rest, odd, torch.zeros(1, 1), 1)[1, :, 0]
     assert (believed - obs[1:, :, 4][held]).abs().quantile(0.9) <= 3
 
 
 def test_a_plan_without_moves_ends_where_the_paddle_rests():
     place, rest, odd = torch.tensor([60.0, 150.0]), torch.tensor([100.0, 150.0]), torch.tensor([0.0, 1.0])
-    places = glide(place, rest, odd, torch.tensor([[0.0, 0.0], [1.0, -1.0]]), 12)
+    places = paddle_positions(place, rest, odd, torch.tensor([[0.0, 0.0], [1.0, -1.0]]), 12)
     assert torch.equal(places[0, :, 0], place)
     assert torch.allclose(places[-1], rest[:, None].expand(2, 2), atol=1e-3)
     # up to the wall, and no further
-    assert glide(rest, rest, odd, torch.ones(1, 9), 20)[-1].max() == pytest.approx(204, abs=1e-3)
+    assert paddle_positions(rest, rest, odd, torch.ones(1, 9), 20)[-1].max() == pytest.approx(204, abs=1e-3)
 
 
 def test_the_planner_wins(games: Games):
@@ -322,7 +322,7 @@ def test_whoever_remembers_goes_through_whole_episodes(tmp_path: Path):
 # what is learned
 
 
-@pytest.mark.parametrize("agent", [PUPIL, SensoryAgent(), PLAYER, DRIVER], ids=["ant", "cart-pole", "pong", "car"])
+@pytest.mark.parametrize("agent", [ANT_STUDENT, SensoryAgent(), PONG_STUDENT, CAR_STUDENT], ids=["ant", "cart-pole", "pong", "car"])
 def test_every_parameter_of_a_student_receives_gradient(agent):
     vector = first_vector(agent, 1.0, 2.0, 7).requires_grad_()
     student = agent.policy(vector)
@@ -482,7 +482,7 @@ def test_the_ants_student_may_be_the_papers():
     recipe = registry.recipe("ant-clone")
     chosen = [("laptop", 8), ("laptop", 0), ("paper", 0)]
     small, ours, papers = (recipe.stages(preset, units=units)["clone"].agent for preset, units in chosen)  # type: ignore[attr-defined]
-    assert (small, ours, papers) == (WALKER, PUPIL, WALKER)
+    assert (small, ours, papers) == (ANT_AGENT, ANT_STUDENT, ANT_AGENT)
     with pytest.raises(Usage, match="tiny has a size of its own"):
         recipe.stages("tiny", units=8)
 
@@ -495,7 +495,7 @@ def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):
         train("clone", "tiny", tmp_path / "other", teacher="nowhere")
     with pytest.raises(Usage, match="did you mean teacher"):
         train("clone", "tiny", tmp_path / "other", teachr="nowhere")
-    with pytest.raises(Usage, match="are for recorded lessons"):
+    with pytest.raises(Usage, match="are for recorded demonstrations"):
         train("clone", "tiny", tmp_path / "other", teacher=str(tmp_path / "toy"), sensor_dropout=0.5)
     train("clone", "tiny", tmp_path / "onward", teacher=str(tmp_path / "toy"), onward=True)
     assert checkpoint.step_of(tmp_path / "onward" / "2-ascend") == 4
@@ -506,14 +506,14 @@ def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):
 
 TITLES = {
     "ant-clone": [
-        "Watch it",
-        "What happens when the senses are disturbed",
-        "How it learned",
-        "Who is listened to",
-        "When they know what they hear",
+        "Video",
+        "Scores with altered senses",
+        "Learning curves",
+        "Attention weights",
+        "Sensor recognition",
     ],
-    "car-patches-clone": ["Through its eyes", "What happens when the eyes are disturbed", "How it learned"],
-    "pong-clone": ["Through its eyes", "What happens when the eyes are disturbed", "How it learned", "With patches taken away"],
+    "car-patches-clone": ["Input and attention", "Scores with altered patches", "Learning curves"],
+    "pong-clone": ["Input and attention", "Scores with altered patches", "Learning curves", "Occluded patches"],
 }
 
 
@@ -523,7 +523,7 @@ def test_every_page_shows_what_there_is(recipe, monkeypatch):
     monkeypatch.setattr("sensorium.systems.attention_neuron.figures.patches.EPISODES", 2)
     found = {section.title: section for section in sections(trained(recipe)).sections}
     assert list(found) == TITLES[recipe]
-    assert found["How it learned"].shown
+    assert found["Learning curves"].shown
 
 
 def test_a_stage_without_an_agent_has_no_page():
@@ -534,7 +534,7 @@ def test_a_stage_without_an_agent_has_no_page():
 
 def test_a_run_tells_who_its_teacher_was():
     pytest.importorskip("pybullet_envs_gymnasium")
-    agents = cast(trained("ant-clone"))
+    agents = agents_of(trained("ant-clone"))
     assert list(agents) == ["this run's agent", "its teacher"]
     assert isinstance(agents["its teacher"].stage, ActorCritic)
     assert fits(agents["this run's agent"], "noise:5")
@@ -551,7 +551,7 @@ def test_a_reshuffle_shows_in_what_a_step_earns():
     )
     policy = FeedForwardAgent(3, layers=()).policy(plain)
     episodes = 64
-    found = pace(Player(search, Toy(horizon=100), policy), "shuffle", 50, episodes, window=1)
+    found = reward_rate(TrainedAgent(search, Toy(horizon=100), policy), "shuffle", 50, episodes, window=1)
     world, player = wrapped(Toy(horizon=100), policy, "shuffle:every=50")
     rewards = play(world.open(), player, row_seeds(5, episodes), keep=("rewards",)).rewards
     assert np.allclose(found.mean, rewards.mean(1), atol=1e-6)

@@ -24,10 +24,10 @@ from sensorium.rl.ddpg import DDPG
 from sensorium.rl.off_policy import Resources, Uniform
 from sensorium.rl.off_policy.entropy import particle_entropy
 from sensorium.systems.proto_rl import equations as eq
-from sensorium.systems.proto_rl.figures import gathered, known, sections
+from sensorium.systems.proto_rl.figures import load_parts, probe_section, sections
 from sensorium.systems.proto_rl.model import Encoder, Proto, unit
 from sensorium.systems.proto_rl.probes import ridge
-from sensorium.systems.proto_rl.stages import Finetune, Learning, Pretrain, Scratch
+from sensorium.systems.proto_rl.stages import Finetune, Pretrain, ProtoStage, Scratch
 from sensorium.systems.proto_rl.tables import EXPERT, STATES, pixels, urlb_states
 from tests.conftest import trained
 
@@ -250,13 +250,13 @@ def test_critic_and_actor_never_train_the_encoder_where_prototypes_do(tmp_path):
     # with the representation's own updates out of the way, an update of critic and actor leaves no gradient in it
     proto = recipe("proto-pixels").stages("tiny")["pretrain"].proto  # type: ignore[attr-defined]
     live = life(tmp_path, proto=replace(proto, every=1000))
-    live.exploration.seen.zero_grad(set_to_none=True)
+    live.exploration.model.zero_grad(set_to_none=True)
     changed = learned_between(live, range(12, 13))
     assert changed["critic"]
     assert changed["actor"]
     assert changed["critic-target"]
     assert not any(changed[part] for part in ("representation", "representation/encoder", "target", "target/encoder"))
-    assert all(parameter.grad is None for parameter in live.exploration.seen.parameters())
+    assert all(parameter.grad is None for parameter in live.exploration.model.parameters())
     live.close()
     live = life(tmp_path / "as it is")
     assert all(learned_between(live, range(12, 13)).values())
@@ -406,7 +406,7 @@ def test_the_other_variant_runs_from_pixels(stages, tmp_path):
 def test_presets_live_for_as_many_frames_as_they_say():
     def frames(name: str, preset: str, stage: str, **flags) -> int:
         chosen = recipe(name).stages(preset, **flags)[stage]
-        assert isinstance(chosen, Learning)
+        assert isinstance(chosen, ProtoStage)
         return chosen.steps * chosen.rows * chosen.world.frames
 
     for task in ("walker_run", "jaco_reach_top_left"):
@@ -508,7 +508,7 @@ def test_the_report_tells_what_exploring_came_to():
     page = sections(trained("proto-pixels"))
     titles = [section.title for section in page.sections]
     assert titles == [
-        "How well it does", "What the task pays", "How far it came without reward", "The prototypes", "What it has seen, and what its codes know", "To look at",
+        "Evaluation", "Return", "Exploration without reward", "Prototypes", "Visited states and linear probes", "Videos",
     ]  # fmt: skip
     shown = [html for section in page.sections for html, _ in section.shown]
     assert sum("<video" in html for html in shown) == 2
@@ -524,9 +524,9 @@ def test_published_agents_go_on_and_are_shown(tmp_path):
     kept, ours = checkpoint.load(tmp_path / "zoo" / "1-pretrain"), run(replace(tune, steps=0), tmp_path / "1-finetune", 0)  # type: ignore[type-var]
     assert kept is not None
     assert all(torch.equal(ours[name], kept[1][name].to(ours[name].dtype)) for name in kept[1])
-    parts = gathered(tmp_path / "zoo" / "2-finetune")
+    parts = load_parts(tmp_path / "zoo" / "2-finetune")
     assert "representation/model/prototypes" not in parts["finetune"].state
-    assert known(parts["finetune"]) is not None
+    assert probe_section(parts["finetune"]) is not None
     checkpoint.save(tmp_path / "zoo" / "1-pretrain", 5, {name: tensor for name, tensor in kept[1].items() if "projector" not in name})
     with pytest.raises(Usage, match=r"another version.*projector"):
         run(tune, tmp_path / "2-finetune", 0)

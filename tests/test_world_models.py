@@ -10,7 +10,7 @@ from sensorium.core.seeding import normal, row_seeds
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Dreamer, Driver, Linear, pixels
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear, WorldModelPolicy, pixels
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -188,7 +188,7 @@ def test_c_sees_the_hidden_state_from_before_the_frame():
     vision.requires_grad_(False)
     c = Linear("zh", 4, 6, 1, car=False)
     vector, frames = random(c.layout.size), torch.randint(0, 256, (3, 2, 64, 64, 3), dtype=torch.uint8)
-    driver = Driver(vision, memory, c, vector)
+    driver = WorldModelPolicy(vision, memory, c, vector)
     known = driver.begin(row_seeds(0, 2))
     hidden, cell = torch.zeros(2, 6), torch.zeros(2, 6)
     for t in range(3):
@@ -207,9 +207,9 @@ def test_c_sees_the_hidden_state_from_before_the_frame():
 def test_a_population_is_its_members():
     c = Linear("zch", 4, 6, 1, car=False)
     vectors, obs = random(3, c.layout.size), random(6, 16, seed=1)
-    together, _ = Dreamer(c, vectors).take(torch.arange(3).repeat_interleave(2)).act(obs, (), 0)
+    together, _ = LatentPolicy(c, vectors).take(torch.arange(3).repeat_interleave(2)).act(obs, (), 0)
     for member in range(3):
-        alone, _ = Dreamer(c, vectors[member]).act(obs[2 * member : 2 * member + 2], (), 0)
+        alone, _ = LatentPolicy(c, vectors[member]).act(obs[2 * member : 2 * member + 2], (), 0)
         torch.testing.assert_close(together[2 * member : 2 * member + 2], alone)
 
 

@@ -21,13 +21,13 @@ from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models import official
-from sensorium.systems.world_models.curiosity import CuriousEnv
+from sensorium.systems.world_models.curiosity import CuriosityEnv
 from sensorium.systems.world_models.dream import Dream, DreamWorld
-from sensorium.systems.world_models.latents import Latents, opened
-from sensorium.systems.world_models.model import ConvVAE, Dreamer, Linear, pixels
+from sensorium.systems.world_models.latents import Latents, load_model
+from sensorium.systems.world_models.model import ConvVAE, LatentPolicy, Linear, pixels
 from sensorium.systems.world_models.stages import Memory, Vision
 from sensorium.systems.world_models.stages.memory import losses
-from sensorium.systems.world_models.tables import foreseen
+from sensorium.systems.world_models.tables import prediction_errors
 from tests.conftest import REFERENCE, trained
 from tests.test_world_models import a_memory, random
 
@@ -61,7 +61,7 @@ def test_the_dream_step_by_step():
 
 def test_a_dream_is_a_function_of_its_seed_and_not_of_its_neighbours():
     world, c = a_dream(), Linear("zch", 4, 6, 1, bias=False, car=False)
-    policy, seeds = Dreamer(c, random(c.layout.size)), row_seeds(0, 32)
+    policy, seeds = LatentPolicy(c, random(c.layout.size)), row_seeds(0, 32)
     together = play(world.open(), policy, seeds, keep=("observations",))
     alone = play(world.open(), policy, seeds[5:6], keep=("observations",))
     length = int(alone.lengths[0])
@@ -88,7 +88,7 @@ def test_a_temperature_of_nothing_is_refused():
 @pytest.mark.slow
 def test_the_dream_compiled_and_in_bfloat16_is_the_dream():
     world, c = a_dream(horizon=40), Linear("zch", 4, 6, 1, bias=False, car=False)
-    policy, seeds = Dreamer(c, random(c.layout.size)), row_seeds(0, 512)
+    policy, seeds = LatentPolicy(c, random(c.layout.size)), row_seeds(0, 512)
     eager = play(world.open(), policy, seeds, compile=False)
     # each batch size is compiled by itself, for half a minute: one is enough here
     plain, fast = (play(world.open(), policy, seeds[:16], compile=flag) for flag in (False, True))
@@ -131,7 +131,7 @@ def test_streams_go_on_from_window_to_window_and_show_an_epoch_once():
         assert follows.tolist() == (1 - data.first[index[1:]].float()).tolist()
         assert bool(earns.all())
         # across an end M learns that another episode begins, but not where one was merely cut short: the third, frames 8 to 13
-        assert data.batch("streams", number, 2, 4, seed=1, across=True).follows.tolist() == (index[:-1] != 13).float().tolist()
+        assert data.batch("streams", number, 2, 4, seed=1, across=True).next_mask.tolist() == (index[:-1] != 13).float().tolist()
         seen.append(index)
     assert torch.equal(seen[0][-1], seen[1][0])
     flat = torch.cat([seen[0], seen[1][1:]]).T.flatten().tolist()
@@ -191,7 +191,7 @@ def test_v_learns_to_draw_and_m_to_foresee(tmp_path: Path):
     rows = [json.loads(line) for line in (tmp_path / "3-memory" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["z"] < rows[0]["z"] - 0.3
     # told the wrong actions, it foresees less
-    model, data = opened(str(tmp_path / "3-memory"), bfloat16=False), memory.__class__.latents
+    model, data = load_model(str(tmp_path / "3-memory"), bfloat16=False), memory.__class__.latents
     placed = checkpoint.placed(memory, tmp_path / "3-memory")
     latents = data(placed, "cpu")
     sample = latents.gather(torch.arange(100)[:, None], torch.device("cpu"))
@@ -222,7 +222,7 @@ def test_the_authors_m_foresees_the_authors_latents(authors: Path, tmp_path: Pat
     assert said[0] == "missing: vision (vae.json)"
     with np.load(authors / "car_racing_official_latents.npz") as file:
         z = torch.from_numpy(file["mu"])
-    likelihood, error = foreseen(opened(str(tmp_path / "out" / "3-memory"), bfloat16=False), z)
+    likelihood, error = prediction_errors(load_model(str(tmp_path / "out" / "3-memory"), bfloat16=False), z)
     assert float(likelihood.mean()) == pytest.approx(0.54, abs=0.02)
     assert float(error.mean()) == pytest.approx(0.013, abs=0.002)
 
@@ -260,7 +260,7 @@ def test_either_order_of_m_is_read(tmp_path: Path, order):
     parts = integers((256, 480), (480,), (291, 1024), (1024,))
     (tmp_path / "rnn.json").write_text(json.dumps([parts[i] for i in order]))
     official.car_racing([tmp_path / "rnn.json"], tmp_path / "out")
-    model = opened(str(tmp_path / "out" / "3-memory"), bfloat16=False)
+    model = load_model(str(tmp_path / "out" / "3-memory"), bfloat16=False)
     kernel = np.array(parts[2]) / 1e4
     assert model.kernel[3, 300].item() == pytest.approx(kernel[3, 2 * 256 + 300 - 256], abs=1e-4)  # forget: third there, second here
     assert model.head_bias.tolist() == pytest.approx((np.array(parts[1]) / 1e4).tolist(), abs=1e-4)
@@ -355,16 +355,16 @@ def test_the_report_shows_what_there_is():
 
     titles = {
         "car-racing": [
-            "How well it does",
-            "What it sees, and what it expects to see",
-            "What the numbers mean",
-            "The dream beside the world",
+            "Evaluation",
+            "Reconstructions and predictions",
+            "Latent traversals",
+            "Dream and real episode",
         ],
-        "car-racing-z": ["How well it does", "What it sees, and what it expects to see", "What the numbers mean"],
+        "car-racing-z": ["Evaluation", "Reconstructions and predictions", "Latent traversals"],
     }
     for recipe, expected in titles.items():
         page = sections(trained(recipe))
-        assert [section.title for section in page.sections] == [*expected, "How V and M learned", "How C learned"]
+        assert [section.title for section in page.sections] == [*expected, "Training of V and M", "Evolution of C"]
         assert all(section.shown for section in page.sections)
     with pytest.raises(Usage, match="nothing to show"):
         sections(trained("car-racing") / "2-vision")
@@ -397,10 +397,10 @@ def test_the_best_mean_is_kept(tmp_path: Path):
     state["mean"] = random(len(state["mean"])).to(state["mean"].dtype)
     state["best"] = torch.tensor(1e9)
     before = state["agent"].clone()
-    stage.judge(state, live, Seeds(0, "x", 1))  # type: ignore[attr-defined]
+    stage.evaluate_mean(state, live, Seeds(0, "x", 1))  # type: ignore[attr-defined]
     assert torch.equal(state["agent"], before)
     state["best"] = torch.tensor(-1e9)
-    score = stage.judge(state, live, Seeds(0, "x", 1))  # type: ignore[attr-defined]
+    score = stage.evaluate_mean(state, live, Seeds(0, "x", 1))  # type: ignore[attr-defined]
     torch.testing.assert_close(state["agent"], state["mean"].float())
     assert float(state["best"]) == pytest.approx(score)
     live.close()
@@ -410,7 +410,7 @@ def test_surprise_pays_in_the_real_world():
     vision, memory, world, seeds = ConvVAE(4), a_memory(), PixelCartPole(horizon=4), row_seeds(0, 3)
     descent.glorot(vision, 1)
     vision.requires_grad_(False)
-    env, plain = CuriousEnv(world.open(), vision, memory, 0.5), world.open()
+    env, plain = CuriosityEnv(world.open(), vision, memory, 0.5), world.open()
     frames = [env.reset(seeds)]
     plain.reset(seeds)
     hidden, cell = torch.zeros(3, 6), torch.zeros(3, 6)

@@ -1,9 +1,11 @@
 """Agents by name: the index of the zoo, and fetching from stores that are right, lie, stall or break off."""
 
+import gc
 import json
 import re
 import shutil
 import threading
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +17,6 @@ import sensorium
 from sensorium.core import checkpoint, zoo
 from sensorium.core.errors import Failure, Usage
 
-# aiohttp warns of the connection of a request that fails, which fsspec leaves to the garbage collector
 pytestmark = pytest.mark.filterwarnings("ignore:Unclosed connection:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 
 AGENT = "cart-pole-mlp"
@@ -73,6 +74,10 @@ def server(store: Path, monkeypatch) -> Iterator[ThreadingHTTPServer]:
         yield server
         server.released.set()  # type: ignore[attr-defined]
         server.shutdown()
+    # fsspec leaves the connection of a request that fails to the garbage collector, where aiohttp warns of it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 def cached(tmp_path: Path) -> list[str]:

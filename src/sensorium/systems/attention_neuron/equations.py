@@ -1,8 +1,8 @@
-"""The mathematics of Tang & Ha 2021, "The Sensory Neuron as a Transformer" (arXiv 2109.02869).
+"""Equations of Tang & Ha 2021, "The Sensory Neuron as a Transformer" (arXiv 2109.02869).
 
-N sensors, M rows of the code, H units of a neuron, d the width of queries and keys. Without vision episodes ("rows") stand last: every row may have
-weights of its own (a population of agents) or all share one set (then that axis has length 1), and the lanes of the processor run
-along it.
+N sensors, M rows of the code, H LSTM units of a neuron, d dimensions of queries and keys. In the functions without vision the last axis is
+rows (episodes): each row has its own weights (a population of agents), or the axis has length 1 and all rows share them. Operations are
+vectorised along this axis.
 """
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 
 def positional_table(rows: int, width: int) -> Float[Tensor, "rows width"]:
-    """The fixed queries Q: sin in even and cos in odd columns of i / 10000^(2 floor(j/2) / width) (section 3.1, after Vaswani et al. 2017)."""
+    """Fixed queries Q: sin (even columns j) or cos (odd j) of i / 10000^(2 floor(j/2) / width) (section 3.1, Vaswani et al. 2017)."""
     i = torch.arange(rows, dtype=torch.float64)[:, None]
     j = torch.arange(width)[None, :]
     angle = i / 10000.0 ** (2 * (j // 2) / width)
@@ -20,12 +20,12 @@ def positional_table(rows: int, width: int) -> Float[Tensor, "rows width"]:
 
 
 def tanh(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """tanh(x) = 2 sigmoid(2x) - 1, to 2e-7: compiled for AVX-512 it takes a third of torch.tanh's time."""
+    """tanh(x) as 2 sigmoid(2x) - 1, exact to 2e-7. Compiled for AVX-512 it takes a third of the time of torch.tanh."""
     return 2 * torch.sigmoid(2 * x) - 1
 
 
 def product(weight: Float[Tensor, "out in #rows"], x: Float[Tensor, "in *middle rows"]) -> Float[Tensor, "out *middle rows"]:
-    """weight @ x in every row, whether rows share one weight or have their own."""
+    """weight @ x for each row, with one weight for all rows or one per row."""
     if weight.shape[-1] == 1:
         return (weight[..., 0] @ x.reshape(len(x), -1)).view(-1, *x.shape[1:])
     middle = (1,) * (x.dim() - 2)
@@ -33,22 +33,22 @@ def product(weight: Float[Tensor, "out in #rows"], x: Float[Tensor, "in *middle 
 
 
 def lstm(gates: Float[Tensor, "gates *rest"], cell: Float[Tensor, "H *rest"]) -> tuple[Float[Tensor, "H *rest"], Float[Tensor, "H *rest"]]:
-    """Hidden and cell state after one step, from the summed inputs of the gates i, f, g, o (the recurrent f_k of section 3.1)."""
+    """Hidden and cell state after one step, from the pre-activations of the gates i, f, g, o (the recurrent f_k of section 3.1)."""
     i, f, g, o = gates.chunk(4)
     cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * tanh(g)
     return torch.sigmoid(o) * tanh(cell), cell
 
 
 def attention(queries: Float[Tensor, "M d #rows"], keys: Float[Tensor, "d N rows"], scale: float = 1.0) -> Float[Tensor, "M N rows"]:
-    """How much each row of the code listens to each sensor: tanh(Q K^T / scale) (eq. 2)."""
+    """Attention weight of each row of the code on each sensor: tanh(Q K^T / scale) (eq. 2)."""
     return tanh(product(queries, keys) / scale)
 
 
 def message(weights: Float[Tensor, "M N rows"], values: Float[Tensor, "N rows"], gain: float = 1.0) -> Float[Tensor, "M rows"]:
-    """The code that the policy reads: tanh of the weighted sum over sensors (eq. 2; its outer tanh is the released code's).
+    """The code, the input of the policy head: tanh of the weighted sum over sensors (eq. 2; the outer tanh is from the released code).
 
-    The sum is what forgets the sensors' order, and what lets their number change; it is not normalised, hence a gain of 0.5 where
-    twice as many sensors are plugged in (table 1, footnote).
+    The sum makes the code independent of the order of the sensors. It is not normalised, so `gain` is 0.5 when the number of sensors is
+    doubled (table 1, footnote).
     """
     return tanh(gain * (weights * values).sum(1))
 
@@ -57,7 +57,7 @@ def message(weights: Float[Tensor, "M N rows"], values: Float[Tensor, "N rows"],
 
 
 def differences(frames: Float[Tensor, "*rows T p"]) -> Float[Tensor, "*rows less p"]:
-    """What changed from each frame to the next: what the keys hear of a patch (appendix, and the released code)."""
+    """Differences of consecutive frames, the input of the keys (appendix, and the released code)."""
     return frames[..., 1:, :] - frames[..., :-1, :]
 
 
@@ -66,7 +66,7 @@ def visual_message(
 ) -> Float[Tensor, "rows M d"]:
     """softmax(Q K^T / sqrt(d)) V, the softmax over patches (eq. 2 with softmax).
 
-    M x N weights are never held at once, unless a gradient is to go back through them in bfloat16: then holding them takes half the time.
+    The M x N weights are not materialised, except for gradients in bfloat16, where materialising them takes half the time.
     """
     rows = len(keys)
     if keys.requires_grad and torch.is_autocast_enabled(keys.device.type):
@@ -84,12 +84,14 @@ def normalised(
 
 
 def votes(queries: Float[Tensor, "M d"], keys: Float[Tensor, "M d"]) -> Float[Tensor, "M"]:
-    """Column sums of softmax(Q K^T): how much each is listened to by all (Tang, Nguyen & Ha 2020, "Neuroevolution of self-interpretable
-    agents", section 3). Written out for reading; `nets.attention.votes` computes it without the M x M weights.
+    """Column sums of softmax(Q K^T), the importance of each entry (Tang, Nguyen & Ha 2020, section 3).
+
+    "Neuroevolution of self-interpretable agents". This is the reference implementation; `nets.attention.votes` computes the same without
+    the M x M weights.
     """
     return torch.softmax(queries @ keys.mT, -1).sum(-2)
 
 
 def most_voted(importance: Float[Tensor, "rows M"], count: int) -> Int[Tensor, "rows count"]:
-    """The entries with most votes, most first."""
+    """Indices of the entries with the most votes, in descending order."""
     return importance.topk(count, 1).indices

@@ -1,4 +1,4 @@
-"""The authors' published weights -> our checkpoints. Their files hold one flat float32 vector under the key `params` (Apache-2.0)."""
+"""Import of the authors' published weights (Apache-2.0): one flat float32 vector per file, under the key `params`."""
 
 import zipfile
 from pathlib import Path
@@ -18,7 +18,7 @@ from sensorium.es.evolve import Evolve
 from sensorium.nets.flat import Layout
 from sensorium.systems.attention_neuron.model import AttentionAgent, FeedForwardAgent, PongAgent, SensoryAgent, VotingAgent
 
-# each known layout stands in our own order already: the released modules list LSTM, Wq, Wk and head as `SensoryAgent.layout` does
+# the released vectors have the same order as our layouts: LSTM, Wq, Wk, head
 LAYOUTS = {
     "cart-pole": SensoryAgent(),
     "ant": SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True),
@@ -27,17 +27,17 @@ LAYOUTS = {
     "attention-agent": AttentionAgent(),
     "pong": PongAgent(),
 }
-"""the layouts that are known, and how many numbers each has"""
+"""name -> architecture of each known layout"""
 
 
 def known() -> str:
-    """One sentence that says which layouts are known."""
+    """A sentence with the known layouts and their sizes, for error messages."""
     sizes = ", ".join(f"{name} {agent.layout.size}" for name, agent in LAYOUTS.items())
     return f"known layouts and their numbers of parameters: {sizes}"
 
 
 def read_vector(path: Path, layout: Layout) -> torch.Tensor:
-    """The flat vector in one of the authors' files, its length checked."""
+    """The flat vector of a file. Errors: core.errors.Usage for another format or length, Failure for damaged or non-finite data."""
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             if "params" not in file:
@@ -55,37 +55,37 @@ def read_vector(path: Path, layout: Layout) -> torch.Tensor:
 
 
 def cart_pole(files: list[Path], out: Path) -> list[str]:
-    """Import the permutation-invariant cart-pole agent; returns what there is to say."""
+    """Import the permutation-invariant cart-pole agent; returns lines for the user."""
     return imported("cart-pole", files, out, Evolve(CartPole(), LAYOUTS["cart-pole"], steps=0))
 
 
 def ant(files: list[Path], out: Path) -> list[str]:
-    """Import the permutation-invariant ant."""
+    """Import the permutation-invariant agent for Ant."""
     return imported("ant", files, out, Evolve(world=Ant(), agent=LAYOUTS["ant"], block=8, steps=0))
 
 
 def ant_mlp(files: list[Path], out: Path) -> list[str]:
-    """Import the ordinary network that runs as an ant: the authors' released one, which is not the paper's better teacher."""
+    """Import the authors' released feed-forward network for Ant. It is not the teacher of the paper, which scores higher."""
     return imported("ant-teacher", files, out, Evolve(world=Ant(), agent=LAYOUTS["ant-mlp"], block=8, steps=0))
 
 
 def attention_agent(files: list[Path], out: Path) -> list[str]:
-    """Import the baseline driver, who sees whole frames."""
+    """Import the baseline AttentionAgent for CarRacing, whose observations are whole frames."""
     return imported("", files, out, Evolve(world=CarFrames(), agent=LAYOUTS["attention-agent"], block=2, steps=0))
 
 
 def car_racing(files: list[Path], out: Path) -> list[str]:
-    """Import the permutation-invariant driver, who drove CarRacing-v0; here it drives version 3."""
+    """Import the permutation-invariant agent for CarRacing, trained on CarRacing-v0; here it acts in version 3."""
     return imported("car-patches", files, out, Evolve(world=CarPatches(), agent=LAYOUTS["car-racing"], block=2, steps=0))
 
 
 def pong(files: list[Path], out: Path) -> list[str]:
-    """Import the permutation-invariant player of Pong."""
+    """Import the permutation-invariant agent for Pong."""
     return imported("pong-clone", files, out, Evolve(world=Pong(), agent=LAYOUTS["pong"], block=2, steps=0))
 
 
 def imported(recipe: str, files: list[Path], out: Path, stage: Evolve) -> list[str]:
-    """One of the authors' files as a finished stage of a recipe."""
+    """Write one of the authors' files as a finished stage of a recipe."""
     if len(files) != 1:
         raise Usage(f"this kind takes one file, not {len(files)}")
     vector = read_vector(files[0], stage.agent.layout)

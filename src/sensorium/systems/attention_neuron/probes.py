@@ -1,4 +1,4 @@
-"""What one can ask a cart-pole agent: its score under other senses, what its code knows, how fast it recovers from a reshuffle."""
+"""Measurements of cart-pole agents: scores with altered senses, linear probes of the code, recovery time after a reshuffle."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,25 +18,25 @@ from sensorium.systems.attention_neuron.model import SensoryPolicy
 
 
 def under(policy: Policy, senses: str, episodes: int, seed: int = 0) -> dict[str, Any]:
-    """Scores on the hard cart-pole under a treatment of the senses."""
+    """Result of `evaluate` on the hard cart-pole with a senses specification."""
     world, policy = wrapped(CartPole(), policy, senses)
     return evaluate(world.open(), policy, episodes, seed)
 
 
 def codes(policy: SensoryPolicy, episodes: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The agent's code [samples, M] and what it had observed [samples, 5] at every living step of some episodes."""
+    """The code [samples, M] and the observation [samples, 5] at each step before the end of some episodes."""
     world = CartPole()
     rollout = play(world.open(), policy, row_seeds(seed, episodes), keep=("observations", "memory"))
     steps, rows = rollout.observations.shape[:2]
     alive = torch.arange(steps)[:, None] < rollout.lengths
     hidden = rollout.memory[0].flatten(0, 1)
     with torch.no_grad():
-        listened = policy.listen(rollout.observations.flatten(0, 1), hidden).view(steps, rows, -1)
-    return listened[alive], rollout.observations[alive]
+        code = policy.encode(rollout.observations.flatten(0, 1), hidden).view(steps, rows, -1)
+    return code[alive], rollout.observations[alive]
 
 
 def r_squared(code: Tensor, state: Tensor) -> Tensor:
-    """Share of each state variable's variance that a linear function of the code explains (least squares with an intercept)."""
+    """R^2 of a least-squares regression, with intercept, from the code to each state variable; on the data of the fit."""
     x = torch.cat([code.double(), torch.ones(len(code), 1, dtype=torch.float64)], 1)
     y = state.double()
     residual = y - x @ torch.linalg.lstsq(x, y).solution
@@ -45,19 +45,19 @@ def r_squared(code: Tensor, state: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Recovery:
-    """Reward rate around a reshuffle, as a share of the rate before it; one value a step from `first` on."""
+    """Reward rate around a reshuffle, relative to the rate before it; one value per step from `first` on."""
 
     first: int
-    """step, counted from the reshuffle, of the first value (negative: before it)"""
+    """step of the first value relative to the reshuffle; negative before it"""
     share: np.ndarray
     low: np.ndarray
     high: np.ndarray
     steps: float
-    """steps after which the share (the mean of a window of 25 steps) is at 90 % and stays there; infinite where it never does"""
+    """steps until the share, averaged over 25 steps, stays at or above 90 %; infinite if it does not"""
     interval: tuple[float, float]
-    """its 95 % bootstrap interval over episodes"""
+    """95 % bootstrap interval of `steps` over episodes"""
     episodes: int
-    """episodes in which the agent balanced before the reshuffle, the only ones that count"""
+    """number of episodes in which the agent balances before the reshuffle; only these count"""
 
 
 WINDOW = 25
@@ -65,9 +65,9 @@ WINDOW = 25
 
 
 def recovery(policy: Policy, episodes: int = 1000, seed: int = 0, at: int = 500, before: int = 100, samples: int = 400) -> Recovery:
-    """How an agent comes back after its senses are reshuffled once, at step `at`, while it balances.
+    """Recovery of an agent from one reshuffle of its sensors at step `at`, while it balances.
 
-    An episode counts if its mean reward in the `before` steps up to the reshuffle was at least 0.5; one that ends earns 0 from then on.
+    An episode counts if its mean reward in the `before` steps before the reshuffle is at least 0.5. After the end of an episode the reward is 0.
     """
     world, policy = wrapped(CartPole(), policy, f"shuffle:every={at}")
     rewards = play(world.open(), policy, row_seeds(seed, episodes), keep=("rewards",)).rewards.numpy()
@@ -85,7 +85,7 @@ def recovery(policy: Policy, episodes: int = 1000, seed: int = 0, at: int = 500,
         return np.convolve(mean, kernel, "valid") / mean[:before].mean()
 
     def back(share: np.ndarray) -> float:
-        """Steps from the reshuffle to the end of the last window that is below 90 %."""
+        """Steps from the reshuffle to the end of the last window below 90 %; infinite if that is the last window."""
         below = np.flatnonzero(share[before - WINDOW + 1 :] < 0.9)
         if len(below) == 0:
             return 0.0
@@ -103,7 +103,7 @@ def recovery(policy: Policy, episodes: int = 1000, seed: int = 0, at: int = 500,
 def swaps(
     policy: Policy, episodes: int = 1000, counts: tuple[int, ...] = (0, 1, 2, 3, 4, 6, 8)
 ) -> list[tuple[int, float, tuple[float, float]]]:
-    """(exchanges of two inputs, mean score, 95 % interval)."""
+    """(number of exchanges of two inputs, mean score, 95 % interval) for each count."""
     found = []
     for count in counts:
         result = under(policy, f"swap:{count}" if count else "", episodes)

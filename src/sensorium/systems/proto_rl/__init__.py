@@ -1,4 +1,4 @@
-"""Proto-RL (Yarats et al. 2021): explore without reward by visiting what is far from what was seen so far, then fine-tune on a task."""
+"""Proto-RL (Yarats et al. 2021): explore without reward, rewarded by the distance to recent codes, then fine-tune on a task."""
 
 _HERE = "sensorium.systems.proto_rl"
 

@@ -1,4 +1,4 @@
-"""Settings that reproduce published numbers of Proto-RL, URLB and DrQ-v2. A task follows the name after a dot. Two cores of an AMD Zen 5."""
+"""Recipes that reproduce published numbers of Proto-RL, URLB and DrQ-v2. Recipe names take a task after a dot."""
 
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -10,35 +10,36 @@ from sensorium.envs.control import PRIMAL, Control
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
 from sensorium.systems.proto_rl.model import Proto
-from sensorium.systems.proto_rl.stages import Finetune, Learning, Pretrain, Scratch
+from sensorium.systems.proto_rl.stages import Finetune, Pretrain, ProtoStage, Scratch
 
 EASY = ("cartpole_balance", "cartpole_balance_sparse", "cartpole_swingup", "ball_in_cup_catch", "finger_spin", "hopper_stand", "pendulum_swingup",
         "walker_stand", "walker_walk")  # fmt: skip
 HARD = ("humanoid_stand", "humanoid_walk", "humanoid_run")
-L = TypeVar("L", bound=Learning)
+L = TypeVar("L", bound=ProtoStage)
 
 
 def pixels(task: str, preset: Preset) -> Control:
-    """As the paper sees a task: 9 x 84 x 84, every action twice."""
+    """A task with the paper's observations, 9 x 84 x 84 pixels, and each action repeated twice."""
     return Control(task, pixels=True, repeat=2, visuals="full" if preset == "paper" else "fast")
 
 
-def lived(stage: L, frames: int, evaluations: int, **fields: Any) -> L:
-    """A stage for so many frames of the world, with so many evaluations on the way; replay no larger than it can become."""
+def with_frames(stage: L, frames: int, evaluations: int, **fields: Any) -> L:
+    """The stage with these fields, a length in frames of the world, and a number of evaluations."""
     return replace(stage, **fields).for_frames(frames, evaluations)
 
 
 def variant_of(name: str, known: tuple[str, ...] = ("official", "urlb")) -> str:
+    """The name of a variant. Errors: core.errors.Usage if it is not known."""
     if name not in known:
         raise Usage(nearest(name, list(known), "variant here"))
     return name
 
 
 def tiny(stages: Stages) -> Stages:
-    """A few seconds of everything: what the tests run."""
+    """The stages in a size that runs in seconds, for tests."""
     found: Stages = {}
     for name, stage in stages.items():
-        assert isinstance(stage, Learning)
+        assert isinstance(stage, ProtoStage)
         proto = replace(
             stage.proto,
             channels=4,
@@ -58,42 +59,42 @@ def tiny(stages: Stages) -> Stages:
 
 
 def phases(explore: Pretrain, tune: Finetune, pretrained: Folder, preset: Preset) -> Stages:
-    """Both phases, or the second alone on what an earlier run explored."""
+    """Both phases, or the second phase alone if `pretrained` names an earlier pre-training run."""
     stages: Stages = {"finetune": replace(tune, pretrained=pretrained)} if pretrained else {"pretrain": explore, "finetune": tune}
     return tiny(stages) if preset == "tiny" else stages
 
 
-def light(stage: L, frames: int, evaluations: int, *, batch: int, every: int, rate: float, hidden: int = 1024) -> L:
-    """A stage for two cores: fewer updates, from small batches, with larger steps; as many prototypes as a batch has samples, see `Proto.prototypes`."""
+def laptop(stage: L, frames: int, evaluations: int, *, batch: int, every: int, rate: float, hidden: int = 1024) -> L:
+    """A stage for two cores: fewer updates, smaller batches, a larger learning rate, and as many prototypes as a batch has samples."""
     proto = replace(stage.proto, prototypes=batch, queue=4 * batch, learning_rate=rate, standardise=stage.world.pixels)
     learner = replace(stage.learner, hidden=hidden, learning_rate=rate)
     if isinstance(learner, SAC):
-        # its logarithm moves by a rate every other update, and these are few: it begins nearer to where the paper's 250,000 bring it
+        # log alpha changes by at most about a learning rate every other update; with few updates it starts closer to its final value
         learner = replace(learner, alpha=0.01)
-    return lived(stage, frames, evaluations, proto=proto, learner=learner, rows=2, batch=batch, every=every)
+    return with_frames(stage, frames, evaluations, proto=proto, learner=learner, rows=2, batch=batch, every=every)
 
 
 def proto_pixels(
     preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "official", pretrained: Folder = NOWHERE
 ) -> Stages:
-    """Explore from pixels without reward, then learn a task: with SAC as in the paper, or with DDPG as in URLB.
+    """Explore from pixels without reward, then learn a task: with SAC as in the paper (`official`), or with DDPG as in URLB (`urlb`).
 
     sensorium train proto-pixels.pendulum_swingup --variant official
-    published: 847 after 500,000 frames of either kind (P figure 4, digitised); the laptop's are 80,000 of each
+    published: 847 after 500,000 frames of each phase (P figure 4, digitised); laptop: 80,000 frames of each phase
     """
     world = pixels(task, preset)
     if variant_of(variant) == "official":
-        explore, tune = lived(Pretrain(world), 500_000, 5), lived(Finetune(world), 500_000, 5)
+        explore, tune = with_frames(Pretrain(world), 500_000, 5), with_frames(Finetune(world), 500_000, 5)
     else:
         explore, tune = urlb(world, replace(world, task=PRIMAL.get(world.domain, task)), Proto(every=1, centre=0.5), batch=256)
     if preset == "laptop":
         less: dict[str, Any] = {"batch": 64, "every": 2, "rate": 3e-4}
-        explore, tune = light(replace(explore, snapshots=()), 80_000, 10, **less), light(tune, 80_000, 10, **less)
+        explore, tune = laptop(replace(explore, snapshots=()), 80_000, 10, **less), laptop(tune, 80_000, 10, **less)
     return phases(explore, tune, pretrained, preset)
 
 
 def urlb(world: Control, primal: Control, proto: Proto, batch: int) -> tuple[Pretrain, Finetune]:
-    """Both phases as URLB runs them: DDPG, everything updated every other step, the task's reward alone in the second."""
+    """Both phases as in URLB: DDPG, one update every other agent step, and only the task's reward in the second phase."""
     common: dict[str, Any] = {
         "proto": proto,
         "batch": batch,
@@ -104,28 +105,28 @@ def urlb(world: Control, primal: Control, proto: Proto, batch: int) -> tuple[Pre
     }
     explore = Pretrain(primal, learner=DDPG(returns=1), snapshots=(100_000, 500_000, 1_000_000, 2_000_000), **common)
     tune = Finetune(world, learner=DDPG(), keep_critic=True, intrinsic_reward=0.0, **common)
-    return lived(explore, 2_000_000, 100), lived(tune, 100_000, 10)
+    return with_frames(explore, 2_000_000, 100), with_frames(tune, 100_000, 10)
 
 
 def proto_states(preset: Preset = "laptop", task: str = "walker_run", pretrained: Folder = NOWHERE) -> Stages:
-    """URLB from states: explore a domain without reward, then learn one of its tasks within 100,000 frames.
+    """URLB from states: explore a domain without reward, then learn one of its tasks in 100,000 frames.
 
     sensorium train proto-states.walker_run
-    published: 225 +- 16 (MOSS's re-run of URLB; 2,000,000 frames of exploring), the laptop explores for 200,000
+    published: 225 +- 16 (re-run of URLB by MOSS, 2,000,000 frames without reward); laptop: 200,000 frames
     """
     world = Control(task)
     explore, tune = urlb(world, replace(world, task=PRIMAL.get(world.domain, task)), Proto(every=1), batch=1024)
     if preset == "laptop":
         less: dict[str, Any] = {"batch": 256, "every": 4, "rate": 3e-4, "hidden": 256}
-        explore, tune = light(replace(explore, snapshots=(100_000,)), 200_000, 5, **less), light(tune, 100_000, 10, **less)
+        explore, tune = laptop(replace(explore, snapshots=(100_000,)), 200_000, 5, **less), laptop(tune, 100_000, 10, **less)
     return phases(explore, tune, pretrained, preset)
 
 
 def drq_v2(preset: Preset = "laptop", task: str = "pendulum_swingup") -> Stages:
-    """DrQ-v2: DDPG from pixels, the encoder trained by the critic, no exploring beforehand.
+    """DrQ-v2 (Yarats et al. 2021b): DDPG from pixels, encoder trained by the critic, no pre-training.
 
     sensorium train drq-v2.pendulum_swingup
-    published: 840 +- 26 after 500,000 frames (the authors' raw curves, 9 seeds); the laptop's are 120,000
+    published: 840 +- 26 after 500,000 frames (the authors' raw curves, 9 seeds); laptop: 120,000 frames
     """
     frames, noise = (1_100_000, 100_000) if task in EASY else (30_100_000, 2_000_000) if task in HARD else (3_100_000, 500_000)
     walker, rate = task.startswith("walker"), 8e-5 if task in HARD else 1e-4
@@ -137,16 +138,16 @@ def drq_v2(preset: Preset = "laptop", task: str = "pendulum_swingup") -> Stages:
         random=2000, warmup=2000, capacity=100_000 if task == "quadruped_run" else 1_000_000,
     )  # fmt: skip
     if preset == "laptop":
-        stage = lived(stage, 120_000, 12, learner=replace(learner, noise_steps=40_000), rows=2, batch=128)
+        stage = with_frames(stage, 120_000, 12, learner=replace(learner, noise_steps=40_000), rows=2, batch=128)
     else:
-        stage = lived(stage, frames, frames // 20_000)
+        stage = with_frames(stage, frames, frames // 20_000)
     return tiny({"scratch": stage}) if preset == "tiny" else {"scratch": stage}
 
 
 def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "", observations: str = "pixels") -> Stages:
-    """The fair baseline: the same learner and representation, the task's reward from the first step, as many frames as both phases.
+    """Baseline without pre-training: same learner and representation, the task's reward from the first step, as many frames as both phases.
 
-    sensorium train scratch.walker_run --observations states      # official from pixels, urlb from either
+    sensorium train scratch.walker_run --observations states      # variants: pixels official or urlb; states urlb
     """
     if observations not in ("pixels", "states"):
         raise Usage(f"observations cannot be '{observations}'; allowed: pixels, states")

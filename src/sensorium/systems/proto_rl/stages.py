@@ -1,4 +1,4 @@
-"""What learns, in training order: `Pretrain` explores without reward, `Finetune` learns a task from there, `Scratch` learns it from nothing."""
+"""Stages: `Pretrain` explores without reward, `Finetune` then learns a task, `Scratch` learns a task without pre-training."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from sensorium.systems.proto_rl.model import Proto
 
 
 @dataclass(frozen=True)
-class Learning(OffPolicy):
-    """What explores is Proto-RL's representation with its prototypes."""
+class ProtoStage(OffPolicy):
+    """An off-policy stage whose explorer is the representation of Proto-RL."""
 
     proto: Proto = Proto()
 
@@ -19,28 +19,28 @@ class Learning(OffPolicy):
 
 
 @dataclass(frozen=True)
-class Pretrain(Pretraining, Learning):
-    """The task-agnostic phase (P section 3): representation and explorer learn from the intrinsic reward alone. A step is an episode of every world."""
+class Pretrain(Pretraining, ProtoStage):
+    """Task-agnostic phase (P section 3): the intrinsic reward is the only reward. One step is an episode in every world."""
 
 
 @dataclass(frozen=True)
-class Finetune(Finetuning, Learning):
-    """The task's phase (P section 3.4): the representation stays as it is, the explorer becomes the task's agent; replay begins empty."""
+class Finetune(Finetuning, ProtoStage):
+    """Task phase (P section 3.4): the representation is frozen, the pre-trained actor is trained further, and replay starts empty."""
 
 
 @dataclass(frozen=True)
-class Scratch(Learning):
-    """Learn a task from nothing, representation and all; with `Proto(prototypes=0, by_critic=True)` and DDPG this is DrQ-v2."""
+class Scratch(ProtoStage):
+    """Learn a task and the representation without pre-training. With `Proto(prototypes=0, by_critic=True)` and DDPG this is DrQ-v2."""
 
     intrinsic_reward: float = 0.0
-    """what is added of the intrinsic reward"""
+    """weight of the intrinsic reward"""
     steps: int = 1000
     """episodes of every world"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.intrinsic_reward and not self.proto.prototypes:
-            raise Usage("without prototypes nothing is novel; give a number of them, or intrinsic_reward 0")
+            raise Usage("without prototypes there is no intrinsic reward; give proto.prototypes, or intrinsic_reward 0")
 
     @property
     def rewards(self) -> Rewards:

@@ -1,4 +1,4 @@
-"""RND (Burda et al. 2018): explore without reward by visiting what a network cannot yet predict, then fine-tune on a task."""
+"""RND (Burda et al. 2018): explore without reward, with the error of a predictor network as reward, then fine-tune on a task."""
 
 _HERE = "sensorium.systems.rnd"
 

@@ -1,4 +1,4 @@
-"""The page that `sensorium report` writes for a run of RND."""
+"""The report page of an RND run (`sensorium report`)."""
 
 from pathlib import Path
 
@@ -7,12 +7,18 @@ from sensorium.viz.logged import Curve
 from sensorium.viz.report import Page
 
 CURVES = (
-    Curve("intrinsic_reward/mean", "Intrinsic reward", "The prediction error in units of its standard deviation.", along="frames"),
-    Curve("coverage/explorer", "Coverage", "Cells of the space of coordinates that were ever visited.", "coverage/random", "frames"),
-    Curve("score/mean", "Return", "The task's return while it learns. While it explores it does not see this reward.", along="frames"),
-    Curve("evaluation/mean", "Return without noise", "The agent on episodes of its own.", along="frames"),
+    Curve("intrinsic_reward/mean", "Intrinsic reward", "The prediction error divided by its standard deviation.", along="frames"),
+    Curve("coverage/explorer", "Coverage", "Cells of the coordinate space visited so far.", "coverage/random", "frames"),
+    Curve(
+        "score/mean",
+        "Return",
+        "Return of the training episodes. During exploration the agent does not receive this reward.",
+        along="frames",
+    ),
+    Curve("evaluation/mean", "Return without noise", "Return of separate evaluation episodes.", along="frames"),
 )
 
 
 def sections(folder: Path) -> Page:
-    return Page("RND: explore what cannot be predicted", "Burda et al. 2018, as URLB runs it.", "", logged.sections(folder, CURVES))
+    """The report page of a run."""
+    return Page("RND: exploration by prediction error", "Burda et al. 2018, as in URLB.", "", logged.sections(folder, CURVES))

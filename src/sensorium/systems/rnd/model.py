@@ -1,4 +1,4 @@
-"""The predictor, the random network that it predicts, and their settings."""
+"""The predictor network, the fixed random network, and their settings."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from sensorium.systems.rnd import equations as eq
 
 
 class Network(nn.Module):
-    """An encoder and a head on its codes: the predictor, or the random network."""
+    """An encoder with a head on its codes. Predictor and random network both have this architecture."""
 
     def __init__(self, encoder: Encoder | Plain, hidden: int, outputs: int):
         super().__init__()
@@ -28,17 +28,17 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class RND:
-    """Settings of random network distillation. The predictor's encoder is the agent's, which the critic trains too."""
+    """Settings of random network distillation. Predictor and agent share one encoder; the critic's loss trains it too."""
 
     outputs: int = 512
-    """numbers that are predicted"""
+    """outputs of either network"""
     hidden: int = 1024
-    """units of a layer of either network"""
+    """units of each hidden layer of either network"""
     learning_rate: float = 1e-4
     channels: int = 32
-    """of each convolution"""
+    """channels of each convolution"""
     explores: bool = True
-    """whether there is an intrinsic reward; a task is learned without"""
+    """whether the predictor is trained and gives an intrinsic reward"""
 
     consecutive = False
     by_critic = True
@@ -52,7 +52,7 @@ class RND:
         return "representation", "random"
 
     def require(self, batch: int) -> None:
-        """Any batch will do."""
+        """Any batch size is allowed."""
 
     def encoder(self, observation: tuple[int, ...]) -> Encoder | Plain:
         return Encoder(self.channels, 0.5) if len(observation) == 3 else Plain(observation[0])
@@ -80,7 +80,7 @@ class RND:
 
 
 class Distillation:
-    """The predictor at work on a state."""
+    """Predictor, random network and optimisers, opened on a state."""
 
     def __init__(self, settings: RND, state: State, observation: tuple[int, ...], represent: bool, dtype: torch.dtype):
         self.settings, self.state, self.dtype = settings, state, dtype
@@ -93,19 +93,19 @@ class Distillation:
         self.by_critic = (descent.optimizer(self.encoder, descent.part("by-critic", state), settings.learning_rate),) if trained else ()
 
     def begin(self) -> None:
-        """An episode changes nothing."""
+        """Nothing to reset at the start of an episode."""
 
     def summary(self, means: Metrics) -> Metrics:
         return {}
 
     def error(self, obs: Tensor) -> Float[Tensor, "rows"]:
-        """How badly the random network's output is predicted (section 2.2)."""
+        """Prediction error of each observation (section 2.2)."""
         with products(obs.device, self.dtype):
             white = eq.whitened(obs.float())
             return eq.prediction_error(self.predictor(white), self.random(white).detach())
 
     def learn(self, obs: Tensor, following: Tensor, number: int) -> dict[str, Tensor]:
-        """One step of the predictor, and of the encoder that it shares with the agent."""
+        """One optimiser step of the predictor, including the encoder that it shares with the agent."""
         if not self.settings.explores:
             return {}
         loss = self.error(obs).mean()
@@ -115,7 +115,7 @@ class Distillation:
 
     @torch.no_grad()
     def intrinsic_reward(self, obs: Tensor, next_code: Float[Tensor, "rows n"], seeds: Seeds) -> Float[Tensor, "rows"]:
-        """The errors of the observations, normalised by all errors so far (section 2.4)."""
+        """Prediction errors of the observations, normalised by the running variance, which is updated first (section 2.4)."""
         state, error = self.state, self.error(obs)
         moments = eq.running_moments(state["error/mean"], state["error/variance"], state["error/count"], error)
         state["error/mean"], state["error/variance"], state["error/count"] = moments

@@ -1,4 +1,4 @@
-"""RND as URLB runs it (Laskin et al. 2021): DDPG, 2,000,000 frames without reward, 100,000 with. A task follows the name after a dot."""
+"""RND as in URLB (Laskin et al. 2021): DDPG, 2,000,000 frames without reward, 100,000 with reward. Recipe names take a task after a dot."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,11 +14,11 @@ LAPTOP: dict[bool, dict[str, Any]] = {
     False: {"frames": 200_000, "batch": 256, "every": 4, "hidden": 256, "rate": 3e-4},
     True: {"frames": 80_000, "batch": 64, "every": 2, "hidden": 1024, "rate": 3e-4},
 }
-"""by whether observations are pixels: frames without reward, and the lighter learner, as Proto-RL's laptop presets have them"""
+"""laptop settings by whether observations are pixels: frames without reward and a smaller learner, as in the Proto-RL laptop presets"""
 
 
 def phases(world: Control, preset: Preset, batch: int, pretrained: Folder) -> Stages:
-    """Both phases, or the second alone on what an earlier run explored."""
+    """Both phases, or the second phase alone if `pretrained` names an earlier pre-training run."""
     primal = replace(world, task=PRIMAL.get(world.domain, world.task))
     early = 4000 // world.repeat
     common: dict[str, Any] = {"batch": batch, "every": 2, "random": early, "warmup": early, "capacity": 1_000_000, "rnd": RND()}
@@ -39,7 +39,7 @@ def phases(world: Control, preset: Preset, batch: int, pretrained: Folder) -> St
 
 
 def tiny(stage: Any) -> Any:
-    """A few seconds of everything: what the tests run."""
+    """The stage in a size that runs in seconds, for tests."""
     return replace(
         stage, world=replace(stage.world, horizon=10), rnd=RND(outputs=8, hidden=16, channels=4), learner=replace(stage.learner, hidden=32, features=8),
         rows=2, batch=8, every=2, random=min(stage.random, 8), warmup=8, capacity=60, steps=4, checkpoint_every=2, evaluate_every=2, evaluation_episodes=2,
@@ -48,16 +48,16 @@ def tiny(stage: Any) -> Any:
 
 
 def rnd_states(preset: Preset = "laptop", task: str = "walker_run", pretrained: Folder = NOWHERE) -> Stages:
-    """Explore a domain from states without reward, then learn one of its tasks within 100,000 frames.
+    """Explore a domain from states without reward, then learn one of its tasks in 100,000 frames.
 
     sensorium train rnd-states.walker_run
-    published: 267 +- 18 on walker_run (MOSS's re-run of URLB; 2,000,000 frames of exploring); the laptop explores for 200,000
+    published: 267 +- 18 on walker_run (re-run of URLB by MOSS, 2,000,000 frames without reward); laptop: 200,000 frames
     """
     return phases(Control(task), preset, 1024, pretrained)
 
 
 def rnd_pixels(preset: Preset = "laptop", task: str = "walker_run", pretrained: Folder = NOWHERE) -> Stages:
-    """The same from pixels, 9 x 84 x 84, every action twice.
+    """As `rnd_states`, from pixels: observations 9 x 84 x 84, each action repeated twice.
 
     sensorium train rnd-pixels.walker_run
     """

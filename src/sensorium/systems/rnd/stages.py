@@ -1,4 +1,4 @@
-"""What learns, in training order: `Pretrain` explores without reward, `Finetune` learns a task from there."""
+"""Stages in training order: `Pretrain` explores without reward, `Finetune` then learns a task."""
 
 from dataclasses import dataclass, replace
 
@@ -8,7 +8,7 @@ from sensorium.systems.rnd.model import RND
 
 @dataclass(frozen=True)
 class Pretrain(Pretraining):
-    """Explore, paid by the error of the prediction alone."""
+    """Explore with the prediction error as the only reward."""
 
     rnd: RND = RND()
 
@@ -19,15 +19,15 @@ class Pretrain(Pretraining):
 
 @dataclass(frozen=True)
 class Finetune(Finetuning):
-    """Learn a task with the explorer's actor and encoder, from the task's reward alone; the critic goes on training the encoder, as in URLB."""
+    """Learn a task from its reward alone, starting from the pre-trained actor and encoder. The critic still trains the encoder (URLB)."""
 
     rnd: RND = RND()
     keep_critic: bool = True
-    """whether the critic goes on from the explorer's, as in URLB; its target begins anew all the same"""
+    """whether the critic starts from the pre-trained critic, as in URLB; its target network is initialised anew in either case"""
     intrinsic_reward: float = 0.0
-    """what is added of the intrinsic reward"""
+    """weight of the intrinsic reward"""
     represent: bool = True
-    """whether the encoder goes on learning"""
+    """whether the encoder is trained"""
 
     @property
     def explorer(self) -> RND:

@@ -1,4 +1,4 @@
-"""World Models (Ha & Schmidhuber 2018): see with a VAE, remember with an MDN-RNN, act with a tiny evolved controller, and dream."""
+"""World Models (Ha & Schmidhuber 2018): a VAE encodes frames, an MDN-RNN predicts the next code, a small evolved controller acts."""
 
 _HERE = "sensorium.systems.world_models"
 

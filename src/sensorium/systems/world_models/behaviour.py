@@ -1,4 +1,4 @@
-"""Who plays before anything was learned: the authors' random players."""
+"""Behaviour policies for the first data collection: the authors' random policies. S is the authors' released code."""
 
 import math
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from sensorium.systems.world_models import equations as eq
 
 @dataclass(frozen=True)
 class RandomNetworks:
-    """The authors' random driver: an untrained V, M and C with Cauchy weights of a scale of its own in every episode (S).
+    """The authors' random policy for CarRacing: untrained V, M and C, with Cauchy weights whose scale is drawn per episode (S).
 
-    Their V and M have weights so small that z is standard normal noise and h is zero; so z is drawn, and C alone is random:
-    an action that is constant in an episode, plus noise, both with heavy tails.
+    The weights of their V and M are so small that z is standard normal noise and h is zero. Here z is drawn, and only C has random
+    weights. An action is a constant of the episode plus noise, both heavy-tailed.
     """
 
     latents: int = 32
     scale: float = 0.01
-    """largest scale of the weights"""
+    """upper bound of the scale of the weights"""
     members = 1
 
     def take(self, members: Int[Tensor, "some"]) -> "RandomNetworks":
@@ -43,10 +43,10 @@ class RandomNetworks:
 
 @dataclass(frozen=True)
 class HeldActions:
-    """The authors' random player: an action from U(-1, 1), kept until the tic is a multiple of a number from 1 to `longest` (S).
+    """The authors' random policy for TakeCover (S): an action from U(-1, 1), held until the tic is a multiple of n, 1 <= n <= `longest`.
 
-    Number and action are drawn anew together; with `longest` 1 there is a new action at every tic. With `varied`, ours, an episode has a
-    longest of its own, between 1 and `varied` times `longest` and mostly small: so that M also sees what comes of going on and on.
+    n and the action are drawn together; with `longest` 1 there is a new action at every tic. `varied` is ours: the upper bound of an episode
+    is drawn log-uniformly between 1 and `varied` times `longest`, so that the data also contain long constant actions.
     """
 
     longest: int = 10
@@ -59,7 +59,7 @@ class HeldActions:
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
         rows, seeds = len(seeds), fold(seeds, "held actions")
-        # the logarithm of the longest is uniform
+        # log-uniform
         share = uniform(seeds, 2**31, 1)[:, 0]
         longest = (self.longest * max(self.varied, 1)) ** share if self.varied else torch.full_like(share, self.longest)
         return seeds, torch.zeros(rows, self.actions, device=seeds.device), torch.ones_like(seeds), longest

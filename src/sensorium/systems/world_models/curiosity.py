@@ -1,4 +1,4 @@
-"""Curiosity: the real world pays for what M did not foresee (P section 5: M's loss with its sign turned, in the actual environment)."""
+"""Curiosity: the real world with M's prediction error as an additional reward (P section 5)."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from torch import Tensor
 from sensorium.core.env import Env, EnvSpec, Step, World
 from sensorium.core.seeding import fold, normal
 from sensorium.systems.world_models import equations as eq
-from sensorium.systems.world_models.latents import opened
+from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, pixels
 
 
-class CuriousEnv:
-    """An Env whose reward is that of another plus `weight` times M's surprise at what V sees next, in nats a dimension."""
+class CuriosityEnv:
+    """An Env whose reward is that of `env` plus `weight` times M's negative log-likelihood of the next z, in nats per dimension."""
 
     def __init__(self, env: Env, vision: ConvVAE, memory: MDNRNN, weight: float):
         self.env, self.vision, self.memory, self.weight, self.spec = env, vision, memory, weight, env.spec
@@ -23,12 +23,12 @@ class CuriousEnv:
         obs, self.seeds, self.t = self.env.reset(seeds), fold(seeds, "curiosity"), 0
         self.hidden = self.cell = torch.zeros(len(seeds), self.memory.hidden, device=seeds.device)
         self.ended = torch.zeros_like(seeds, dtype=torch.bool)
-        self.z = self.seen(obs)
+        self.z = self.encode(obs)
         return obs
 
     @torch.no_grad()
-    def seen(self, obs: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows z"]:
-        """What V makes of a frame, drawn anew."""
+    def encode(self, obs: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows z"]:
+        """A sample of z from V's posterior of each frame."""
         mu, log_variance = self.vision.encode(pixels(obs).to(next(self.vision.parameters()).dtype))
         return eq.latent(mu, log_variance, normal(self.seeds, self.t, self.memory.latents))
 
@@ -38,9 +38,9 @@ class CuriousEnv:
         self.hidden, self.cell = self.memory.step(self.z, action, first, self.hidden, self.cell)
         expected, step = self.memory.predict(self.hidden), self.env.step(action)
         self.t += 1
-        self.z = self.seen(step.obs)
+        self.z = self.encode(step.obs)
         surprise = -eq.mixture_log_likelihood(self.z, expected.log_weight, expected.mean, expected.log_sd).mean(1)
-        # an end is no discovery: what M expects after it is another episode
+        # no bonus for the last frame of an episode: M predicts the first frame of another episode there
         reward = step.reward + torch.where(self.ended | step.terminated, 0.0, self.weight * surprise)
         self.ended = self.ended | step.terminated | step.truncated
         return step._replace(reward=reward)
@@ -50,8 +50,8 @@ class CuriousEnv:
 
 
 @dataclass(frozen=True)
-class Curious:
-    """A world that also pays for surprise."""
+class CuriosityWorld:
+    """A world with a curiosity reward, see `CuriosityEnv`."""
 
     world: World
     vision: str
@@ -64,6 +64,6 @@ class Curious:
     def spec(self) -> EnvSpec:
         return self.world.spec
 
-    def open(self) -> CuriousEnv:
-        vision, memory = (opened(folder, self.device, self.bfloat16) for folder in (self.vision, self.memory))
-        return CuriousEnv(self.world.open(), vision, memory, self.weight)
+    def open(self) -> CuriosityEnv:
+        vision, memory = (load_model(folder, self.device, self.bfloat16) for folder in (self.vision, self.memory))
+        return CuriosityEnv(self.world.open(), vision, memory, self.weight)

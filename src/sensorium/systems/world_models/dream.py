@@ -1,4 +1,4 @@
-"""The dream: M as a world. What one sees there is (z, c, h); what one does there M believes, and draws what follows from its mixtures."""
+"""The dream: M as a world. Observations are (z, c, h). The next z is drawn from M's mixtures."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from sensorium.core.env import EnvSpec, Step, TorchEnv
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import fold, normal, uniform
 from sensorium.systems.world_models import equations as eq
-from sensorium.systems.world_models.latents import opened
+from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE
 
 State = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -22,10 +22,10 @@ State = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class DreamWorld:
-    """M as a world in torch: pure functions of state, action and row seed (P section 4.4; S for the details).
+    """M as a world in torch: pure functions of state, action and row seed (P section 4.4; details from the authors' code, S).
 
-    An episode begins with what V made of a real first frame. A step is worth what M predicts, or 1 where M predicts no reward, and
-    the episode ends when M holds it for more likely than not that the next frame belongs to another one.
+    The first z of an episode is drawn from V's posterior of a real first frame. The reward is M's prediction, or 1 if M predicts no
+    reward. The episode terminates when M's restart probability exceeds 1/2.
     """
 
     def __init__(self, memory: MDNRNN, mu: Tensor, log_variance: Tensor, temperature: float, horizon: int, low: tuple[float, ...]):
@@ -49,13 +49,13 @@ class DreamWorld:
     def transition(self, state: State, action: Float[Tensor, "rows a"], t: int | Tensor) -> tuple[State, Step]:
         z, hidden, cell, seeds = state
         t = torch.as_tensor(t, device=seeds.device)
-        first = (t == 0).to(z.dtype).expand(len(z))  # t is one number, or one for every row
+        first = (t == 0).to(z.dtype).expand(len(z))  # t is a scalar or one number per row
         hidden, cell = self.memory.step(z, action, first, hidden, cell)
-        seen = self.memory.predict(hidden)
+        following = self.memory.predict(hidden)
         choice, noise = uniform(seeds, 2 * t, self.memory.latents), normal(seeds, 2 * t + 1, self.memory.latents)
-        z = eq.mixture_sample(seen.log_weight, seen.mean, seen.log_sd, self.temperature, choice, noise)
-        terminated = torch.zeros_like(first, dtype=torch.bool) if seen.restart is None else eq.ends(seen.restart)
-        reward = torch.ones_like(first) if seen.reward is None else seen.reward
+        z = eq.mixture_sample(following.log_weight, following.mean, following.log_sd, self.temperature, choice, noise)
+        terminated = torch.zeros_like(first, dtype=torch.bool) if following.restart is None else eq.ends(following.restart)
+        reward = torch.ones_like(first) if following.reward is None else following.reward
         truncated = (t + 1 >= self.spec.horizon) & ~terminated
         state = (z, hidden, cell, seeds)
         return state, Step(self.observe(state), reward, terminated, truncated)
@@ -63,18 +63,18 @@ class DreamWorld:
 
 @dataclass(frozen=True)
 class Dream:
-    """The dream of the M in a stage's folder."""
+    """The dream of the M in a stage's folder. Errors: core.errors.Usage if the temperature is not positive."""
 
     memory: str
     """the folder of a `Memory` stage"""
     temperature: float = 1.0
-    """uncertainty of the dream: 1 as M has learned it, more makes it harder to exploit"""
+    """sampling temperature of M's mixtures: 1 as trained; higher values make errors of M harder to exploit"""
     horizon: int = 2100
     """steps until an episode is truncated"""
     low: tuple[float, ...] = ()
     """lowest value of each action, as in the real world"""
     bfloat16: bool = True
-    """whether products run in bfloat16 where this machine has it built in"""
+    """whether matrix products use bfloat16 if the processor supports it"""
     device: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -88,29 +88,29 @@ class Dream:
     @property
     def world(self) -> DreamWorld:
         state = starts(self.memory, self.device)
-        return DreamWorld(opened(self.memory, self.device, self.bfloat16), *state, self.temperature, self.horizon, self.low)
+        return DreamWorld(load_model(self.memory, self.device, self.bfloat16), *state, self.temperature, self.horizon, self.low)
 
     def open(self) -> TorchEnv:
         return TorchEnv(self.world)
 
 
 def starts(memory: str, device: str) -> tuple[Tensor, Tensor]:
-    """What V made of the first frames that M keeps: mu and log variance."""
+    """V's posterior of the first frames stored with M: mu and log variance, [n, z]. Errors: core.errors.Usage if M is not trained."""
     loaded = checkpoint.load(Path(memory), device)
     if loaded is None:
         raise Usage(f"{memory} holds no trained model; train the earlier stages first")
     return loaded[1]["start/mu"].float(), loaded[1]["start/log_variance"].float()
 
 
-def drawn(vision: ConvVAE, z: Float[Tensor, "rows z"]) -> np.ndarray:
-    """Pictures of latent vectors, uint8 [rows, 64, 64, 3]."""
+def decoded(vision: ConvVAE, z: Float[Tensor, "rows z"]) -> np.ndarray:
+    """Frames decoded from latent vectors, uint8 [rows, 64, 64, 3]."""
     image = vision.decode(z.to(next(vision.parameters()).dtype))
     return (image.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
 @runtime_checkable
-class SeeingDreamer(Protocol):
-    """A stage with M's dream and the folder of the V that draws it."""
+class DreamWithVision(Protocol):
+    """A stage with a dream and the folder of the V that decodes it."""
 
     @property
     def vision(self) -> str: ...
@@ -119,9 +119,9 @@ class SeeingDreamer(Protocol):
 
 
 def of_run(run: str | Path, temperature: float = 1.0) -> tuple[Dream, ConvVAE]:
-    """The dream of a run, and the V that draws it."""
+    """The dream of a run, and the V that decodes it. Errors: core.errors.Usage if the run has no M."""
     folder = checkpoint.agent(run)
     stage = checkpoint.placed(checkpoint.stage(folder), folder)
-    if not isinstance(stage, SeeingDreamer):
-        raise Usage(f"{run} has no dream: it is no world model with a memory")
-    return stage.dream_world(temperature), opened(stage.vision)
+    if not isinstance(stage, DreamWithVision):
+        raise Usage(f"{run} has no dream; it is not a world model with an M")
+    return stage.dream_world(temperature), load_model(stage.vision)

@@ -1,7 +1,7 @@
-"""The mathematics of World Models as pure functions on tensors.
+"""Equations of World Models as pure functions on tensors.
 
-"P" is Ha & Schmidhuber 2018 (arXiv 1803.10122), "G" Graves 2013, "Generating sequences with recurrent neural networks" (arXiv
-1308.0850), "K" Kingma & Welling 2014, "S" the authors' released code, where the paper is silent.
+P is Ha & Schmidhuber 2018 (arXiv 1803.10122), G is Graves 2013, "Generating sequences with recurrent neural networks" (arXiv 1308.0850),
+K is Kingma & Welling 2014, S is the authors' released code, which is the source where the paper gives no details.
 """
 
 import math
@@ -18,9 +18,9 @@ def latent(
     return mu + torch.exp(log_variance / 2) * noise
 
 
-def reconstruction(pixels: Float[Tensor, "rows *image"], drawn: Float[Tensor, "rows *image"]) -> Float[Tensor, "rows"]:
-    """Squared error of an image whose pixels lie in [0, 1], summed, not averaged, over height, width and colours (S)."""
-    return ((pixels - drawn) ** 2).flatten(1).sum(1)
+def reconstruction(pixels: Float[Tensor, "rows *image"], decoded: Float[Tensor, "rows *image"]) -> Float[Tensor, "rows"]:
+    """Squared error of an image with pixels in [0, 1], summed (not averaged) over height, width and channels (S)."""
+    return ((pixels - decoded) ** 2).flatten(1).sum(1)
 
 
 def divergence(mu: Float[Tensor, "rows z"], log_variance: Float[Tensor, "rows z"]) -> Float[Tensor, "rows"]:
@@ -29,14 +29,14 @@ def divergence(mu: Float[Tensor, "rows z"], log_variance: Float[Tensor, "rows z"
 
 
 def floored(divergence: Float[Tensor, "rows"], tolerance: float, size: int) -> Float[Tensor, "rows"]:
-    """The divergence as the loss counts it: below tolerance * size nats for the whole vector it costs nothing more (S)."""
+    """KL term of the loss with free bits: max(KL, tolerance * size) nats for the whole latent vector (S)."""
     return divergence.clamp(min=tolerance * size)
 
 
 def mixture_parameters(output: Float[Tensor, "*rows out"], mixtures: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Log weights, means and log standard deviations [*rows, z, mixtures]: for every latent dimension a mixture of its own (P, S).
+    """Log weights, means and log standard deviations [*rows, z, mixtures]; each latent dimension has its own mixture (P, S).
 
-    A dimension's outputs stand together, logits first, then means, then log standard deviations (G eq. 18-20).
+    The outputs of a dimension are contiguous: logits, then means, then log standard deviations (G eq. 18-20).
     """
     logits, mean, log_sd = output.unflatten(-1, (-1, 3, mixtures)).unbind(-2)
     return torch.log_softmax(logits, -1), mean, log_sd
@@ -48,13 +48,13 @@ def mixture_log_likelihood(
     mean: Float[Tensor, "*rows z k"],
     log_sd: Float[Tensor, "*rows z k"],
 ) -> Float[Tensor, "*rows z"]:
-    """log p(z) of every dimension under its mixture of normals, in nats (G eq. 23)."""
+    """log p(z) of each dimension under its mixture of normals, in nats (G eq. 23)."""
     deviation = (z[..., None] - mean) * torch.exp(-log_sd)
     return torch.logsumexp(log_weight - 0.5 * deviation**2 - log_sd - 0.5 * math.log(2 * math.pi), -1)
 
 
 def cooled(log_weight: Float[Tensor, "*rows z k"], temperature: float) -> Float[Tensor, "*rows z k"]:
-    """Weights of a mixture at a temperature: logits are divided by it (P section 4.4, S)."""
+    """Mixture weights at a temperature: softmax of the log weights divided by it (P section 4.4, S)."""
     return torch.softmax(log_weight / temperature, -1)
 
 
@@ -62,12 +62,12 @@ def mixture_sample(
     log_weight: Float[Tensor, "*rows z k"], mean: Float[Tensor, "*rows z k"], log_sd: Float[Tensor, "*rows z k"],
     temperature: float, choice: Float[Tensor, "*rows z"], noise: Float[Tensor, "*rows z"],
 ) -> Float[Tensor, "*rows z"]:  # fmt: skip
-    """A draw from the mixtures at a temperature, from uniform `choice` and standard normal `noise`.
+    """A sample from the mixtures at a temperature, from uniform `choice` in [0, 1) and standard normal `noise`.
 
-    Logits are divided by the temperature, deviations multiplied by its square root (P section 4.4, S).
+    Log weights are divided by the temperature, standard deviations are multiplied by its square root (P section 4.4, S).
     """
     weight = cooled(log_weight, temperature)
-    # the first component whose cumulated weight passes the uniform number
+    # the first component whose cumulative weight exceeds the uniform number
     passed = (choice[..., None] >= weight.cumsum(-1)[..., :-1]).sum(-1, keepdim=True)
     chosen = torch.arange(mean.shape[-1], device=mean.device) == passed
     mean, sd = (mean * chosen).sum(-1), (torch.exp(log_sd) * chosen).sum(-1)
@@ -75,17 +75,17 @@ def mixture_sample(
 
 
 def restart_cost(logit: Float[Tensor, "*rows"], restart: Float[Tensor, "*rows"], factor: float) -> Float[Tensor, "*rows"]:
-    """Cross-entropy in nats of "the next frame begins another episode", `factor` times as dear where it does (S)."""
+    """Cross-entropy in nats of "the next frame starts another episode"; positive examples have weight `factor` (S)."""
     cost = torch.nn.functional.binary_cross_entropy_with_logits(logit, restart, reduction="none")
     return (1 + (factor - 1) * restart) * cost
 
 
 def ends(logit: Float[Tensor, "*rows"]) -> Bool[Tensor, "*rows"]:
-    """Whether the dream ends: more likely than not, whatever the temperature, and never drawn (P appendix; S)."""
+    """Whether the dream ends: if the restart probability exceeds 1/2; independent of the temperature, not sampled (P appendix; S)."""
     return logit > 0
 
 
 def car_action(drive: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 3"]:
-    """Steering in [-1, 1], gas and brake in [0, 1] from three numbers in [-1, 1] (S)."""
+    """Steering in [-1, 1], gas and brake in [0, 1], from three numbers in [-1, 1] (S)."""
     steer, gas, brake = drive.unbind(-1)
     return torch.stack([steer, (gas + 1) / 2, brake.clamp(0, 1)], -1)

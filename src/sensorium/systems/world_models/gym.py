@@ -1,4 +1,4 @@
-"""Dreams in Gymnasium, and the real world as a dream shows itself, so that other libraries' agents can learn in one and act in the other."""
+"""Dreams as Gymnasium environments, and the real world with the same observations, for agents of other libraries."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from sensorium.core import checkpoint
 from sensorium.core.seeding import fold, normal, row_seeds
 from sensorium.envs.gym import TorchGym, TorchVector, spaces
 from sensorium.systems.world_models import equations as eq
-from sensorium.systems.world_models.dream import DreamWorld, drawn, of_run
-from sensorium.systems.world_models.latents import opened
+from sensorium.systems.world_models.dream import DreamWorld, decoded, of_run
+from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, pixels
 
 
-class Dreaming(TorchGym):
-    """A dream as a Gymnasium environment that draws what it dreams."""
+class DreamEnv(TorchGym):
+    """A dream as a Gymnasium environment; `render` decodes z with V."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 35}  # noqa: RUF012  Gymnasium's own convention
 
@@ -26,10 +26,10 @@ class Dreaming(TorchGym):
         self.vision = vision
 
     def render(self) -> np.ndarray | None:  # type: ignore[override]
-        return drawn(self.vision, self.state[0])[0] if self.render_mode == "rgb_array" else None
+        return decoded(self.vision, self.state[0])[0] if self.render_mode == "rgb_array" else None
 
 
-class DreamingTogether(TorchVector):
+class DreamVectorEnv(TorchVector):
     """A batch of dreams as a Gymnasium vector environment."""
 
     metadata = {**TorchVector.metadata, "render_fps": 35}  # noqa: RUF012
@@ -39,11 +39,11 @@ class DreamingTogether(TorchVector):
         self.vision = vision
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
-        return tuple(drawn(self.vision, self.state[0])) if self.render_mode == "rgb_array" else None
+        return tuple(decoded(self.vision, self.state[0])) if self.render_mode == "rgb_array" else None
 
 
 class Awake(gymnasium.Env):
-    """The real world as the dream shows itself, (z, c, h): what has learned in the dream can act here."""
+    """The real world with the observations of the dream, (z, c, h), so that agents trained in the dream can act in it."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 35}  # noqa: RUF012
 
@@ -59,7 +59,7 @@ class Awake(gymnasium.Env):
         return self.look(), {}
 
     def look(self) -> np.ndarray:
-        """(z, c, h) now."""
+        """The current observation (z, c, h)."""
         mu, log_variance = self.vision.encode(pixels(self.frame).to(next(self.vision.parameters()).dtype))
         self.z = eq.latent(mu, log_variance, normal(fold(self.seeds, "z"), self.t, self.memory.latents))
         return torch.cat([self.z, self.cell, self.hidden], 1)[0].numpy()
@@ -79,24 +79,24 @@ class Awake(gymnasium.Env):
 
 
 def blank(memory: MDNRNN) -> tuple[Tensor, Tensor]:
-    """A single start of which nothing is known."""
+    """mu and log variance of one standard normal initial z, [1, z] each."""
     return torch.zeros(1, memory.latents), torch.zeros(1, memory.latents)
 
 
-def dream(run: str, temperature: float = 1.0, render_mode: str | None = None) -> Dreaming:
+def dream(run: str, temperature: float = 1.0, render_mode: str | None = None) -> DreamEnv:
     """`gymnasium.make("sensorium/Dream-v0", run=DIR, temperature=1.15)`."""
     found, vision = of_run(run, temperature)
-    return Dreaming(found.world, vision, render_mode)
+    return DreamEnv(found.world, vision, render_mode)
 
 
-def dream_vector(run: str, num_envs: int = 1, temperature: float = 1.0, render_mode: str | None = None) -> DreamingTogether:
+def dream_vector(run: str, num_envs: int = 1, temperature: float = 1.0, render_mode: str | None = None) -> DreamVectorEnv:
     """`gymnasium.make_vec("sensorium/Dream-v0", num_envs, run=DIR, temperature=1.15)`."""
     found, vision = of_run(run, temperature)
-    return DreamingTogether(found.world, vision, num_envs, render_mode)
+    return DreamVectorEnv(found.world, vision, num_envs, render_mode)
 
 
 def awake(run: str, render_mode: str | None = None) -> Awake:
-    """`gymnasium.make("sensorium/Awake-v0", run=DIR)`: the real world of a run through its V and M."""
+    """`gymnasium.make("sensorium/Awake-v0", run=DIR)`: the real world of a run, encoded by its V and M."""
     found, vision = of_run(run)
     stage: Any = checkpoint.stage(checkpoint.agent(run))
-    return Awake(stage.world, vision, opened(found.memory), render_mode)
+    return Awake(stage.world, vision, load_model(found.memory), render_mode)

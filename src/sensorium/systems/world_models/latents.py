@@ -1,4 +1,4 @@
-"""What V made of collected episodes, encoded once and kept beside M, and the batches that M learns from."""
+"""Episodes encoded by V, cached in M's folder, and the training batches of M."""
 
 import functools
 import sys
@@ -22,7 +22,7 @@ from sensorium.systems.world_models.model import ConvVAE, pixels
 
 
 @functools.lru_cache(8)
-def _opened(folder: str, checksum: str, device: str, bfloat16: bool) -> Any:
+def _load_model(folder: str, checksum: str, device: str, bfloat16: bool) -> Any:
     place = Path(folder)
     loaded = checkpoint.load(place, device)
     assert loaded is not None
@@ -32,16 +32,16 @@ def _opened(folder: str, checksum: str, device: str, bfloat16: bool) -> Any:
     return model.requires_grad_(False).to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def opened(folder: str, device: str = "cpu", bfloat16: bool = True) -> Any:
-    """The model in a stage's folder, ready to be used and not to be trained; opened once a process."""
+def load_model(folder: str, device: str = "cpu", bfloat16: bool = True) -> Any:
+    """The model in a stage's folder, without gradients, cached per process. Errors: core.errors.Usage if there is none."""
     checksum = checkpoint.checksum(Path(folder)) if folder else None
     if checksum is None:
         raise Usage(f"{folder} holds no trained model; train the earlier stages first")
-    return _opened(folder, checksum, device, bfloat16)
+    return _load_model(folder, checksum, device, bfloat16)
 
 
 class Sample(NamedTuple):
-    """A batch of sequences, time first."""
+    """A batch of encoded sequences, time first."""
 
     mu: Float[Tensor, "steps rows z"]
     log_variance: Float[Tensor, "steps rows z"]
@@ -51,21 +51,21 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Which frames an update sees, and which of its predictions count."""
+    """Frame indices of an update, and masks of its losses."""
 
     index: Int[Tensor, "more rows"]
-    """frames, one more than steps"""
-    follows: Float[Tensor, "steps rows"]
-    """1 where what the next frame shows is to be predicted"""
-    earns: Float[Tensor, "steps rows"]
-    """1 where the reward of the step is to be predicted"""
+    """indices of frames, steps + 1 per row"""
+    next_mask: Float[Tensor, "steps rows"]
+    """1 where the loss of the next frame counts"""
+    reward_mask: Float[Tensor, "steps rows"]
+    """1 where the loss of the reward counts"""
     fresh: bool
-    """whether it begins with an empty memory"""
+    """whether the LSTM state starts at zero"""
 
 
 @dataclass(frozen=True)
 class Latents:
-    """All frames of all episodes one after another, as V sees them, in half precision."""
+    """All frames of all episodes, concatenated, as V's posterior in half precision."""
 
     mu: Float[Tensor, "frames z"]
     log_variance: Float[Tensor, "frames z"]
@@ -76,12 +76,12 @@ class Latents:
 
     @property
     def starts(self) -> Int[Tensor, "episodes"]:
-        """Where each episode's first frame stands."""
+        """Index of each episode's first frame."""
         return self.lengths.cumsum(0) - self.lengths
 
     @functools.cached_property
     def cut(self) -> Bool[Tensor, "frames"]:
-        """Whether a frame is the last of an episode that was cut short: what would have followed is not known."""
+        """Whether a frame is the last of a truncated episode, so that its successor is not known."""
         marks = torch.zeros(len(self.mu), dtype=torch.bool)
         marks[(self.starts + self.lengths - 1)[~self.terminated]] = True
         return marks
@@ -94,16 +94,19 @@ class Latents:
         return marks
 
     def gather(self, index: Int[Tensor, "steps rows"], device: torch.device) -> Sample:
-        """The frames of a batch."""
+        """The encoded frames at these indices, as float32 on a device."""
         parts = (self.mu, self.log_variance, self.actions, self.rewards, self.first)
         return Sample(*(part[index].float().to(device) for part in parts))
 
     def order(self, seed: int, epoch: int) -> np.ndarray:
-        """The episodes of an epoch in random order."""
+        """A random order of the episodes for an epoch."""
         return np.random.Generator(np.random.Philox(name_hash(seed, epoch))).permutation(len(self.lengths))
 
     def batch(self, sequences: Literal["episodes", "streams"], number: int, rows: int, length: int, seed: int, across: bool) -> Batch:
-        """What update `number` sees. Predictions of the first frame after an episode's end count where `across` is set."""
+        """The batch of update `number`. With `across` the loss includes predictions of the first frame after a terminated episode.
+
+        Errors: core.errors.Usage if there are too few frames for the streams.
+        """
         if sequences == "episodes":
             return self.episodes(number, rows, length, seed)
         order_of, span = functools.partial(self.order, seed), len(self.mu) // rows
@@ -117,33 +120,33 @@ class Latents:
         unknown = self.cut[index[:-1]] if across else self.first[index[1:]]
         return Batch(index, 1 - unknown.float(), torch.ones(length, rows), window == 0)
 
-    @functools.lru_cache(1)  # noqa: B019  one epoch's order, of one set of latents a process
+    @functools.lru_cache(1)  # noqa: B019  caches one epoch of one data set per process
     def concatenated(self, order: tuple[int, ...]) -> Int[Tensor, "frames"]:
-        """All frames, episode after episode in this order."""
+        """Indices of all frames, with episodes in this order."""
         starts, lengths = self.starts.numpy(), self.lengths.numpy()
         return torch.from_numpy(np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order]))
 
     def episodes(self, number: int, rows: int, length: int, seed: int) -> Batch:
-        """Whole episodes, cut at `length` steps; what lies behind an episode's end is repeated and does not count."""
+        """Episodes from their beginning, cut at `length` steps. Padding repeats the last frame and has weight 0 in the losses."""
         total = len(self.lengths)
         places = [number * rows + i for i in range(rows)]
         orders = {epoch: self.order(seed, epoch) for epoch in {place // total for place in places}}
         chosen = torch.tensor([int(orders[place // total][place % total]) for place in places])
         time, last = torch.arange(length + 1)[:, None], self.lengths[chosen][None] - 1
         index = self.starts[chosen][None] + torch.minimum(time, last)
-        # the last action of an episode earns something, though nothing is seen after it
+        # the last action of an episode has a reward, but no next frame
         return Batch(index, (time[1:] <= last).float(), (time[:-1] <= last).float(), True)
 
     __hash__ = object.__hash__
 
 
 def encoded(paths: list[Path], vision: ConvVAE, checksum: str, folder: Path, block: int = 250) -> Latents:
-    """Encode every shard that has not been encoded yet by this V, with progress, and return all."""
+    """The latents of all shards; encodes those not yet encoded by this V and prints progress to stderr."""
     parts, began, last, fresh = [], time.perf_counter(), time.perf_counter(), 0
     for done, path in enumerate(paths):
-        # both checksums are in the name: what another V made, or of another shard, is never taken for this
+        # the name contains the checksums of V and of the shard, so that a stale file is never used
         place = folder / f"latents-{checksum[:8]}-{path.name.split('.')[1]}.npz"
-        if not whole(place):
+        if not intact(place):
             fresh += 1
             encode(Episodes([path]), vision, place, block)
             if time.perf_counter() - last > 10:
@@ -155,8 +158,8 @@ def encoded(paths: list[Path], vision: ConvVAE, checksum: str, folder: Path, blo
     return Latents(**{field.name: torch.from_numpy(np.concatenate([part[field.name] for part in parts])) for field in fields(Latents)})
 
 
-def whole(place: Path) -> bool:
-    """Whether a file of latents is there and undamaged."""
+def intact(place: Path) -> bool:
+    """Whether a file of latents exists and is undamaged."""
     try:
         with zipfile.ZipFile(place) as file:
             return file.testzip() is None
@@ -165,13 +168,13 @@ def whole(place: Path) -> bool:
 
 
 def encode(episodes: Episodes, vision: ConvVAE, place: Path, block: int) -> None:
-    """Write what V makes of some episodes."""
+    """Encode episodes with V and write the file of latents."""
     device = next(vision.parameters()).device
     found: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(Latents)}
     for number in range(len(episodes)):
         episode = episodes[number]
         for frames in torch.from_numpy(episode.frames).split(block):
-            # one shape only, so that a frame's numbers do not depend on the length of its episode
+            # one fixed shape, so that the code of a frame does not depend on the length of its episode
             padded = torch.cat([frames, frames.new_zeros(block - len(frames), *frames.shape[1:])]) if len(frames) < block else frames
             image = pixels(padded.to(device)).to(next(vision.parameters()).dtype)
             for name, tensor in zip(("mu", "log_variance"), vision.encode(image), strict=True):

@@ -1,4 +1,4 @@
-"""V, M and C of World Models, and the random agents that gather the first data."""
+"""V, M and C of World Models, and the policies made of them. P is the paper (Ha & Schmidhuber 2018)."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +17,7 @@ from sensorium.systems.world_models import equations as eq
 
 
 class ConvVAE(nn.Module):
-    """V: a frame of 64 x 64 as a normal distribution over `latents` numbers, and back (P appendix, figure 22)."""
+    """V: convolutional VAE for frames of 64 x 64 pixels with `latents` latent dimensions (P appendix, figure 22)."""
 
     def __init__(self, latents: int):
         super().__init__()
@@ -42,22 +42,25 @@ class ConvVAE(nn.Module):
             (layer.weight, layer.bias) for layer in self.decoder if isinstance(layer, nn.ConvTranspose2d) and layer.bias is not None
         ]
         features = self.expand(z)
-        # from a single pixel a transposed convolution is a matrix product
+        # a transposed convolution of a single pixel is a matrix product
         weight = first[0].permute(0, 2, 3, 1)
-        picture = (features @ weight.flatten(1)).view(-1, 5, 5, weight.shape[-1]) + first[1]
-        picture = torch.relu(picture).permute(0, 3, 1, 2)
+        image = (features @ weight.flatten(1)).view(-1, 5, 5, weight.shape[-1]) + first[1]
+        image = torch.relu(image).permute(0, 3, 1, 2)
         for part in others[:-1]:
-            picture = torch.relu(doubled(picture, *part))
-        return torch.sigmoid(doubled(picture, *others[-1])).float()
+            image = torch.relu(doubled(image, *part))
+        return torch.sigmoid(doubled(image, *others[-1])).float()
 
 
 def pixels(frames: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows 3 64 64"]:
-    """Frames as V takes them: in [0, 1], colours first in shape and last in memory."""
+    """Frames as input of V: floats in [0, 1], channels first in shape and last in memory."""
     return frames.permute(0, 3, 1, 2).float() / 255
 
 
 class Prediction(NamedTuple):
-    """What M says of the next step; what it was not asked for is None."""
+    """Outputs of M for the next step; None for outputs that this M does not have.
+
+    restart: logit [*rows]; reward [*rows]; action [*rows, a]; log_weight, mean, log_sd: mixtures [*rows, z, k].
+    """
 
     restart: Tensor | None
     reward: Tensor | None
@@ -68,7 +71,7 @@ class Prediction(NamedTuple):
 
 
 class MDNRNN(nn.Module):
-    """M: an LSTM that reads (z, action, restart) and predicts the next z with a mixture of normals for every dimension (P section 4.2)."""
+    """M: an LSTM with input (z, action, restart) that predicts a mixture of normals for each dimension of the next z (P section 4.2)."""
 
     def __init__(
         self, latents: int, actions: int, hidden: int, mixtures: int = 5, restart: bool = False, reward: bool = False, action: bool = False
@@ -84,19 +87,19 @@ class MDNRNN(nn.Module):
 
     @property
     def extras(self) -> int:
-        """Outputs before the mixtures: restart logit, reward, next action."""
+        """Number of outputs before the mixtures: restart logit, reward, next action."""
         return self.restart + self.reward + self.action * self.actions
 
     def inputs(
         self, z: Float[Tensor, "*rows z"], action: Float[Tensor, "*rows a"], restart: Float[Tensor, "*rows"]
     ) -> Float[Tensor, "*rows n"]:
-        """What the LSTM reads at a step."""
+        """Inputs of the LSTM at a step: z, action and, if M has it, restart."""
         return torch.cat([z, action, restart[..., None]] if self.restart else [z, action], -1)
 
     def step(
         self, z: Tensor, action: Tensor, restart: Tensor, hidden: Tensor, cell: Tensor
     ) -> tuple[Float[Tensor, "rows h"], Float[Tensor, "rows h"]]:
-        """Hidden and cell state after a step; where an episode begins anew the memory is cleared before it."""
+        """Hidden and cell state after a step. Where `restart` is 1, an episode starts, and the state is set to zero first."""
         keep = (restart < 0.5).to(hidden.dtype)[:, None]
         return lstm.cell(self.inputs(z, action, restart), hidden * keep, cell * keep, self.kernel, self.bias)
 
@@ -104,19 +107,19 @@ class MDNRNN(nn.Module):
         self, inputs: Float[Tensor, "steps rows n"], keep: Float[Tensor, "steps rows 1"], hidden: Tensor, cell: Tensor,
         dtype: torch.dtype = torch.float32, compile: bool = True,
     ) -> tuple[Float[Tensor, "steps rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
-        """Hidden states after every step and the last cell state, for training."""
+        """Hidden states after every step, and the last cell state, for training. `keep` is 0 where the state is set to zero first."""
         width = inputs.shape[-1]
         sums = (inputs.flatten(0, 1).to(dtype) @ self.kernel[:width].to(dtype) + self.bias.to(dtype)).view(*inputs.shape[:2], -1)
         return lstm.sequence(sums, keep, hidden, cell, self.kernel[width:], compile)
 
     def predict(self, hidden: Float[Tensor, "*rows h"]) -> Prediction:
-        """What follows, from the hidden state after a step."""
+        """Prediction of the next step from the hidden state after this step."""
         rows = hidden.shape[:-1]
         flat = hidden.reshape(-1, self.hidden).to(self.head.dtype)
         return self.split(torch.addmm(self.head_bias, flat, self.head).float().view(*rows, -1))
 
     def split(self, output: Float[Tensor, "*rows out"]) -> Prediction:
-        """The heads' outputs by name."""
+        """The output vector split by name."""
         sizes = [int(self.restart), int(self.reward), self.action * self.actions, output.shape[-1] - self.extras]
         restart, reward, action, mixtures = output.split(sizes, -1)
         return Prediction(
@@ -129,22 +132,22 @@ class MDNRNN(nn.Module):
 
 Features = Literal["z", "z-hidden", "zh", "zch"]
 HIDDEN = 40
-"""units between z and the actions under "z-hidden" (P section 4.3)"""
+"""units of the hidden layer of "z-hidden" (P section 4.3)"""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """C: tanh of a linear map of what V and M know (P section 2.3); with "z-hidden" through a layer of 40."""
+    """C: tanh of a linear map of features of V and M (P section 2.3); "z-hidden" adds a hidden layer of 40 units."""
 
     features: Features = "zh"
-    """what it reads: z; z through a hidden layer; z and h; z, c and h"""
+    """inputs: z; z with a hidden layer; z and h; z, c and h"""
     latents: int = 32
     hidden: int = 256
     """units of M"""
     actions: int = 3
     bias: bool = True
     car: bool = True
-    """whether the actions are steering, gas and brake, with gas and brake from 0 to 1"""
+    """whether the actions are steering in [-1, 1], gas and brake in [0, 1]"""
 
     def __post_init__(self) -> None:
         if self.features not in ("z", "z-hidden", "zh", "zch"):
@@ -163,9 +166,9 @@ class Linear:
     def act(
         self, tensors: dict[str, Tensor], z: Float[Tensor, "rows z"], hidden: Float[Tensor, "rows h"], cell: Float[Tensor, "rows h"]
     ) -> Float[Tensor, "rows a"]:
-        """Actions; each tensor has a row of its own for every row, or one for all."""
-        known = {"z": [z], "z-hidden": [z], "zh": [z, hidden], "zch": [z, cell, hidden]}[self.features]
-        x = torch.cat(known, 1) if len(known) > 1 else z
+        """Actions. The first dimension of each tensor in `tensors` is rows, or 1 if all rows share the parameters."""
+        parts = {"z": [z], "z-hidden": [z], "zh": [z, hidden], "zch": [z, cell, hidden]}[self.features]
+        x = torch.cat(parts, 1) if len(parts) > 1 else z
         if self.features == "z-hidden":
             x = torch.tanh((tensors["hidden"] * x[:, None]).sum(-1) + tensors["hidden_bias"])
         drive = (tensors["weight"] * x[:, None]).sum(-1)
@@ -173,22 +176,22 @@ class Linear:
         return eq.car_action(drive) if self.car else drive
 
     @property
-    def remembers(self) -> bool:
-        """Whether it needs M."""
+    def uses_memory(self) -> bool:
+        """Whether the features include the state of M."""
         return self.features in ("zh", "zch")
 
 
-class Driver:
-    """V, M and C as one Policy: frames in, actions out. Its memory is (row seeds, hidden, cell, z, action).
+class WorldModelPolicy:
+    """V, M and C as one Policy from frames to actions. Its memory is (row seeds, hidden, cell, z, action).
 
-    C sees z of this frame and the hidden state from before it; then M hears z and the action (P section 2.4): when the next frame comes, so
-    that it hears what was really done.
+    C reads z of this frame and M's state before it (P section 2.4). M is updated with z and the action at the next call of `act`, so that
+    it gets the action that was executed, see `with_action`.
     """
 
     def __init__(
-        self, vision: ConvVAE, memory: MDNRNN | None, controller: Linear, vectors: Float[Tensor, "*members n"], drawn: bool = True
+        self, vision: ConvVAE, memory: MDNRNN | None, controller: Linear, vectors: Float[Tensor, "*members n"], sample_z: bool = True
     ):
-        self.vision, self.memory, self.controller, self.drawn = vision, memory, controller, drawn
+        self.vision, self.memory, self.controller, self.sample_z = vision, memory, controller, sample_z
         self.vectors = vectors.view(-1, vectors.shape[-1])
         self.tensors = controller.layout.split(self.vectors)
 
@@ -196,12 +199,12 @@ class Driver:
     def members(self) -> int:
         return len(self.vectors)
 
-    def take(self, members: Int[Tensor, "some"]) -> "Driver":
-        return Driver(self.vision, self.memory, self.controller, self.vectors[members], self.drawn)
+    def take(self, members: Int[Tensor, "some"]) -> "WorldModelPolicy":
+        return WorldModelPolicy(self.vision, self.memory, self.controller, self.vectors[members], self.sample_z)
 
-    def deterministic(self) -> "Driver":
-        """The same driver, which takes the mean of z instead of drawing it: whoever learns from it does not have to average."""
-        return Driver(self.vision, self.memory, self.controller, self.vectors, drawn=False)
+    def deterministic(self) -> "WorldModelPolicy":
+        """The policy with the mean of z instead of a sample, for example as a teacher."""
+        return WorldModelPolicy(self.vision, self.memory, self.controller, self.vectors, sample_z=False)
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
         blank = torch.zeros(len(seeds), self.memory.hidden if self.memory else 1, device=seeds.device)
@@ -209,7 +212,7 @@ class Driver:
         return fold(seeds, "z"), blank, blank.clone(), z, action
 
     def with_action(self, memory: Any, action: Float[Tensor, "rows a"]) -> Any:
-        """The memory of a driver in whose place something else was done."""
+        """The memory after another action was executed instead of the policy's own."""
         return (*memory[:-1], action)
 
     def act(self, obs: UInt8[Tensor, "rows 64 64 3"], memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
@@ -217,18 +220,18 @@ class Driver:
         with torch.no_grad():
             if self.memory is not None:
                 time = torch.as_tensor(t, device=hidden.device).expand(len(hidden))
-                known = self.memory.step(z, action, (time == 1).to(hidden.dtype), hidden, cell)
-                # before the first frame there was nothing to hear
-                hidden, cell = (torch.where((time > 0)[:, None], new, old) for new, old in zip(known, (hidden, cell), strict=True))
+                states = self.memory.step(z, action, (time == 1).to(hidden.dtype), hidden, cell)
+                # before the first frame M has no input
+                hidden, cell = (torch.where((time > 0)[:, None], new, old) for new, old in zip(states, (hidden, cell), strict=True))
             image = pixels(obs)
             mu, log_variance = self.vision.encode(image.to(next(self.vision.parameters()).dtype))
-            z = eq.latent(mu, log_variance, normal(seeds, t, self.vision.latents)) if self.drawn else mu.float()
+            z = eq.latent(mu, log_variance, normal(seeds, t, self.vision.latents)) if self.sample_z else mu.float()
             action = self.controller.act(self.tensors, z, hidden, cell)
         return action, (seeds, hidden, cell, z, action)
 
 
-class Dreamer:
-    """C alone, for a world that shows (z, c, h): a dream, or the real one seen through V and M."""
+class LatentPolicy:
+    """C alone, for worlds whose observation is (z, c, h): a dream, or the real world encoded by V and M."""
 
     def __init__(self, controller: Linear, vectors: Float[Tensor, "*members n"]):
         self.controller, self.vectors = controller, vectors.view(-1, vectors.shape[-1])
@@ -238,8 +241,8 @@ class Dreamer:
     def members(self) -> int:
         return len(self.vectors)
 
-    def take(self, members: Int[Tensor, "some"]) -> "Dreamer":
-        return Dreamer(self.controller, self.vectors[members])
+    def take(self, members: Int[Tensor, "some"]) -> "LatentPolicy":
+        return LatentPolicy(self.controller, self.vectors[members])
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> tuple[()]:
         return ()

@@ -1,7 +1,7 @@
-"""The authors' published files -> our stages. JSON of integers (the value times 10,000), or floats for a controller (MIT licence).
+"""Import of the authors' published files (MIT licence): JSON of integers (value times 10,000), or of floats for a controller.
 
-Any subset will do; each file is known by its shapes: `vae.json` (22 tensors), `rnn.json` (4, in either order), a controller
-(`*.best.json`) and `initial_z.json`.
+Any subset can be imported. Files are recognised by their shapes: `vae.json` (22 tensors), `rnn.json` (4, in either order), a
+controller (`*.best.json`) and `initial_z.json`.
 """
 
 import json
@@ -27,8 +27,8 @@ SCALE = 10000
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What the authors trained for one world."""
+class ImportTarget:
+    """The stages that the authors' files of one world are imported to."""
 
     world: CarRacing | TakeCover
     vision: Vision
@@ -37,21 +37,21 @@ class Kind:
     files: dict[str, str] = field(default_factory=lambda: {"vision": "vae.json", "memory": "rnn.json", "controller": "*.best.json"})
 
 
-def kind(name: str) -> Kind:
-    """The settings of "car-racing" or "take-cover"."""
+def import_target(name: str) -> ImportTarget:
+    """The stages of "car-racing" or "take-cover"."""
     if name == "car-racing":
         world: Any = CarRacing(legacy=True)
-        return Kind(world, Vision(latents=32, steps=0), Memory(steps=0), Controller(world=world, steps=0))
+        return ImportTarget(world, Vision(latents=32, steps=0), Memory(steps=0), Controller(world=world, steps=0))
     world = TakeCover(engine="vizdoom", faithful=True, legacy=True)
     controller = Linear("zch", latents=64, hidden=512, actions=1, bias=False, car=False)
     memory = Memory(hidden=512, restart=True, sequences="streams", steps=0)
-    return Kind(
+    return ImportTarget(
         world, Vision(latents=64, steps=0), memory, Controller(world=world, controller=controller, dream=True, temperature=1.15, steps=0)
     )
 
 
 def numbers(path: Path) -> list[Any]:
-    """A file's list."""
+    """The JSON list of a file. Errors: core.errors.Usage, or Failure if it is not JSON."""
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
@@ -59,12 +59,12 @@ def numbers(path: Path) -> list[Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Failure(f"{path} cannot be read as JSON ({error})") from None
     if not isinstance(value, list) or not value:
-        raise Usage(f"{path} holds no list; it is not one of the authors' files")
+        raise Usage(f"{path} does not hold a list; it is not one of the authors' files")
     return value
 
 
 def arrays(path: Path, parts: list[Any]) -> list[Tensor]:
-    """The tensors of a file."""
+    """The lists of a file as float32 tensors. Errors: core.errors.Usage, or Failure for values that are not finite."""
     try:
         found = [torch.from_numpy(np.array(part, dtype=np.float32)) for part in parts]
     except (TypeError, ValueError) as error:
@@ -75,7 +75,7 @@ def arrays(path: Path, parts: list[Any]) -> list[Tensor]:
 
 
 def vision_state(tensors: list[Tensor], latents: int) -> dict[str, Tensor]:
-    """V from the 22 tensors of vae.json: kernels [h, w, in, out], of transposed convolutions [h, w, out, in]."""
+    """State of V from the 22 tensors of vae.json: kernels [h, w, in, out], for transposed convolutions [h, w, out, in]."""
     pairs = list(zip(tensors[0::2], tensors[1::2], strict=True))
     names = [f"encoder.{i}" for i in range(4)] + ["mu", "log_variance", "expand"] + [f"decoder.{i}" for i in range(4)]
     state = {}
@@ -85,14 +85,14 @@ def vision_state(tensors: list[Tensor], latents: int) -> dict[str, Tensor]:
         elif name == "expand":
             weight = kernel.T
         else:
-            # they flatten height, width, colours; we colours, height, width
+            # they flatten (height, width, channels); here it is (channels, height, width)
             weight = kernel.view(2, 2, 256, latents).permute(3, 2, 0, 1).reshape(latents, 1024)
         state |= {f"model/{name}.weight": weight.contiguous() / SCALE, f"model/{name}.bias": bias / SCALE}
     return state
 
 
 def memory_state(tensors: list[Tensor], latents: int) -> dict[str, Tensor]:
-    """M from the 4 tensors of rnn.json; their gates stand as input, candidate, forget, output, ours as input, forget, candidate, output."""
+    """State of M from the 4 tensors of rnn.json. Gates there: input, candidate, forget, output; here: input, forget, candidate, output."""
     by_size = sorted(tensors, key=lambda tensor: (tensor.dim(), tensor.shape[-1]), reverse=True)
     head, kernel = sorted(by_size[:2], key=lambda tensor: tensor.shape[0])
     bias = next(tensor for tensor in tensors if tensor.dim() == 1 and len(tensor) == kernel.shape[1])
@@ -108,21 +108,21 @@ def memory_state(tensors: list[Tensor], latents: int) -> dict[str, Tensor]:
 
 
 def controller_vector(values: Tensor, layout: Linear) -> Tensor:
-    """C from their vector: biases first, then the weights [features, actions]; without biases, the weights alone."""
+    """Parameters of C from their vector: biases if there are any, then the weights [features, actions]."""
     biases = layout.actions if layout.bias else 0
     weight = values[biases:].view(layout.width, layout.actions).T.flatten()
     return torch.cat([weight, values[:biases]])
 
 
-def recognise(path: Path, target: Kind) -> tuple[str, dict[str, Tensor]]:
-    """Which part a file is, and its state."""
+def recognise(path: Path, target: ImportTarget) -> tuple[str, dict[str, Tensor]]:
+    """Which part a file holds, and its state. Errors: core.errors.Usage if the shapes fit no part."""
     parts = numbers(path)
     latents, hidden, size = target.vision.latents, target.memory.hidden, target.controller.controller.layout.size
     if len(parts) == 2 and isinstance(parts[1], (int, float)):
         values = arrays(path, [parts[0]])[0]
         if values.shape == (size,):
             return "controller", {"agent": controller_vector(values, target.controller.controller)}
-        raise Usage(f"{path} holds a controller of {values.numel()} parameters where {size} are needed")
+        raise Usage(f"{path} holds a controller of {values.numel()} parameters; {size} are needed")
     tensors = arrays(path, parts)
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(tensors) == 22 and (1024, latents) in shapes:
@@ -142,8 +142,8 @@ def recognise(path: Path, target: Kind) -> tuple[str, dict[str, Tensor]]:
 
 
 def load(name: str, files: list[Path], out: Path) -> list[str]:
-    """Import some of the files of one world; returns what there is to say."""
-    target = kind(name)
+    """Import files of one world into `out`; return a line per part, imported or missing."""
+    target = import_target(name)
     if out.exists() and any(out.iterdir()):
         raise Usage(f"{out} is not empty; use another --out")
     found: dict[str, dict[str, Tensor]] = {}
@@ -154,11 +154,11 @@ def load(name: str, files: list[Path], out: Path) -> list[str]:
     if starts and "memory" in found:
         found["memory"] |= starts
     stages: dict[str, Stage] = {"2-vision": target.vision, "3-memory": target.memory, "4-controller": target.controller}
-    said = []
+    lines = []
     for folder, stage in stages.items():
         part = folder[2:]
         if part not in found:
-            said.append(f"missing: {part} ({target.files[part]})")
+            lines.append(f"missing: {part} ({target.files[part]})")
             continue
         card = {
             "format": cards.FORMAT, "stage": cards.plain(stage), "seed": None, "recipe": name, "preset": "imported", "machine": facts(),
@@ -168,12 +168,12 @@ def load(name: str, files: list[Path], out: Path) -> list[str]:
             (out / folder).mkdir(parents=True)
             checkpoint.write_json(out / folder / "card.json", card)
         checkpoint.save(out / folder, 0, found[part])
-        said.append(
+        lines.append(
             f"imported: {part}, {sum(tensor.numel() for key, tensor in found[part].items() if not key.startswith('start'))} parameters"
         )
     if "memory" in found and not starts:
-        said.append("missing: first frames (initial_z.json); dreams begin with z drawn from N(0, 1)")
-    return said
+        lines.append("missing: first frames (initial_z.json); dreams start with z drawn from N(0, 1)")
+    return lines
 
 
 def car_racing(files: list[Path], out: Path) -> list[str]:

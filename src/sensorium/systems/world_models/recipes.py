@@ -1,4 +1,4 @@
-"""Settings that reproduce the paper's numbers (Ha & Schmidhuber 2018, tables 1 and 2). Two cores of an AMD Zen 5 unless said otherwise."""
+"""Recipes that reproduce the paper's numbers (Ha & Schmidhuber 2018, tables 1 and 2)."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,7 @@ CAR, DOOM = CarRacing(), TakeCover(engine="vizdoom", faithful=True)
 
 
 def tiny(stages: Stages, world: World) -> Stages:
-    """A few seconds of everything, eager: what the tests run."""
+    """The stages in a size that runs in seconds, not compiled, for tests."""
     eager = {"steps": 2, "checkpoint_every": 1, "bfloat16": False, "compile": False}
     small: dict[type, dict[str, Any]] = {
         Collect: {"world": world, "rows": 4, "steps": 2, "shortest": 0},
@@ -43,7 +43,7 @@ def tiny(stages: Stages, world: World) -> Stages:
 
 
 def car(preset: Preset, controller: Linear, *, reward: bool = False) -> Stages:
-    """V, M and C for CarRacing. A controller that reads z alone needs no M."""
+    """V, M and C for CarRacing. If the only input of C is z, there is no M."""
     collect, vision = Collect(world=CAR, steps=64), Vision(episodes=Folder("../1-collect"), latents=32, steps=140)
     memory = Memory(reward=reward, steps=150)
     evolve = Controller(world=CAR, controller=controller, episodes=2, steps=45, evaluate_every=15, block=32)
@@ -54,7 +54,7 @@ def car(preset: Preset, controller: Linear, *, reward: bool = False) -> Stages:
             Controller(world=CAR, controller=controller, steps=1800, evaluation_episodes=1024, block=2),
         )
     stages: Stages = {"collect": collect, "vision": vision}
-    if controller.remembers or reward:
+    if controller.uses_memory or reward:
         stages.update({"memory": memory, "controller": evolve})
     else:
         stages.update({"controller": replace(evolve, memory=Folder(""))})
@@ -62,7 +62,7 @@ def car(preset: Preset, controller: Linear, *, reward: bool = False) -> Stages:
 
 
 def car_racing(preset: Preset = "laptop") -> Stages:
-    """The full world model drives: C reads z and h.
+    """CarRacing with the full world model: the inputs of C are z and h.
 
     sensorium train car-racing
     published: 906 +- 21 over 100 tracks (table 1; 1,800 generations, 47 days of 64 processors)
@@ -71,7 +71,7 @@ def car_racing(preset: Preset = "laptop") -> Stages:
 
 
 def car_racing_z(preset: Preset = "laptop") -> Stages:
-    """V drives without M: C reads z alone.
+    """CarRacing without M: the input of C is z.
 
     sensorium train car-racing-z
     published: 632 +- 251 over 100 tracks (table 1)
@@ -80,7 +80,7 @@ def car_racing_z(preset: Preset = "laptop") -> Stages:
 
 
 def car_racing_z_hidden(preset: Preset = "laptop") -> Stages:
-    """V drives without M, through a hidden layer of 40.
+    """CarRacing without M: the input of C is z, and C has a hidden layer of 40 units.
 
     sensorium train car-racing-z-hidden
     published: 788 +- 141 over 100 tracks (table 1)
@@ -89,22 +89,22 @@ def car_racing_z_hidden(preset: Preset = "laptop") -> Stages:
 
 
 def car_racing_dream(preset: Preset = "laptop") -> Stages:
-    """M also predicts the reward; C evolves in the dream only, and drives the real car.
+    """CarRacing with C evolved in the dream only; M also predicts the reward.
 
     sensorium train car-racing-dream
-    published: nothing; the paper dreams of CarRacing only to look at it
+    published: none; the paper shows dreams of CarRacing but does not train in them
     """
     stages = car(preset, Linear("zh"), reward=True)
     evolve = stages["controller"]
     assert isinstance(evolve, Controller)
-    dreamt = replace(evolve, dream=True, block=0)
+    evolve = replace(evolve, dream=True, block=0)
     if preset == "laptop":
-        dreamt = replace(dreamt, episodes=8, steps=200, evaluate_every=20)
-    return {**stages, "controller": dreamt}
+        evolve = replace(evolve, episodes=8, steps=200, evaluate_every=20)
+    return {**stages, "controller": evolve}
 
 
 def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
-    """C evolves in the dream only, and plays the real game.
+    """TakeCover with C evolved in the dream only.
 
     sensorium train take-cover --temperature 1.15
     published: 1092 +- 556 over 100 episodes at temperature 1.15 (table 2; 54 hours of 64 processors for C)
@@ -122,35 +122,35 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
 
 
 def iterate(preset: Preset = "laptop", rounds: int = 4, curiosity: float = 0.0) -> Stages:
-    """The paper's loop: C gathers what M learns from, M dreams what C learns from, again and again (section 5), from pictures alone.
+    """The iterative procedure of section 5: episodes of C train V and M, and C evolves in the dream; on a cart-pole from pixels.
 
-    With curiosity, another C gathers: one that is paid in the real world for what M did not foresee as well.
+    With `curiosity` a second C records the episodes. It is evolved in the real world on the reward plus M's prediction error.
 
     sensorium train iterate --rounds 4
-    published: videos of a pendulum after 1 and after 20 rounds, no numbers and no settings: `paper` is `laptop`
+    published: videos of a pendulum after 1 and 20 rounds, no numbers, no settings; `paper` equals `laptop`
     """
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1")
     world, controller = PixelCartPole(), Linear("zh", latents=16, hidden=128, actions=1, car=False)
     collect = Collect(world=world, player=HeldActions(), rows=64, steps=4)
-    sight, memory, stages = Folder(""), Folder(""), dict[str, Stage]()
+    vision, memory, stages = Folder(""), Folder(""), dict[str, Stage]()
 
     def add(part: str, number: int, stage: Stage) -> Folder:
-        """Where the next stage will lie, seen from its neighbours."""
+        """Add a stage and return its folder, relative to the other stages."""
         name = f"{part}-{number}" if number > 1 else part
         stages[name] = stage
         return Folder(f"../{len(stages)}-{name}")
 
     for number in range(1, rounds + 1):
         episodes = add("collect", number, collect)
-        see = Vision(episodes, sight, latents=16, group=64, learning_rate=3e-4, steps=20)
-        sight = add("vision", number, see)
-        remember = Memory(
-            episodes, sight, memory, hidden=128, restart=True, reward=True, action=True, sequences="streams",
+        train_vision = Vision(episodes, vision, latents=16, group=64, learning_rate=3e-4, steps=20)
+        vision = add("vision", number, train_vision)
+        train_memory = Memory(
+            episodes, vision, memory, hidden=128, restart=True, reward=True, action=True, sequences="streams",
             batch=64, length=125, updates=50, steps=20,
         )  # fmt: skip
-        memory = add("memory", number, remember)
-        evolve = Controller(world, sight, memory, controller, dream=True, steps=80, evaluate_every=20, block=0)
+        memory = add("memory", number, train_memory)
+        evolve = Controller(world, vision, memory, controller, dream=True, steps=80, evaluate_every=20, block=0)
         agent = add("controller", number, evolve)
         if curiosity and number < rounds:
             explore = replace(evolve, dream=False, curiosity=curiosity, episodes=2, steps=20, block=8)
@@ -173,7 +173,7 @@ CAR_RACING_DREAM = Recipe(
     "car-racing-dream", car_racing_dream, "not measured yet; not in the paper", {"tiny": 0.5, "laptop": 120, "paper": 2000}, ("envpool",)
 )  # fmt: skip
 TAKE_COVER = Recipe(
-    "take-cover", take_cover, "761 +- 496 in the game, never played in training (100 episodes, seed 0); paper 1092 +- 556 (table 2)",
+    "take-cover", take_cover, "761 +- 496 in the game, trained in the dream only (100 episodes, seed 0); paper 1092 +- 556 (table 2)",
     {"tiny": 0.5, "laptop": 130, "paper": 3000}, ("doom",)
 )  # fmt: skip
 ITERATE = Recipe("iterate", iterate, "not measured yet; the paper shows videos, no numbers", {"tiny": 0.5, "laptop": 60, "paper": 60})

@@ -1,4 +1,4 @@
-"""What a run has to show: the page that `sensorium report` writes, told for one who has not read the paper. A module a kind of task."""
+"""The report pages of AttentionNeuron (`sensorium report`), for readers who do not know the paper; one module per kind of task."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from sensorium.viz.report import Page
 
 
 def sections(folder: Path) -> Page:
-    """The page of a run, a stage or a zoo agent."""
+    """The report page of a run, a stage or a zoo agent. Errors: core.errors.Usage if there is none for it."""
     from sensorium.systems.attention_neuron.figures import bodies, cart_pole, patches
 
     stage = checkpoint.stage(checkpoint.agent(folder))
     world = getattr(stage, "world", None)
     if world is None:
-        raise Usage(f"{folder} holds lessons, which have nothing to show; name the run, or its clone")
+        raise Usage(f"{folder} holds demonstrations, which have nothing to show; name the run, or its clone")
     if isinstance(world, CartPole):
         return cart_pole.sections(folder)
     if isinstance(world, (CarPatches, Pong)):

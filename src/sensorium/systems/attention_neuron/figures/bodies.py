@@ -1,4 +1,4 @@
-"""The page of an agent with a body: Ant, and every other world of vectors that has no page of its own."""
+"""The report page for Ant and other worlds with vector observations."""
 
 import tempfile
 from itertools import islice
@@ -14,25 +14,25 @@ from sensorium.core.seeding import row_seeds
 from sensorium.envs.ant import Ant
 from sensorium.envs.wrappers import altered
 from sensorium.imitation.equations import recognition
-from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, cast, facts_of, learning, recovering, treated
+from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, agents_of, facts_of, learning, recovery_section, treatments
 from sensorium.systems.attention_neuron.model import SensoryPolicy
-from sensorium.systems.attention_neuron.tables.agents import Player
+from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from sensorium.viz.curves import canvas, picture
 from sensorium.viz.report import Page, Section, video
 from sensorium.viz.video import beside, write_mp4
 
 EPISODES = 8
 TREATMENTS = (
-    ("in order", ""), ("shuffled", "shuffle"), ("reshuffled every 100", "shuffle:every=100"), ("5 channels of noise", "noise:5"), ("20 % unplugged", "drop:0.2"),
+    ("in order", ""), ("shuffled", "shuffle"), ("reshuffled every 100", "shuffle:every=100"), ("5 channels of noise", "noise:5"), ("20 % removed", "drop:0.2"),
 )  # fmt: skip
-FILM = 240
+VIDEO_STEPS = 240
 """steps of a video, of which every second is shown"""
-KNOWING, KNOWN_IN = 150, 32
-"""steps and episodes in which neurons are asked what they hear"""
+RECOGNITION_STEPS, RECOGNITION_EPISODES = 150, 32
+"""steps and episodes of the measurement of sensor recognition"""
 
 
-def filmed(agent: Player, steps: int) -> list[np.ndarray]:
-    """Every second step of a shuffled episode as a picture."""
+def filmed(agent: TrainedAgent, steps: int) -> list[np.ndarray]:
+    """Every second frame of an episode with shuffled sensors."""
     assert isinstance(agent.world, Ant)
     seeds, inner = row_seeds(4, 1), agent.world.filmed()
     sensed = altered(agent.world, "shuffle")
@@ -52,23 +52,23 @@ def filmed(agent: Player, steps: int) -> list[np.ndarray]:
     return found
 
 
-def film(agents: dict[str, Player]) -> Section | None:
-    """The shuffled agent beside its shuffled teacher, from the same start."""
+def video_section(agents: dict[str, TrainedAgent]) -> Section | None:
+    """A video of the agent and its teacher, both with shuffled sensors, from the same initial state."""
     names = [name for name in (OURS, TEACHER) if name in agents]
     if not isinstance(agents[OURS].world, Ant):
         return None
-    clips = [filmed(agents[name], FILM) for name in names]
+    clips = [filmed(agents[name], VIDEO_STEPS) for name in names]
     length = max(len(clip) for clip in clips)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shuffled.mp4"
         write_mp4(path, (beside(*(clip[min(t, len(clip) - 1)] for clip in clips)) for t in range(length)), fps=30)
         shown = video(path)
-    who = " Left " + OURS + ", right " + TEACHER + ", which knows its sensors by their place." if len(names) > 1 else ""
-    return Section("Watch it", ("All sensors were shuffled before it began.",), ((shown, f"One episode from seed 4, its first {FILM} steps.{who} A film that freezes ends there."),))  # fmt: skip
+    who = " Left: " + OURS + ". Right: " + TEACHER + ", which depends on the order of its sensors." if len(names) > 1 else ""
+    return Section("Video", ("All sensors are shuffled at the start of the episode.",), ((shown, f"The first {VIDEO_STEPS} steps of one episode (seed 4).{who} A video that stops has ended there."),))  # fmt: skip
 
 
-def listening(agent: Player) -> Section | None:
-    """How much each row of the code listens to each sensor, over an episode."""
+def attention_section(agent: TrainedAgent) -> Section | None:
+    """Mean and standard deviation of the attention weights over an episode."""
     if not isinstance(agent.policy, SensoryPolicy):
         return None
     seeds, weights = row_seeds(2, 1), []
@@ -78,56 +78,56 @@ def listening(agent: Player) -> Section | None:
             action, memory = agent.policy.act(obs, memory, t)
             weights.append(agent.policy.weights(memory[0])[0])
             obs = env.step(action).obs
-    mean, spread = torch.stack(weights).mean(0), torch.stack(weights).std(0, correction=0)
+    mean, sd = torch.stack(weights).mean(0), torch.stack(weights).std(0, correction=0)
     figure, axes = canvas(columns=2, height=4.4, width=9.2)
     names = agent.world.spec.sensors or tuple(str(i + 1) for i in range(len(mean)))
     for axis, values, title, colours, low in (
-        (axes[0], mean, "on average", "RdBu_r", -1),
-        (axes[1], spread, "how much it changes", "magma", 0),
+        (axes[0], mean, "mean", "RdBu_r", -1),
+        (axes[1], sd, "standard deviation", "magma", 0),
     ):
         image = axis.imshow(values.numpy(), cmap=colours, vmin=low, vmax=1, aspect="auto")
         axis.set(title=title, xlabel="row of the code")
         axis.set_yticks(range(len(names)), names if axis is axes[0] else [""] * len(names), fontsize=7)
         axis.grid(False)
         figure.colorbar(image, ax=axis, shrink=0.7)
-    text = "The neurons at the sensors speak through attention: how much, and with which sign, each row of the code listens to each of them. Nothing tells a neuron which sensor it is."
-    return Section("Who is listened to", (text,), ((picture(figure, "attention"), f"{len(weights)} steps of one episode, sensors in their own order; standard deviation on the right."),))  # fmt: skip
+    text = "Each row of the code is a sum over sensors, weighted by attention. The weights are between -1 and 1. The index of a sensor is not an input of its neuron."
+    return Section("Attention weights", (text,), ((picture(figure, "attention"), f"{len(weights)} steps of one episode, with sensors in order."),))  # fmt: skip
 
 
-def knowing(folder: Path, agent: Player) -> Section | None:
-    """From when on each neuron knows what it hears, as the linear layer tells that learned to tell it while the agent was cloned."""
+def recognition_section(folder: Path, agent: TrainedAgent) -> Section | None:
+    """Accuracy over time of the linear layer that predicts a neuron's sensor from its hidden state; None without such a layer."""
     layer = checkpoint.restored(folder)[1].get("sensor-id/agent")
     if layer is None:
         return None
-    sensors, right, lived = agent.world.spec.observation[0], [], []
+    sensors, correct, live = agent.world.spec.observation[0], [], []
     with closing(agent.world) as env:
-        for moment in islice(stream(env, agent.policy, row_seeds(3, KNOWN_IN)), KNOWING):
-            known = recognition(moment.memory[0], layer.view(sensors, -1)).argmax(2)
-            right.append((known == torch.arange(sensors)).float() * moment.live[:, None])
-            lived.append(moment.live.sum())
-    share = (torch.stack(right).sum(1) / torch.stack(lived)[:, None]).mT
+        for moment in islice(stream(env, agent.policy, row_seeds(3, RECOGNITION_EPISODES)), RECOGNITION_STEPS):
+            predicted = recognition(moment.memory[0], layer.view(sensors, -1)).argmax(2)
+            correct.append((predicted == torch.arange(sensors)).float() * moment.live[:, None])
+            live.append(moment.live.sum())
+    share = (torch.stack(correct).sum(1) / torch.stack(live)[:, None]).mT
     figure, axis = canvas(height=4.4)
     image = axis.imshow(share.numpy(), cmap="viridis", vmin=0, vmax=1, aspect="auto")
     names = agent.world.spec.sensors or tuple(str(i + 1) for i in range(sensors))
     axis.set_yticks(range(sensors), names, fontsize=7)
-    axis.set(xlabel="steps since the beginning")
+    axis.set(xlabel="steps since the start")
     axis.grid(False)
     figure.colorbar(image, ax=axis, shrink=0.7, label="share of episodes")
-    text = "All neurons begin alike. What each of them remembers comes to tell which sensor it hears: from its sensor's numbers, and from the action that was taken before each."
+    text = "All neurons start with the same state. Over time the state of a neuron becomes specific to its sensor, because its inputs are the sensor's values and the previous actions."
     means = ", ".join(f"{float(share[:, t - 1].mean()):.0%} after {t}" for t in (20, 50, 100) if t <= share.shape[1])
-    what = f"In which share of those of {KNOWN_IN} episodes that still go on a linear layer, learned along with the clone, takes a neuron for the sensor that it hears{f': {means} steps' if means else ''}."
-    return Section("When they know what they hear", (text,), ((picture(figure, "recognition"), what),))  # fmt: skip
+    what = f"Accuracy of a linear layer, trained together with the clone, that predicts the sensor of a neuron from its hidden state; over {RECOGNITION_EPISODES} episodes{f': {means} steps' if means else ''}."
+    return Section("Sensor recognition", (text,), ((picture(figure, "recognition"), what),))  # fmt: skip
 
 
 def sections(folder: Path) -> Page:
-    """The page of a run, a stage or a zoo agent."""
-    agents = cast(folder)
-    lead = "An agent that acts on many sensors. The page asks what happens when they arrive in another order, in another number, or among noise."
-    text = "An ordinary network knows each sensor by its place. A permutation-invariant one has one small neuron at every sensor, all of them identical; each finds out what it is connected to."
-    again = "Every neuron suddenly hears another sensor, with a memory that still believes in the old one. What it earns in a step, before and after:"
+    """The report page of a run, a stage or a zoo agent."""
+    agents = agents_of(folder)
+    lead = "Scores of an agent with vector observations when its sensors are shuffled, removed, or mixed with noise."
+    text = "A feed-forward network depends on the order of its sensors. A permutation-invariant agent has one identical small neuron per sensor, and each neuron has to infer which sensor it has."
+    again = "After a reshuffle each neuron has another sensor, and its LSTM state still belongs to the old one. The curve is the reward per step before and after."
     made = [
-        film(agents), treated(agents, TREATMENTS, EPISODES, "What happens when the senses are disturbed", (text,)), learning(folder),
-        listening(agents[OURS]), knowing(folder, agents[OURS]), recovering(agents, "shuffle", EPISODES, again),
+        video_section(agents), treatments(agents, TREATMENTS, EPISODES, "Scores with altered senses", (text,)), learning(folder),
+        attention_section(agents[OURS]), recognition_section(folder, agents[OURS]), recovery_section(agents, "shuffle", EPISODES, again),
     ]  # fmt: skip
-    title = f"{agents[OURS].world.spec.name.capitalize()} with its senses shuffled"
+    title = f"{agents[OURS].world.spec.name.capitalize()} with shuffled sensors"
     return Page(title, lead, facts_of(folder), [section for section in made if section is not None])

@@ -1,4 +1,4 @@
-"""What a cart-pole run has to show: the page that `sensorium report` writes, told for one who has not read the paper."""
+"""The report page of cart-pole agents."""
 
 import tempfile
 from pathlib import Path
@@ -26,23 +26,24 @@ TREATMENTS = (
     ("shuffled", "shuffle"),
     ("reshuffled every 100", "shuffle:every=100"),
     ("3 swaps", "swap:3"),
-    ("every sense twice", "duplicate"),
+    ("every sensor twice", "duplicate"),
     ("5 channels of noise", "noise:5"),
-    ("40 % unplugged", "drop:0.4"),
+    ("40 % removed", "drop:0.4"),
 )
 SENSOR_NAMES = CartPole().spec.sensors
+OURS, BASELINE, ZOO = "this run's agent", "feed-forward network", "zoo agent"
 
 
-def cast(folder: Path) -> dict[str, Policy]:
-    """Who appears on the page: the run's agents, and the zoo's for comparison."""
+def agents_of(folder: Path) -> dict[str, Policy]:
+    """Name -> policy: the run's agents, and agents of the zoo for comparison."""
     found: dict[str, Policy] = {}
     stages = [folder] if (folder / "card.json").exists() else checkpoint.stages_of(folder)
     for path in stages:
         if not checkpoint.step_of(path) and card.read(path)["stage"]["steps"]:
             continue
         policy = checkpoint.policy(path)
-        found["an ordinary network" if isinstance(policy, FeedForwardPolicy) else "this run's agent"] = policy
-    compared = {"an ordinary network": ("cart-pole-mlp",), "the zoo's agent": ("cart-pole-clone", "cart-pole")}
+        found[BASELINE if isinstance(policy, FeedForwardPolicy) else OURS] = policy
+    compared = {BASELINE: ("cart-pole-mlp",), ZOO: ("cart-pole-clone", "cart-pole")}
     for name, choices in compared.items():
         path = zoo.at_hand(*choices)
         if name not in found and path and path.resolve() != folder.resolve():
@@ -50,59 +51,57 @@ def cast(folder: Path) -> dict[str, Policy]:
     return found
 
 
-COLOURS = {"an ordinary network": ORANGE, "this run's agent": BLUE, "the zoo's agent": GREEN}
+COLOURS = {BASELINE: ORANGE, OURS: BLUE, ZOO: GREEN}
 
 
 def fits(policy: Policy, senses: str) -> bool:
-    """Whether a policy can be given as many channels as a treatment makes."""
+    """Whether the policy accepts the number of channels after a treatment."""
     channels = wrapped(CartPole(), policy, senses)[0].spec.observation[0]
     return not isinstance(policy, FeedForwardPolicy) or policy.agent.observations == channels
 
 
 def treatments(agents: dict[str, Policy]) -> Section:
-    """Score under each treatment of the senses."""
+    """Score with each treatment of the senses."""
     scores = {
         name: {label: under(policy, spec, EPISODES) for label, spec in TREATMENTS if fits(policy, spec)} for name, policy in agents.items()
     }
     labels = [label for label, _ in TREATMENTS]
     cells = [
-        (name, *(f"{results[label]['mean']:.0f}" if label in results else "cannot" for label in labels)) for name, results in scores.items()
+        (name, *(f"{results[label]['mean']:.0f}" if label in results else "n/a" for label in labels)) for name, results in scores.items()
     ]
     return Section(
-        "What happens when the senses are disturbed",
+        "Scores with altered senses",
         (
-            "Five numbers come in: where the cart is, how fast it moves, the cosine and the sine of the pole's angle, and how fast the pole turns. "
-            "An ordinary network knows each by its place. Exchange two of them and it acts on the wrong one. The other kind of agent has one small neuron "
-            "at every sensor, all of them identical; each finds out from what it hears which sensor it must be connected to.",
-            "About four starts in ten throw the cart off the track whatever one does, so no agent comes near 1,000 on average.",
+            "The observation has five numbers: position and velocity of the cart, cosine and sine of the pole's angle, and angular velocity of the pole. "
+            "A feed-forward network depends on their order. A permutation-invariant agent has one identical small neuron per sensor, and each neuron has to "
+            "infer which sensor it has from the values over time.",
+            "From about four in ten initial states no policy can keep the cart on the track, so mean scores stay far below 1,000.",
         ),
         (
             (
                 bars(scores, labels, COLOURS, "mean score (at most 1,000)"),
-                f"Mean of {EPISODES:,} episodes, with 95 % intervals. The same starts for every bar.",
+                f"Mean of {EPISODES:,} episodes with 95 % intervals. All bars have the same initial states.",
             ),
             (
                 table(("mean score", *labels), cells),
-                "'cannot': an ordinary network has a fixed number of inputs.",
+                "n/a: a feed-forward network has a fixed number of inputs.",
             ),
         ),
     )
 
 
-def inside(policy: SensoryPolicy, name: str) -> Section:
-    """Attention over an episode, and the code before and after a shuffle; only words where no episode lasts that long."""
-    world, player = wrapped(CartPole(), policy, "shuffle:every=500")
+def attention_section(policy: SensoryPolicy, name: str) -> Section:
+    """Attention over an episode, and the code around a reshuffle; only a text if no episode is long enough."""
+    world, altered = wrapped(CartPole(), policy, "shuffle:every=500")
     seeds = row_seeds(2, 64)
-    rollout = play(world.open(), player, seeds, keep=("observations", "memory", "rewards"))
+    rollout = play(world.open(), altered, seeds, keep=("observations", "memory", "rewards"))
     if int(rollout.lengths.max()) < 600:
-        return Section(
-            "What goes on inside", (f"In none of 64 episodes did {name} stay on the track for six seconds; there is nothing to see yet.",)
-        )
+        return Section("Attention and code", (f"None of 64 episodes of {name} lasts six seconds, so there is nothing to show yet.",))
     row = int(rollout.rewards[300:600].sum(0).argmax())
-    seen, hidden = rollout.observations[:, row], rollout.memory[0][:, row]
-    # the memory at step t holds what the neurons knew after having seen observation t; all steps of one row as one batch
+    obs, hidden = rollout.observations[:, row], rollout.memory[0][:, row]
+    # the hidden state at step t is the one after observation t; all steps of one row form one batch
     weights = policy.weights(hidden)
-    code = policy.listen(seen, hidden)
+    code = policy.encode(obs, hidden)
     own = world.own(seeds)  # type: ignore[attr-defined]
     layouts = [world.redrawn(world.layouts(own), own, t)[0][row] for t in (0, 500)]  # type: ignore[attr-defined]
     figure, axes = canvas(columns=3, height=3.6, width=9.2)
@@ -110,7 +109,7 @@ def inside(policy: SensoryPolicy, name: str) -> Section:
         order = torch.argsort(layouts[int(t >= 500)])
         image = axis.imshow(weights[t][order].T.numpy(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
         axis.set_xticks(range(5), [name.replace(" ", "\n") for name in SENSOR_NAMES], fontsize=8.5)
-        axis.set_title(f"step {t}" + (", after the shuffle" if t > 500 else ""), fontsize=10.5)
+        axis.set_title(f"step {t}" + (", after the reshuffle" if t > 500 else ""), fontsize=10.5)
         axis.grid(False)
     axes[0].set_ylabel("row of the code")
     figure.colorbar(image, ax=axes, shrink=0.85, label="attention")
@@ -121,66 +120,66 @@ def inside(policy: SensoryPolicy, name: str) -> Section:
     axis.set(xlabel="step", ylabel="row of the code", yticks=range(0, 16, 5))
     axis.grid(False)
     return Section(
-        "What goes on inside",
+        "Attention and code",
         (
-            f"One episode of {name}. The neurons speak through attention: how much, and with which sign, each row of the code listens to each sensor. "
-            "The columns are put back into the sensors' own order here; the agent never sees that order.",
-            "At the shuffle every neuron suddenly hears another sensor, with a memory that still believes in the old one. The code is disturbed, and then finds back.",
+            f"One episode of {name}. Each row of the code is a sum over sensors, weighted by attention; weights are between -1 and 1. "
+            "In the figure the columns are in the original order of the sensors, which is not an input of the agent.",
+            "After the reshuffle each neuron has another sensor, and its LSTM state still belongs to the old one. The code changes until the states have adapted.",
         ),
         (
             (picture(figure, "attention matrices"), "Attention shortly after the start, while balancing, and 60 steps after a reshuffle."),
             (
                 picture(strip, "code over time"),
-                "The code (16 numbers) around the reshuffle at step 500, the black line. Red is +1, blue is -1.",
+                "The code (16 numbers) around the reshuffle at step 500 (black line). Red is +1, blue is -1.",
             ),
         ),
     )
 
 
-def recovering(agents: dict[str, Policy]) -> Section:
-    """Reward rate around a reshuffle."""
+def recovery_section(agents: dict[str, Policy]) -> Section:
+    """Reward rate around a reshuffle, and recovery times."""
     figure, axis = canvas(height=3.2)
-    words = []
+    sentences = []
     for name, policy in agents.items():
         found = recovery(policy, EPISODES)
         if not found.episodes:
-            words.append(f"{name} never balances under a shuffle, so there is nothing to recover.")
+            sentences.append(f"{name}: never balances with shuffled sensors, so there is no recovery to measure.")
             continue
         x = np.arange(len(found.share)) + found.first
         axis.plot(x, found.share, color=COLOURS[name], label=f"{name} ({found.episodes} episodes)")
         axis.fill_between(x, found.low, found.high, color=COLOURS[name], alpha=0.25, linewidth=0)
         times = (found.steps, *found.interval)
-        spread = "" if np.isinf(times).all() else f" (95 % interval: {said(times[1])} to {said(times[2])})"
-        words.append(f"{name}: back at 90 %, and staying there, {said(times[0])}{spread}.")
+        interval = "" if np.isinf(times).all() else f" (95 % interval: {recovery_time(times[1])} to {recovery_time(times[2])})"
+        sentences.append(f"{name}: at 90 % or more {recovery_time(times[0])}{interval}.")
     axis.axvline(0, color=INK)
     axis.axhline(0.9, color=RED, linewidth=1, linestyle="--")
-    axis.set(xlabel="steps since the reshuffle (100 are one second)", ylabel="share of its score rate", ylim=(0, 1.15), xlim=(-75, 500))
+    axis.set(xlabel="steps since the reshuffle (100 are one second)", ylabel="relative reward rate", ylim=(0, 1.15), xlim=(-75, 500))
     if axis.get_legend_handles_labels()[0]:
         axis.legend(fontsize=9.5, loc="lower right")
     return Section(
-        "How fast it recovers",
+        "Recovery from a reshuffle",
         (
-            "While the agent balances, all its sensors are exchanged at once. How much of what it earned a step before does it earn after?",
-            *(word[0].upper() + word[1:] for word in words),
+            "All sensors are reshuffled once while the agent balances. The curve is the reward per step relative to the reward before the reshuffle.",
+            *(sentence[0].upper() + sentence[1:] for sentence in sentences),
         ),
         (
             (
                 picture(figure, "recovery curve"),
-                "Mean over episodes in which the agent was balancing, as a share of the mean before; bands are 95 % bootstrap intervals.",
+                "Mean over episodes in which the agent balances before the reshuffle; bands are 95 % bootstrap intervals.",
             ),
         ),
     )
 
 
-def said(steps: float) -> str:
+def recovery_time(steps: float) -> str:
     """A recovery time in words."""
     return "not within 500 steps" if np.isinf(steps) else f"after {steps:.0f} steps"
 
 
-def film(agents: dict[str, Policy]) -> Section:
-    """The shuffled agent beside the shuffled baseline, in the same episode."""
-    names = [name for name in ("this run's agent", "the zoo's agent", "an ordinary network") if name in agents]
-    pair = [names[0], *(["an ordinary network"] if "an ordinary network" in names[1:] else names[1:2])]
+def video_section(agents: dict[str, Policy]) -> Section:
+    """A video of the agent and the baseline, both with shuffled sensors, in the same episode."""
+    names = [name for name in (OURS, ZOO, BASELINE) if name in agents]
+    pair = [names[0], *([BASELINE] if BASELINE in names[1:] else names[1:2])]
     seeds, clips = row_seeds(4, 64), []
     played = {name: play(wrapped(CartPole(), agents[name], "shuffle")[0].open(), agents[name], seeds, keep=("actions",)) for name in pair}
     row = int((played[pair[0]].returns - sum(played[name].returns for name in pair[1:])).argmax())
@@ -192,19 +191,19 @@ def film(agents: dict[str, Policy]) -> Section:
         write_mp4(path, (beside(*(clip[min(t, len(clip) - 1)] for clip in clips)) for t in range(length)))
         shown = video(path)
     return Section(
-        "Watch it",
-        ("Both have the same start, and both have had their senses shuffled before it.",),
+        "Video",
+        ("Both agents have the same initial state, and their sensors are shuffled at the start of the episode.",),
         (
             (
                 shown,
-                "One episode at real speed, chosen for the largest difference in score out of 64. The film ends, or freezes, where a cart leaves the track.",
+                "One episode at real speed: the one of 64 with the largest difference in score. The video of an agent stops when its cart leaves the track.",
             ),
         ),
     )
 
 
 def frames(world: CartPole, policy: Policy, seeds: Any, title: str) -> list[np.ndarray]:
-    """Every second step of one shuffled episode as a picture."""
+    """Every second frame of one episode with shuffled sensors."""
     sensed, policy = wrapped(world, policy, "shuffle")
     env, memory, found, score = sensed.open(), policy.begin(seeds), [], 0.0
     obs = env.reset(seeds)
@@ -222,19 +221,19 @@ def frames(world: CartPole, policy: Policy, seeds: Any, title: str) -> list[np.n
 
 
 def sections(folder: Path) -> Page:
-    """The page of a run folder, a stage folder or a zoo agent."""
-    agents = cast(folder)
-    sensory = next((name for name in ("this run's agent", "the zoo's agent") if isinstance(agents.get(name), SensoryPolicy)), None)
+    """The report page of a run folder, a stage folder or a zoo agent."""
+    agents = agents_of(folder)
+    sensory = next((name for name in (OURS, ZOO) if isinstance(agents.get(name), SensoryPolicy)), None)
     shuffled = {name: policy for name, policy in agents.items() if fits(policy, "shuffle")}
-    found = [film(shuffled)] if shuffled else []
+    found = [video_section(shuffled)] if shuffled else []
     found += [treatments(agents), learning(folder)]
     if sensory:
         chosen = agents[sensory]
         assert isinstance(chosen, SensoryPolicy)
-        found += [inside(chosen, sensory), recovering(shuffled)]
+        found += [attention_section(chosen, sensory), recovery_section(shuffled)]
     return Page(
-        "A pole that balances with its senses shuffled",
-        "A cart is pushed left and right so that the pole on it swings up and stays up. This page shows an agent that can do so when its senses arrive in any order, and an ordinary network that cannot.",
+        "Cart-pole with shuffled sensors",
+        "The task is to swing up the pole on a cart and to balance it. A permutation-invariant agent does this with its sensors in any order; a feed-forward network does not.",
         facts_of(folder),
         found,
     )

@@ -1,4 +1,4 @@
-"""The page of an agent with eyes: what it attends to, what its code knows, and what shuffled patches do to it."""
+"""The report page of agents on image patches: attention, scores with altered patches, and the code in two dimensions."""
 
 import tempfile
 from dataclasses import dataclass, replace
@@ -12,41 +12,41 @@ from sensorium.core.env import closing
 from sensorium.core.seeding import row_seeds
 from sensorium.envs import patches
 from sensorium.envs.pong import BALL_Y, Consoles, Pong
-from sensorium.systems.attention_neuron.figures.panels import OURS, cast, facts_of, learning, recovering, treated
+from sensorium.systems.attention_neuron.figures.panels import OURS, agents_of, facts_of, learning, recovery_section, treatments
 from sensorium.systems.attention_neuron.model import VisionPolicy
-from sensorium.systems.attention_neuron.tables.agents import Player
+from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from sensorium.systems.attention_neuron.tables.vision import OCCLUDED, SHARES, occluded
 from sensorium.viz.curves import canvas, picture
 from sensorium.viz.report import Page, Section, video
 from sensorium.viz.video import beside, write_mp4
 
 EPISODES = 4
-FILM = 300
-"""steps that are looked at and filmed"""
+VIDEO_STEPS = 300
+"""steps of the recorded episode"""
 LARGE = 4
-"""pixels of a page for one of the screen"""
+"""magnification of the screen"""
 TREATMENTS = {
-    "pong": (("in order", ""), ("shuffled", "patches"), ("reshuffled every 100", "patches:every=100"), ("half of them taken away", "patches,occlude:0.5")),
+    "pong": (("in order", ""), ("shuffled", "patches"), ("reshuffled every 100", "patches:every=100"), ("50 % occluded", "patches,occlude:0.5")),
     "car-patches": (
         ("in order", ""), ("shuffled", "patches"), ("reshuffled every 100", "patches:every=100"), ("20 % black", "patches,blackout:0.2"),
-        ("before dunes", "patches,background:dunes"),
+        ("background dunes", "patches,background:dunes"),
     ),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class PatchView:
-    """A moment: the screen as it comes and as it is, which patches of it are attended, and what the agent makes of it."""
+    """One step: the shuffled and the restored screen with attended patches highlighted, and the code."""
 
     shuffled: np.ndarray
     restored: np.ndarray
     code: np.ndarray
     scene: float
-    """what is in the scene: the height of the ball, or how the wheel is turned"""
+    """a quantity of the scene: vertical position of the ball, or steering"""
 
 
-def look(agent: Player, steps: int) -> list[PatchView]:
-    """A shuffled episode, moment by moment."""
+def recorded(agent: TrainedAgent, steps: int) -> list[PatchView]:
+    """The steps of one episode with shuffled patches."""
     policy, world = agent.policy, replace(agent.world, senses="patches")  # type: ignore[type-var]
     assert isinstance(policy, VisionPolicy)
     neurons, found, seeds = policy.agent.neurons, [], row_seeds(4, 1)  # type: ignore[attr-defined]
@@ -55,14 +55,14 @@ def look(agent: Player, steps: int) -> list[PatchView]:
         obs, memory = env.reset(seeds), policy.begin(seeds)
         for t in range(min(steps, world.spec.horizon)):
             before = memory[0]
-            listened = neurons.weights(policy.tensors, obs, before)[0].argmax(1).unique()
+            attended = neurons.weights(policy.tensors, obs, before)[0].argmax(1).unique()
             code = neurons(policy.tensors, obs, before)[0]
             action, memory = policy.act(obs, memory, t)
             grey, order = env.world.grey(env.raw), env.chosen[0][0]
             height, width = grey.shape[1:]
-            shuffled = marked(patches.mosaic(obs[:, :, -1], height, width)[0], listened)
+            shuffled = highlighted(patches.mosaic(obs[:, :, -1], height, width)[0], attended)
             ball = env.env.simulators.ram[0, BALL_Y] if isinstance(env.env.simulators, Consoles) else float(action[0, 0])
-            found.append(PatchView(shuffled, marked(grey[0], order[listened]), code.flatten().numpy(), float(ball)))
+            found.append(PatchView(shuffled, highlighted(grey[0], order[attended]), code.flatten().numpy(), float(ball)))
             step = env.step(action)
             obs = step.obs
             if bool(step.terminated[0] | step.truncated[0]):
@@ -70,8 +70,8 @@ def look(agent: Player, steps: int) -> list[PatchView]:
     return found
 
 
-def marked(screen: torch.Tensor, chosen: torch.Tensor) -> np.ndarray:
-    """A grey screen, enlarged, with some patches tinted."""
+def highlighted(screen: torch.Tensor, chosen: torch.Tensor) -> np.ndarray:
+    """A grey screen, enlarged, with the chosen patches tinted; uint8 [height, width, 3]."""
     height, width = screen.shape
     light = torch.zeros(height // patches.SIDE * (width // patches.SIDE), patches.SIDE**2)
     light[chosen] = 1
@@ -81,8 +81,8 @@ def marked(screen: torch.Tensor, chosen: torch.Tensor) -> np.ndarray:
     return np.kron(shown.to(torch.uint8).numpy(), np.ones((LARGE, LARGE, 1), np.uint8))
 
 
-def watching(views: list[PatchView]) -> Section:
-    """The film, and one moment of it."""
+def attention_section(views: list[PatchView]) -> Section:
+    """A video of the episode, and one frame of it."""
     still = views[len(views) // 2]
     gap = np.full((still.shuffled.shape[0], 16, 3), 255, np.uint8)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,20 +90,20 @@ def watching(views: list[PatchView]) -> Section:
         write_mp4(path, (beside(g.shuffled, gap, g.restored) for g in views), fps=30)
         shown = video(path)
     figure, axes = canvas(columns=2, height=4.0)
-    for axis, screen, title in zip(axes, (still.shuffled, still.restored), ("what the agent gets", "what that is"), strict=True):
+    for axis, screen, title in zip(axes, (still.shuffled, still.restored), ("input of the agent", "patches in order"), strict=True):
         axis.imshow(screen)
         axis.set(title=title, xticks=[], yticks=[])
         axis.grid(False)
-    text = "Left the screen as the agent gets it, in 6 x 6 pieces that were shuffled before the episode began; right the same pieces put back. Orange pieces are those to which some row of the code listens most."
+    text = "Left: the input of the agent, patches of 6 x 6 pixels, shuffled at the start of the episode. Right: the same patches in order. Orange patches have the largest attention weight of at least one row of the code."
     return Section(
-        "Through its eyes",
+        "Input and attention",
         (text,),
-        ((shown, f"The first {len(views)} steps of an episode."), (picture(figure, "a moment"), "One moment of it.")),
+        ((shown, f"The first {len(views)} steps of an episode."), (picture(figure, "one step"), "One step of it.")),
     )
 
 
-def knowing(views: list[PatchView], what: str) -> Section | None:
-    """The code in two dimensions, coloured by what is in the scene."""
+def code_section(views: list[PatchView], what: str) -> Section | None:
+    """The code in two dimensions, coloured by a quantity of the scene."""
     if len(views) < 20:
         return None
     codes = torch.from_numpy(np.stack([view.code for view in views]))
@@ -115,14 +115,16 @@ def knowing(views: list[PatchView], what: str) -> Section | None:
     figure.colorbar(dots, label=what.partition(",")[0])
     share = float(sizes[:2].sum() / sizes.sum())
     axis.set(xlabel="first principal component of the code", ylabel="second")
-    text = f"Every moment as a dot: the agent's code, of {codes.shape[1]:,} numbers, in the two directions in which it varies most ({share:.0%} of its variance), coloured by {what}."
+    text = f"Each dot is the code of one step ({codes.shape[1]:,} numbers), projected on its first two principal components ({share:.0%} of the variance). The colour is {what}."
     return Section(
-        "What its code knows", (text,), ((picture(figure, "codes in two dimensions"), f"{len(views)} moments of a shuffled episode."),)
+        "Principal components of the code",
+        (text,),
+        ((picture(figure, "codes in two dimensions"), f"{len(views)} steps of an episode with shuffled patches."),),
     )
 
 
-def occlusion(agent: Player) -> Section | None:
-    """Pong with patches taken away, beside the paper's row."""
+def occlusion(agent: TrainedAgent) -> Section | None:
+    """Scores on Pong by share of occluded patches, compared with the paper."""
     if not isinstance(agent.world, Pong):
         return None
     if occluded(agent) not in SHARES:
@@ -134,33 +136,33 @@ def occlusion(agent: Player) -> Section | None:
     image = axis.imshow(grid, cmap="RdYlGn", vmin=-21, vmax=21, aspect="auto")
     for (row, column), value in np.ndenumerate(grid):
         axis.text(column, row, f"{value:.0f}", ha="center", va="center")
-    axis.set_yticks([0, 1], ["ours", "the paper"])
+    axis.set_yticks([0, 1], ["ours", "paper"])
     axis.set_xticks(range(len(shares)), [f"{share:.0%}" for share in shares])
-    axis.set(xlabel="of the patches taken away in the test")
+    axis.set(xlabel="share of occluded patches in the test")
     axis.grid(False)
     figure.colorbar(image, ax=axis, label="mean score")
-    text = f"In training {trained * 10} % of the patches were missing. Every third column of the paper's grid, {EPISODES} games each where the paper played 100; `sensorium verify attention-neuron/pong` plays them all."
+    text = f"In training {trained * 10} % of the patches are occluded. Every third column of the paper's grid, with {EPISODES} games each (paper: 100). `sensorium verify attention-neuron/pong` measures all columns."
     return Section(
-        "With patches taken away",
+        "Occluded patches",
         (text,),
-        ((picture(figure, "scores by share taken away"), "From -21, every point lost, to 21, every point won."),),
+        ((picture(figure, "score by share of occluded patches"), "Scores are between -21 (all points lost) and 21 (all points won)."),),
     )
 
 
 def sections(folder: Path) -> Page:
-    """The page of a run, a stage or a zoo agent."""
-    agents = cast(folder)
+    """The report page of a run, a stage or a zoo agent."""
+    agents = agents_of(folder)
     ours = agents[OURS]
-    views = look(ours, FILM)
-    text = "The screen is cut into pieces of 6 x 6 pixels. Every piece has the same small neuron, which sees how it changed over four frames, and no neuron knows where its piece lies."
+    views = recorded(ours, VIDEO_STEPS)
+    text = "The screen is split into patches of 6 x 6 pixels. Each patch is the input of one neuron, and all neurons are identical. A neuron gets the last four frames of its patch, but not its position."
     made = [
-        watching(views), treated(agents, TREATMENTS[ours.world.spec.name], EPISODES, "What happens when the eyes are disturbed", (text,)), learning(folder),
-        knowing(views, "the height of the ball, of which nobody told it" if isinstance(ours.world, Pong) else "how it turns the wheel"), occlusion(ours),
-        recovering({OURS: ours}, "patches", EPISODES, "All pieces change places in the middle of an episode. Of the four frames that it then sees, three still have the pieces where they lay."),
+        attention_section(views), treatments(agents, TREATMENTS[ours.world.spec.name], EPISODES, "Scores with altered patches", (text,)), learning(folder),
+        code_section(views, "the vertical position of the ball, which is not a training target" if isinstance(ours.world, Pong) else "the steering"), occlusion(ours),
+        recovery_section({OURS: ours}, "patches", EPISODES, "All patches are reshuffled in the middle of an episode. Three of the four stacked frames then still have the old order."),
     ]  # fmt: skip
-    lead = "An agent that plays although its screen arrives as a pile of shuffled pieces."
+    lead = "A permutation-invariant agent whose input is the screen as shuffled patches."
     return Page(
-        f"{ours.world.spec.name.capitalize()} from shuffled pieces",
+        f"{ours.world.spec.name.capitalize()} from shuffled patches",
         lead,
         facts_of(folder),
         [section for section in made if section is not None],

@@ -1,5 +1,4 @@
-"""The learnable parts, named as the paper names them: `sensory` for vectors of observations, `vision` for patches of pictures, with the agents
-`puzzle` and `voting` around such neurons."""
+"""The models, named as in the paper: `sensory` for vector observations, `vision` for image patches; agents in `pong` and `voting`."""
 
 from sensorium.systems.attention_neuron.model.planner import Planner
 from sensorium.systems.attention_neuron.model.pong import PongAgent
@@ -12,10 +11,10 @@ from sensorium.systems.attention_neuron.model.sensory import (
     head,
     head_shapes,
 )
-from sensorium.systems.attention_neuron.model.vision import UNTAUGHT, VisionNeurons, VisionPolicy
+from sensorium.systems.attention_neuron.model.vision import NO_GRADIENT, VisionNeurons, VisionPolicy
 from sensorium.systems.attention_neuron.model.voting import AttentionAgent, VotingAgent
 
 __all__ = [
-    "UNTAUGHT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "Planner", "PongAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
+    "NO_GRADIENT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "Planner", "PongAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
     "VotingAgent", "fold", "head", "head_shapes",
 ]  # fmt: skip

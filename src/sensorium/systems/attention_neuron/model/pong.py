@@ -1,4 +1,4 @@
-"""The agent that reads the code as a picture: the player of Pong, and a driver that can be taught."""
+"""The agent with a convolutional head on the code: for Pong, and for CarRacing as a student that can be trained by gradient."""
 
 import math
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from sensorium.systems.attention_neuron.model.vision import Tensors, VisionNeuro
 
 @dataclass(frozen=True)
 class PongAgent:
-    """The player of Pong (1,687,726 numbers): convolutions read the code as a picture of 20 x 20, the largest of six logits is pressed.
+    """The paper's agent for Pong (1,687,726 parameters): convolutions on the code as a 20 x 20 image, and argmax over six logits.
 
-    With another end, ours, it drives: three tanh units turn the wheel and press the pedals.
+    With `drives` (not in the paper) the output is three tanh units for CarRacing.
     """
 
     neurons: VisionNeurons = VisionNeurons(actions=6, code=400, width=32, time_last=False, learned_norms=True)
     actions: int = 6
     first: int = 3
-    """the button that counts as pressed before the first step"""
+    """previous action of the first step, the index of a button"""
     drives: bool = False
-    """whether an action is a wheel and two pedals instead of a button"""
+    """whether the action is steering, gas and brake instead of a button"""
 
     @property
     def layout(self) -> Layout:
@@ -34,41 +34,41 @@ class PongAgent:
         return Layout((*self.neurons.shapes, *convolutions, *affine("full", 512, 64 * 7 * 7), *affine("act", self.actions, 512)))
 
     def student(self, vector: Float[Tensor, "n"]) -> "VisionPolicy":
-        """The policy of one vector, to be taught by gradient."""
+        """The policy of one parameter vector, for training by gradient."""
         return self.policy(vector)
 
     def policy(self, vectors: Float[Tensor, "*members n"]) -> "VisionPolicy":
         return VisionPolicy(self, self.neurons.fold(self.layout.split(vectors.reshape(-1, vectors.shape[-1]))))
 
     def begin(self, rows: int, like: Tensor) -> Memory:
-        """(previous action,), a button as one-hot."""
+        """Memory: (previous action,); a button is one-hot."""
         if self.drives:
             return (like.new_zeros(rows, self.actions),)
         return (one_hot(torch.full((rows,), self.first, device=like.device), self.actions).to(like.dtype),)
 
     def act(self, tensors: Tensors, patches: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        action = self.done(self.say(tensors, patches, memory[0]))
+        action = self.chosen(self.say(tensors, patches, memory[0]))
         return action, (action,)
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
-        """The memory of an agent in whose place something else was done."""
-        return (self.done(action),)
+        """The memory after another action was executed instead of the agent's own."""
+        return (self.chosen(action),)
 
-    def done(self, said: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
-        """What follows from what was said; a button is pressed by whatever wants it most."""
-        return said if self.drives else one_hot(said.argmax(1), self.actions).to(said.dtype)
+    def chosen(self, output: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
+        """The action of an output of `say`: the one-hot button of the largest logit, or the output itself."""
+        return output if self.drives else one_hot(output.argmax(1), self.actions).to(output.dtype)
 
     def say(self, tensors: Tensors, patches: Tensor, before: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
-        """How much the agent wants to press each button; or where wheel and pedals are to be."""
+        """Logits of the buttons, or steering, gas and brake; differentiable."""
         code, side = self.neurons(tensors, patches, before), round(math.sqrt(self.neurons.code))
-        picture = torch.relu(code.view(len(code), side, side, -1).permute(0, 3, 1, 2))
+        image = torch.relu(code.view(len(code), side, side, -1).permute(0, 3, 1, 2))
         for i, stride in enumerate((2, 1)):
-            picture = torch.relu(self.convolved(picture, tensors[f"conv.{i}.weight"], tensors[f"conv.{i}.bias"], stride))
-        said = linear(tensors, "act", torch.relu(linear(tensors, "full", picture.flatten(1))))
-        return wheel_and_pedals(torch.tanh(said)) if self.drives else said
+            image = torch.relu(self.convolved(image, tensors[f"conv.{i}.weight"], tensors[f"conv.{i}.bias"], stride))
+        output = linear(tensors, "act", torch.relu(linear(tensors, "full", image.flatten(1))))
+        return wheel_and_pedals(torch.tanh(output)) if self.drives else output
 
     def convolved(self, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-        """A convolution, one for all rows or, as groups, one for each."""
+        """A convolution with one weight for all rows, or one per row as a grouped convolution."""
         if len(weight) == 1:
             return conv2d(x, weight[0], bias[0], stride)
         grouped = conv2d(x.reshape(1, -1, *x.shape[2:]), weight.flatten(0, 1), bias.flatten(), stride, groups=len(x))

@@ -1,4 +1,4 @@
-"""The learnable parts, named as the paper names them: sensory neurons, the agent around them, the feed-forward baseline."""
+"""Sensory neurons for vector observations, the agent built from them, and the feed-forward baseline, named as in the paper."""
 
 import math
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ Tensors = dict[str, Tensor]
 
 
 def head_shapes(widths: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a stack of linear layers with biases."""
+    """Names and shapes of linear layers with biases, for layers of these widths."""
     shapes: list[tuple[str, tuple[int, ...]]] = []
     for i, (inputs, outputs) in enumerate(pairwise(widths)):
         shapes += [(f"head.{i}.weight", (outputs, inputs)), (f"head.{i}.bias", (outputs,))]
@@ -27,7 +27,7 @@ def head_shapes(widths: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def head(tensors: Tensors, x: Float[Tensor, "inputs rows"], depth: int) -> Float[Tensor, "outputs rows"]:
-    """Linear layers with a tanh after each."""
+    """The policy head: `depth` linear layers, each followed by tanh."""
     for i in range(depth):
         x = tanh(product(tensors[f"head.{i}.weight"], x) + tensors[f"head.{i}.bias"])
     return x
@@ -35,10 +35,10 @@ def head(tensors: Tensors, x: Float[Tensor, "inputs rows"], depth: int) -> Float
 
 @dataclass(frozen=True)
 class SensoryAgent:
-    """Permutation-invariant agent for vector observations (section 3.1): one identical neuron a sensor, attention, a small head."""
+    """Permutation-invariant agent for vector observations (section 3.1): one identical neuron per sensor, attention, a small head."""
 
     actions: int = 1
-    """number of actions; the previous ones are an input of every neuron"""
+    """number of actions; the previous action is an input of every neuron"""
     code: int = 16
     """rows of the code, M"""
     query: int = 8
@@ -46,7 +46,7 @@ class SensoryAgent:
     key: int = 32
     """width d of projected queries and keys"""
     hidden: int = 8
-    """units of a neuron's LSTM, H"""
+    """units of each neuron's LSTM, H"""
     layers: tuple[int, ...] = ()
     """widths of the head's hidden layers"""
     bias: bool = False
@@ -54,13 +54,13 @@ class SensoryAgent:
     scale: bool = False
     """whether attention is divided by sqrt(d) (cart-pole: no, Ant: yes)"""
     gain: float = 1.0
-    """factor on what the sensors say together: 0.5 when twice as many are plugged in (table 1, footnote)"""
+    """factor on the sum over sensors: 0.5 when their number is doubled (table 1, footnote)"""
     pooling: Literal["attention", "mean", "max"] = "attention"
-    """how the sensors' words become one code; mean and max are ablations"""
+    """how the outputs of the neurons are combined; mean and max are ablations"""
     recurrent: bool = True
-    """whether neurons remember; False is an ablation"""
+    """whether neurons are LSTMs; False is an ablation"""
     hears_action: bool = True
-    """whether neurons hear the previous action; False is an ablation"""
+    """whether the previous action is an input of the neurons; False is an ablation"""
 
     @property
     def layout(self) -> Layout:
@@ -80,11 +80,11 @@ class SensoryAgent:
 
     @property
     def forget_gates(self) -> tuple[str, int, int]:
-        """Where the forget gates' biases lie; ("", 0, 0) without a memory."""
+        """Tensor name and index range of the forget gates' biases; ("", 0, 0) if the neurons are not recurrent."""
         return ("neuron.bias_ih", self.hidden, 2 * self.hidden) if self.recurrent else ("", 0, 0)
 
     def student(self, vector: Float[Tensor, "n"]) -> "SensoryPolicy":
-        """The policy of one vector, to be taught by gradient."""
+        """The policy of one parameter vector, for training by gradient."""
         return self.policy(vector)
 
     def policy(self, vectors: Float[Tensor, "*members n"]) -> "SensoryPolicy":
@@ -93,10 +93,10 @@ class SensoryAgent:
 
 
 def fold(agent: SensoryAgent, tensors: Tensors) -> Tensors:
-    """Compute once what does not change during an episode, and put the members last.
+    """Precompute what is constant in an episode, and move the axis of the members to the end.
 
-    (Q Wq^T + bq)(h Wk^T + bk)^T = queries h^T + offset, with queries = (Q Wq^T + bq) Wk and offset = (Q Wq^T + bq) bk; an LSTM's two
-    biases are one.
+    (Q Wq^T + bq)(h Wk^T + bk)^T = queries h^T + offset, with queries = (Q Wq^T + bq) Wk and offset = (Q Wq^T + bq) bk. The two biases of
+    the LSTM are added.
     """
     t = dict(tensors)
     t["neuron.bias"] = t.pop("neuron.bias_ih") + t.pop("neuron.bias_hh", 0)
@@ -111,7 +111,7 @@ def fold(agent: SensoryAgent, tensors: Tensors) -> Tensors:
 
 @dataclass(frozen=True)
 class SensoryPolicy:
-    """The agent with parameters. Memory: (hidden [rows, N, H], cell [rows, N, H], previous action [rows, actions])."""
+    """A SensoryAgent with parameters. Memory: (hidden [rows, N, H], cell [rows, N, H], previous action [rows, actions])."""
 
     agent: SensoryAgent
     tensors: Tensors
@@ -124,7 +124,7 @@ class SensoryPolicy:
         return replace(self, tensors={name: tensor.index_select(-1, members) for name, tensor in self.tensors.items()})
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Memory:
-        # one neuron stands for all until the first observation shows how many there are
+        # a single neuron, expanded when the first observation gives the number of sensors
         bias, a = self.tensors["neuron.bias"], self.agent
         blank = bias.new_zeros(a.hidden, 1, len(seeds)).permute(2, 1, 0)
         return blank, blank, bias.new_zeros(a.actions, len(seeds)).mT
@@ -133,18 +133,18 @@ class SensoryPolicy:
         return self.say(obs, memory)
 
     def say(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Memory]:
-        """What the agent would do, with its gradient: what a student is taught while it acts."""
+        """The differentiable action, and the memory after it."""
         hidden, cell = self.neurons(obs, memory)
-        action = self.read(self.listen(obs, hidden))
+        action = self.read(self.encode(obs, hidden))
         return action, (hidden, cell, action)
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows actions"]) -> Memory:
-        """The memory of an agent in whose place something else was done."""
+        """The memory after another action was executed instead of the agent's own."""
         hidden, cell, _ = memory
         return hidden, cell, action
 
     def neurons(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Tensor]:
-        """Hidden and cell states [rows, N, H] of all neurons after each has heard its sensor and the previous action."""
+        """Hidden and cell states [rows, N, H] of all neurons after one step on their sensor and the previous action."""
         hidden, cell, action = (part.movedim(0, -1) for part in memory)
         hidden, cell = (part.expand(obs.shape[1], *part.shape[1:]).movedim(1, 0) for part in (hidden, cell))
         weight = self.tensors["neuron.weight_ih"]
@@ -161,25 +161,25 @@ class SensoryPolicy:
         self, obs: Float[Tensor, "steps rows N"], before: Float[Tensor, "steps rows actions"], hidden: Float[Tensor, "rows N H"],
         cell: Float[Tensor, "rows N H"],
     ) -> tuple[Float[Tensor, "steps rows N H"], Float[Tensor, "rows N H"]]:  # fmt: skip
-        """The neurons of one agent through many steps at once, where it is known what was done before each: what a clone learns by.
+        """The neurons of one agent over many recorded steps, for cloning; `before` holds the action before each step.
 
-        Hidden states after each step, and the last cell states.
+        Returns the hidden states after each step and the last cell states.
         """
         steps, rows, sensors = obs.shape
-        heard = obs[..., None]
+        inputs = obs[..., None]
         if self.agent.hears_action:
-            heard = torch.cat([heard, before[:, :, None].expand(-1, -1, sensors, -1)], -1)
+            inputs = torch.cat([inputs, before[:, :, None].expand(-1, -1, sensors, -1)], -1)
         t = {name: tensor[..., 0] for name, tensor in self.tensors.items()}
         if not self.agent.recurrent:
-            return tanh(heard @ t["neuron.weight_ih"].mT + t["neuron.bias"]), cell
+            return tanh(inputs @ t["neuron.weight_ih"].mT + t["neuron.bias"]), cell
         memory = tuple(part.reshape(1, rows * sensors, -1) for part in (hidden, cell))
         weights = [t["neuron.weight_ih"], t["neuron.weight_hh"], t["neuron.bias"], torch.zeros_like(t["neuron.bias"])]
-        # biases, layers, dropout, training, both directions, rows first: as torch.nn.LSTM calls it
-        after, _, cell = torch.lstm(heard.flatten(1, 2), memory, weights, True, 1, 0.0, True, False, False)
+        # arguments as in torch.nn.LSTM: biases, layers, dropout, training, bidirectional, batch_first
+        after, _, cell = torch.lstm(inputs.flatten(1, 2), memory, weights, True, 1, 0.0, True, False, False)
         return after.view(steps, rows, sensors, -1), cell.view(rows, sensors, -1)
 
     def weights(self, hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows N M"]:
-        """The attention of each row (or the neurons' words, where mean or max stands in its place)."""
+        """Attention weights; with mean or max pooling, the projected outputs of the neurons."""
         keys = hidden.permute(2, 1, 0)
         scale = math.sqrt(self.agent.key) if self.agent.scale else 1.0
         if self.agent.pooling != "attention":
@@ -190,8 +190,8 @@ class SensoryPolicy:
             weights = attention(self.tensors["queries"], keys, scale)
         return weights.permute(2, 1, 0)
 
-    def listen(self, obs: Float[Tensor, "rows N"], hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows M"]:
-        """The code of each row."""
+    def encode(self, obs: Float[Tensor, "rows N"], hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows M"]:
+        """The code of each row (eq. 2)."""
         weights = self.weights(hidden).permute(2, 1, 0)
         if self.agent.pooling == "mean":
             return tanh(weights.mean(1)).mT
@@ -200,20 +200,20 @@ class SensoryPolicy:
         return message(weights, obs.mT, self.agent.gain).mT
 
     def answer(self, obs: Float[Tensor, "rows N"], hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows actions"]:
-        """The action that follows from observations and hidden states."""
-        return self.read(self.listen(obs, hidden))
+        """The action for observations and the hidden states after them."""
+        return self.read(self.encode(obs, hidden))
 
     def read(self, code: Float[Tensor, "rows M"]) -> Float[Tensor, "rows actions"]:
-        """The action that follows from a code."""
+        """The action for a code: the policy head."""
         return head(self.tensors, code.mT, len(self.agent.layers) + 1).mT
 
 
 @dataclass(frozen=True)
 class FeedForwardAgent:
-    """The baseline (section 4.1): an ordinary network, which knows its sensors by their place."""
+    """The baseline (section 4.1): a feed-forward network, which depends on the order of its inputs."""
 
     observations: int = 5
-    """channels that it reads; it cannot be given more or fewer"""
+    """number of input channels, which is fixed"""
     actions: int = 1
     """number of actions"""
     layers: tuple[int, ...] = (16,)
@@ -231,7 +231,7 @@ class FeedForwardAgent:
 
 @dataclass(frozen=True)
 class FeedForwardPolicy:
-    """The baseline with parameters. It has no memory."""
+    """A FeedForwardAgent with parameters. It has no memory. Errors: core.errors.Usage for another number of channels."""
 
     agent: FeedForwardAgent
     tensors: Tensors
@@ -248,5 +248,5 @@ class FeedForwardPolicy:
 
     def act(self, obs: Float[Tensor, "rows N"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
         if obs.shape[1] != self.agent.observations:
-            raise Usage(f"this network reads {self.agent.observations} channels and cannot be given {obs.shape[1]}")
+            raise Usage(f"this network has {self.agent.observations} input channels, but the observation has {obs.shape[1]}")
         return head(self.tensors, obs.mT, len(self.agent.layers) + 1).mT, memory

@@ -1,7 +1,7 @@
-"""Vision: every patch of a picture has a sensory neuron of its own (section 3.2), and the agents around such neurons.
+"""Sensory neurons for image patches (section 3.2), and the policy of the agents built from them.
 
-Observations are patches, uint8 [rows, N, frames, 36], in any order and number. Weights have a first axis for the members of a
-population, of length 1 for one agent or of one a row.
+Observations are patches, uint8 [rows, N, frames, 36], in any order and number. The first axis of the weights is the members of a
+population: length 1 for one agent, or one per row.
 """
 
 import math
@@ -22,12 +22,12 @@ Tensors = dict[str, Tensor]
 
 
 def affine(name: str, outputs: int, inputs: int) -> Shapes:
-    """A layer's weight and bias."""
+    """Names and shapes of a linear layer."""
     return (f"{name}.weight", (outputs, inputs)), (f"{name}.bias", (outputs,))
 
 
 def linear(tensors: Tensors, name: str, x: Float[Tensor, "rows *middle i"]) -> Float[Tensor, "rows *middle o"]:
-    """A layer, one for all rows or one for each."""
+    """A linear layer with one weight for all rows, or one per row."""
     weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     if len(weight) == 1:
         return torch.nn.functional.linear(x, weight[0], bias[0])
@@ -37,22 +37,22 @@ def linear(tensors: Tensors, name: str, x: Float[Tensor, "rows *middle i"]) -> F
 
 @dataclass(frozen=True)
 class VisionNeurons:
-    """The permutation-invariant layer (eq. 2 with softmax): patches in, a code of M rows out. It remembers only what four frames show."""
+    """The permutation-invariant layer for patches (eq. 2 with softmax); its code is [M, d]. Its only memory is the four stacked frames."""
 
     actions: int = 3
-    """numbers of the previous action, which every neuron hears"""
+    """dimensions of the previous action, an input of every neuron"""
     code: int = 1024
     """rows of the code, M"""
     width: int = 16
-    """d, of queries, keys and values"""
+    """width d of queries, keys and values"""
     query: int = 8
     """width of the positional table Q"""
     frames: int = 4
     pixels: int = 36
     time_last: bool = True
-    """whether a released key lists a pixel's differences together (CarRacing), or a difference's pixels (Pong)"""
+    """whether the key's inputs are ordered by pixel, then time (CarRacing), or by time, then pixel (Pong)"""
     learned_norms: bool = False
-    """whether the layer normalisations have learned scales (Pong: yes)"""
+    """whether the layer normalisations have learned weights and biases (Pong: yes)"""
 
     @property
     def shapes(self) -> Shapes:
@@ -71,71 +71,71 @@ class VisionNeurons:
         return found
 
     def fold(self, tensors: Tensors) -> Tensors:
-        """Compute once what does not change during an episode: the queries, and the key's weights in the order of frames."""
+        """Precompute what is constant in an episode: the queries, and the key's weights ordered by time, then pixel."""
         t = dict(tensors)
         table = eq.positional_table(self.code, self.query).to(t["query.weight"])
         t["queries"] = table @ t["query.weight"].mT + t["query.bias"][:, None]
         changes = self.pixels * (self.frames - 1)
-        key, heard = t["key.weight"].split([changes, self.actions], -1)
+        key, previous = t["key.weight"].split([changes, self.actions], -1)
         if self.time_last:
             key = key.unflatten(-1, (self.pixels, self.frames - 1)).mT.flatten(-2)
-        t["key.weight"] = torch.cat([key, heard], -1)
+        t["key.weight"] = torch.cat([key, previous], -1)
         return t
 
     def __call__(
         self, tensors: Tensors, patches: UInt8[Tensor, "rows n t p"], action: Float[Tensor, "rows a"]
     ) -> Float[Tensor, "rows m d"]:
         """The code, from patches and the previous action."""
-        seen = patches.float() * (1 / 255)
-        changes = eq.differences(seen).flatten(2)
+        scaled = patches.float() * (1 / 255)
+        changes = eq.differences(scaled).flatten(2)
         keys = linear(tensors, "key", torch.cat([changes, action[:, None].expand(-1, changes.shape[1], -1)], 2))
         scale = [tensors.get(f"input_norm.{part}") for part in ("weight", "bias")]
         scale = [part[:, None, None] if part is not None else None for part in scale]
-        values = linear(tensors, "value", eq.normalised(seen, *scale).flatten(2))
-        said = torch.relu(eq.visual_message(tensors["queries"], keys, values))
+        values = linear(tensors, "value", eq.normalised(scaled, *scale).flatten(2))
+        code = torch.relu(eq.visual_message(tensors["queries"], keys, values))
         scale = [tensors.get(f"output_norm.{part}") for part in ("weight", "bias")]
-        return eq.normalised(said, *(part[:, None] if part is not None else None for part in scale))
+        return eq.normalised(code, *(part[:, None] if part is not None else None for part in scale))
 
     def weights(self, tensors: Tensors, patches: Tensor, action: Tensor) -> Float[Tensor, "rows m n"]:
-        """How much each row of the code listens to each patch: for pictures of attention."""
+        """Attention weight of each row of the code on each patch, for figures."""
         changes = eq.differences(patches.float() * (1 / 255)).flatten(2)
         keys = linear(tensors, "key", torch.cat([changes, action[:, None].expand(-1, changes.shape[1], -1)], 2))
         return torch.softmax(tensors["queries"] @ keys.mT / math.sqrt(self.width), -1)
 
 
 def wheel_and_pedals(drive: Float[Tensor, "rows 3"]) -> Float[Tensor, "rows 3"]:
-    """Steering from -1 to 1, gas and brake from 0 to 1."""
+    """Steering in [-1, 1], gas and brake in [0, 1], from three numbers in [-1, 1]."""
     return torch.cat([drive[:, :1], (drive[:, 1:] + 1) / 2], 1)
 
 
 @runtime_checkable
 class VisionAgent(Protocol):
-    """An architecture for images."""
+    """An architecture for image observations."""
 
     def begin(self, rows: int, like: Tensor, /) -> Memory: ...
 
     def act(self, tensors: Tensors, obs: Tensor, memory: Memory, /) -> tuple[Tensor, Memory]: ...
 
     def with_action(self, memory: Memory, action: Tensor, /) -> Memory:
-        """The memory of an agent in whose place something else was done."""
+        """The memory after another action was executed instead of the agent's own."""
         ...
 
 
 @runtime_checkable
 class Differentiable(Protocol):
-    """An architecture for images that can be taught by gradient."""
+    """An architecture for image observations that can be trained by gradient."""
 
     def say(self, tensors: Tensors, obs: Tensor, before: Tensor, /) -> Tensor:
-        """What the agent wants, [rows, actions], with its gradient."""
+        """Differentiable output [rows, actions]: actions, or logits of buttons. `before` is the previous action."""
         ...
 
 
-UNTAUGHT = "this agent picks its ten winners by rank, through which nothing can be learned by gradient; clone into a PongAgent"
+NO_GRADIENT = "this agent selects ten entries by rank, so nothing can be learned by gradient; clone into a PongAgent"
 
 
 @dataclass(frozen=True)
 class VisionPolicy:
-    """An agent of pictures with parameters."""
+    """A VisionAgent with parameters. Its memory is that of the agent."""
 
     agent: VisionAgent
     tensors: Tensors
@@ -155,11 +155,11 @@ class VisionPolicy:
             return self.agent.act(self.tensors, obs, memory)
 
     def say(self, obs: UInt8[Tensor, "rows *seen"], memory: Memory) -> tuple[Tensor, Memory]:
-        """What the agent wants, with its gradient: what a clone is taught."""
+        """The differentiable output, and the memory. Errors: core.errors.Usage if the agent has no gradient."""
         if not isinstance(self.agent, Differentiable):
-            raise Usage(UNTAUGHT)
+            raise Usage(NO_GRADIENT)
         return self.agent.say(self.tensors, obs, memory[0]), memory
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
-        """The memory of an agent in whose place something else was done."""
+        """The memory after another action was executed instead of the agent's own."""
         return self.agent.with_action(memory, action)

@@ -1,4 +1,4 @@
-"""Drivers of CarRacing who vote for ten places, and whose LSTM hears only where these lie."""
+"""Agents for CarRacing that select ten entries by votes; the input of their LSTM is the positions of these entries."""
 
 import math
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from sensorium.systems.attention_neuron.model.vision import Shapes, Tensors, Vis
 
 
 def recurrent(inputs: int, hidden: int) -> Shapes:
-    """An LSTM's weights and biases."""
+    """Names and shapes of an LSTM."""
     h = 4 * hidden
     return ("lstm.weight_ih", (h, inputs)), ("lstm.weight_hh", (h, hidden)), ("lstm.bias_ih", (h,)), ("lstm.bias_hh", (h,))
 
 
-def elected(importance: Float[Tensor, "rows n"], winners: int, side: int) -> Float[Tensor, "rows winners 2"]:
-    """Row and column, on a square of `side`, of those with most votes, most first."""
+def top_positions(importance: Float[Tensor, "rows n"], winners: int, side: int) -> Float[Tensor, "rows winners 2"]:
+    """Row and column, in a square grid of `side`, of the entries with the most votes, in descending order."""
     chosen = eq.most_voted(importance, winners)
     return torch.stack([chosen // side, chosen % side], -1).to(importance.dtype)
 
 
-def remembered(
+def lstm_step(
     tensors: Tensors, places: Float[Tensor, "rows winners 2"], hidden: Float[Tensor, "rows h"], cell: Float[Tensor, "rows h"]
 ) -> tuple[Tensor, Tensor]:
-    """Hidden and cell state after having heard where the winners stand."""
+    """Hidden and cell state after one LSTM step on the winners' positions."""
     gates = linear({"x.weight": tensors["lstm.weight_ih"], "x.bias": tensors["lstm.bias_ih"]}, "x", places.flatten(1))
     gates = gates + linear({"h.weight": tensors["lstm.weight_hh"], "h.bias": tensors["lstm.bias_hh"]}, "h", hidden)
     hidden, cell = (part.mT for part in eq.lstm(gates.mT, cell.mT))
@@ -38,10 +38,10 @@ def remembered(
 
 @dataclass(frozen=True)
 class VotingAgent:
-    """The driver of CarRacing (7,212 numbers): the rows of the code vote for ten of themselves, and an LSTM hears where these stand.
+    """The paper's agent for CarRacing (7,212 parameters): the rows of the code select ten rows by votes, whose positions an LSTM gets.
 
-    AttentionAgent's controller (Tang, Nguyen & Ha 2020) on a code instead of on patches; the code is averaged over time with a share
-    that the agent chooses itself. Its choice of ten passes no gradient: it can be evolved and imported, not cloned.
+    This is the controller of AttentionAgent (Tang, Nguyen & Ha 2020) on a code instead of patches. The code is averaged over time with a
+    weight that the agent outputs. The selection has no gradient, so the agent can be evolved and imported, but not cloned.
     """
 
     neurons: VisionNeurons = VisionNeurons()
@@ -51,7 +51,7 @@ class VotingAgent:
     winners: int = 10
     actions: int = 3
     compile: bool = True
-    """whether votes are counted by a compiled function"""
+    """whether the votes are computed by a compiled function"""
 
     @property
     def layout(self) -> Layout:
@@ -65,7 +65,7 @@ class VotingAgent:
         return VisionPolicy(self, self.neurons.fold(self.layout.split(vectors.reshape(-1, vectors.shape[-1]))))
 
     def begin(self, rows: int, like: Tensor) -> Memory:
-        """(previous action, code, share of the old code, hidden, cell)."""
+        """Memory: (previous output, code, weight of the old code, hidden, cell)."""
         sizes = ((self.actions,), (self.neurons.code, self.neurons.width), (1,), (self.hidden,), (self.hidden,))
         return tuple(like.new_zeros(rows, *size) for size in sizes)
 
@@ -73,27 +73,27 @@ class VotingAgent:
         before, code, share, hidden, cell = memory
         fresh = self.neurons(tensors, patches, before)
         code = (1 - share[..., None]) * fresh + share[..., None] * code
-        # the rows of the code elect ten of themselves
+        # select ten rows of the code
         importance = votes(linear(tensors, "vote.query", code), linear(tensors, "vote.key", code), self.compile)
         side = round(math.sqrt(self.neurons.code))
-        # remember, act, and choose how much of the code to keep
-        hidden, cell = remembered(tensors, elected(importance, self.winners, side) / side, hidden, cell)
+        # LSTM, action, weight of the old code
+        hidden, cell = lstm_step(tensors, top_positions(importance, self.winners, side) / side, hidden, cell)
         drive = torch.tanh(linear(tensors, "act", hidden))
         mixing = torch.tanh(linear(tensors, "mix.0", torch.cat([hidden, drive], 1)))
         share = torch.sigmoid(linear(tensors, "mix.1", mixing))
-        # the neurons hear what was said, not what was done
+        # the neurons' input is the tanh output, not the scaled action
         return wheel_and_pedals(drive), (drive, code, share, hidden, cell)
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows 3"]) -> Memory:
-        """The memory of an agent in whose place something else was done: what it would have had to say."""
+        """The memory after another action was executed: the output is the inverse of `wheel_and_pedals`."""
         return (torch.cat([action[:, :1], 2 * action[:, 1:] - 1], 1), *memory[1:])
 
 
 @dataclass(frozen=True)
 class AttentionAgent:
-    """The baseline (3,667 numbers; Tang, Nguyen & Ha 2020): overlapping patches of the coloured frame vote for each other.
+    """The baseline (3,667 parameters; Tang, Nguyen & Ha 2020): selection of ten overlapping patches of the colour frame by votes.
 
-    Its LSTM hears where on the screen the winners lie, so that it is lost when patches change places.
+    The input of its LSTM is the positions of these patches on the screen, so it is not permutation-invariant.
     """
 
     size: int = 96
@@ -101,14 +101,14 @@ class AttentionAgent:
     patch: int = 7
     """lines and columns of a patch"""
     stride: int = 4
-    """lines and columns from one patch to the next"""
+    """lines and columns between neighbouring patches"""
     vote: int = 4
     """width of the votes' queries and keys"""
     hidden: int = 16
     winners: int = 10
     actions: int = 3
     compile: bool = True
-    """whether votes are counted by a compiled function"""
+    """whether the votes are computed by a compiled function"""
 
     @property
     def layout(self) -> Layout:
@@ -120,24 +120,24 @@ class AttentionAgent:
         return VisionPolicy(self, self.layout.split(vectors.reshape(-1, vectors.shape[-1])))
 
     def begin(self, rows: int, like: Tensor) -> Memory:
-        """(hidden, cell)."""
+        """Memory: (hidden, cell)."""
         return like.new_zeros(rows, self.hidden), like.new_zeros(rows, self.hidden)
 
     def patches(self, frames: UInt8[Tensor, "rows size size 3"]) -> Float[Tensor, "rows n inputs"]:
-        """Every patch as numbers from 0 to 1, line after line of pixels, each with its colours."""
+        """All patches as numbers in [0, 1], flattened by line, column, channel."""
         tiles = frames.unfold(1, self.patch, self.stride).unfold(2, self.patch, self.stride)
         return tiles.permute(0, 1, 2, 4, 5, 3).flatten(3).flatten(1, 2).float() * (1 / 255)
 
     def act(self, tensors: Tensors, frames: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        seen = self.patches(frames)
-        queries = linear(tensors, "query", seen) / math.sqrt(self.vote)
-        importance = votes(queries, linear(tensors, "key", seen), self.compile)
-        # centres of patches, in shares of the screen
+        patches = self.patches(frames)
+        queries = linear(tensors, "query", patches) / math.sqrt(self.vote)
+        importance = votes(queries, linear(tensors, "key", patches), self.compile)
+        # centres of patches, as fractions of the screen size
         side = (self.size - self.patch) // self.stride + 1
-        places = (elected(importance, self.winners, side) * self.stride + self.patch // 2) / self.size
-        hidden, cell = remembered(tensors, places, *memory)
+        places = (top_positions(importance, self.winners, side) * self.stride + self.patch // 2) / self.size
+        hidden, cell = lstm_step(tensors, places, *memory)
         return wheel_and_pedals(torch.tanh(linear(tensors, "act", hidden))), (hidden, cell)
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows 3"]) -> Memory:
-        """It does not listen to what was done."""
+        """Unchanged: the previous action is not an input."""
         return memory

@@ -1,4 +1,4 @@
-"""Settings that reproduce the paper's numbers (Tang & Ha 2021), a module a task; `clone` is for every task."""
+"""Recipes that reproduce the paper's numbers (Tang & Ha 2021), one module per task; `clone` is for all tasks."""
 
 from sensorium.systems.attention_neuron.recipes.ant import ANT, ANT_CLONE, ANT_TEACHER
 from sensorium.systems.attention_neuron.recipes.cart_pole import (

@@ -1,4 +1,4 @@
-"""Ant (Tang & Ha 2021): by evolution, and by cloning a teacher that knows its sensors by their place."""
+"""Recipes for Ant (Tang & Ha 2021): evolution, and cloning of a feed-forward teacher."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,16 +14,16 @@ from sensorium.imitation.clone import Clone
 from sensorium.rl.actor_critic import ActorCritic
 from sensorium.rl.sac import SAC
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
-from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, PUPIL, WALKER, cloned, lessons_in
+from sensorium.systems.attention_neuron.recipes.clone import ANT_AGENT, ANT_STUDENT, CONSTANT, clone_rounds, demonstrate_and_clone
 
 
 def ant(preset: Preset = "laptop") -> Stages:
-    """The permutation-invariant ant by evolution, paid for running alone while it learns.
+    """The permutation-invariant agent for Ant, by evolution.
 
     sensorium train ant --preset paper      # CMA-ES, population 256, 16 episodes, 12,000 generations
     published: 2576 +- 75 over 100 episodes, shuffled (256 processors, 5 days)
     """
-    evolve = Evolve(world=Ant(), agent=WALKER, search=CMA(population=256, sigma=0.1), block=8, steps=12_000, checkpoint_every=5)
+    evolve = Evolve(world=Ant(), agent=ANT_AGENT, search=CMA(population=256, sigma=0.1), block=8, steps=12_000, checkpoint_every=5)
     if preset == "paper":
         return {"evolve": evolve}
     search = PGPE(population=64, sigma=0.1, optimizer="clipup", learning_rate=0.5, max_speed=0.4)
@@ -42,7 +42,7 @@ def ant(preset: Preset = "laptop") -> Stages:
 
 
 def ant_teacher(preset: Preset = "laptop") -> Stages:
-    """A teacher for Ant: soft actor-critic; in `paper` the paper's own, a network of 32 units by evolution.
+    """A teacher for Ant by soft actor-critic; `paper` has the paper's teacher, a network of 32 and 32 units by evolution.
 
     sensorium train ant-teacher
     published: 2700 +- 28 over 100 episodes, 232 +- 112 shuffled
@@ -50,7 +50,7 @@ def ant_teacher(preset: Preset = "laptop") -> Stages:
     if preset == "paper":
         evolve = Evolve(world=Ant(), agent=FeedForwardAgent(28, 8, (32, 32)), search=CMA(population=256, sigma=0.1), block=8, steps=12_000)
         return {"teacher": evolve}
-    # with normalised features, as for pictures, estimates of Ant's values grow without end
+    # with normalised features, as for pixels, the value estimates on Ant diverge
     learner = SAC(learning_rate=5e-4, discount=0.98, tau=0.01, slow=1, features=0, hidden=256)
     teacher = ActorCritic(Ant(), learner)
     if preset == "tiny":
@@ -68,9 +68,9 @@ def ant_teacher(preset: Preset = "laptop") -> Stages:
 
 
 def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, width: int = 32, units: int = 0) -> Stages:
-    """The permutation-invariant ant, cloned: by DAgger, where the paper clones what was recorded once.
+    """The permutation-invariant agent for Ant, cloned with DAgger. The paper clones from episodes of the teacher only.
 
-    sensorium train ant-clone                    # --units 8: neurons as small as the paper's; --width 128: its larger student, with a layer more
+    sensorium train ant-clone                    # --units 8: the paper's small neurons; --width 128: its larger student, with one layer more
     published: 2034 +- 948 shuffled, 2579 +- 457 with the larger student (5 days on a V100)
     """
     before = {} if teacher else ant_teacher(preset)
@@ -79,16 +79,16 @@ def ant_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int 
     if units < 0:
         raise Usage(f"units cannot be {units}; at least 1, or 0 for as many as preset and width have")
     if preset == "tiny" and (units or width != 32):
-        raise Usage("tiny has a size of its own: --width and --units are for laptop and paper")
-    teach, clone = lessons_in(Ant(), PUPIL, teacher or "../1-teacher")
-    agent = PUPIL if width == 32 else replace(PUPIL, code=width, key=width, hidden=width, layers=(width, width))
+        raise Usage("tiny has a size of its own; --width and --units are for laptop and paper")
+    teach, clone = demonstrate_and_clone(Ant(), ANT_STUDENT, teacher or "../1-teacher")
+    agent = ANT_STUDENT if width == 32 else replace(ANT_STUDENT, code=width, key=width, hidden=width, layers=(width, width))
     if preset == "paper":
-        # the first 500 steps of 1,000 episodes of the teacher's alone, whole ones in an update; the smaller student is that of evolution
-        agent = WALKER if width == 32 else agent
+        # the first 500 steps of 1,000 episodes of the teacher, whole sequences per update; the smaller student is the agent of evolution
+        agent = ANT_AGENT if width == 32 else agent
         teach = replace(teach, student_world=Ant(horizon=500), action_noise=0.0, rows=50, steps=20)
         clone = Clone(Ant(), agent, window=500, restart_probability=0.0, updates=1000, steps=1000, half_life=CONSTANT)
     clone = replace(clone, agent=replace(agent, hidden=units or agent.hidden))
-    return cloned(
+    return clone_rounds(
         preset, before, teach, clone, rounds or {"tiny": 2, "laptop": 8 if width == 32 else 6, "paper": 1}[preset], teach.action_noise
     )
 

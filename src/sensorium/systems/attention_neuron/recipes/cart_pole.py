@@ -1,4 +1,4 @@
-"""Settings that reproduce the paper's cart-pole numbers (Tang & Ha 2021, table 1). Two cores of an AMD Zen 5 unless said otherwise."""
+"""Recipes that reproduce the paper's cart-pole numbers (Tang & Ha 2021, table 1)."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,19 +17,19 @@ TINY = Evolve(
     CartPole(horizon=60), SensoryAgent(), search=PGPE(population=8), episodes=2, steps=4, checkpoint_every=2, evaluate_every=2,
     evaluation_episodes=8, compile=False,
 )  # fmt: skip
-"""a few seconds of everything, eager: what the tests run"""
+"""a stage of evolution that runs in seconds, not compiled, for tests"""
 
 SMALL: dict[str, Any] = {
     "world": CartPole(horizon=60), "agent": SensoryAgent(), "rows": 16, "window": 5, "windows": 4, "steps": 4, "checkpoint_every": 2, "evaluate_every": 2,
     "evaluation_episodes": 8, "compile": False,
 }  # fmt: skip
-"""the same for stages that learn by gradient"""
+"""the same for stages that train by gradient"""
 
 
 def cart_pole(preset: Preset = "laptop") -> Stages:
-    """The permutation-invariant agent by evolution alone, as in the paper.
+    """The permutation-invariant agent, by evolution as in the paper.
 
-    sensorium train cart-pole                    # laptop: PGPE, an hour of one core
+    sensorium train cart-pole                    # laptop: PGPE, one hour on one core
     sensorium train cart-pole --preset paper     # CMA-ES, population 256, 16 episodes, sigma 0.1, 14,000 generations
     published: 472 +- 426 over 1,000 episodes, 471 +- 426 shuffled (table 1; 256 processors, 3 days)
     """
@@ -43,7 +43,7 @@ def cart_pole(preset: Preset = "laptop") -> Stages:
 
 
 def cart_pole_clone(preset: Preset = "laptop") -> Stages:
-    """Baseline, its permutation-invariant clone, and from there along the gradient of its return: minutes on a laptop instead of days on a cluster.
+    """Evolve a baseline, clone it into a permutation-invariant agent (DAgger), then train the clone by the gradient of its return.
 
     sensorium train cart-pole-clone
     published for evolution alone: 472 +- 426 over 1,000 episodes, 471 +- 426 shuffled (table 1; 256 processors, 3 days)
@@ -59,10 +59,10 @@ def cart_pole_clone(preset: Preset = "laptop") -> Stages:
 
 
 def cart_pole_ascend(preset: Preset = "laptop") -> Stages:
-    """The permutation-invariant agent from nothing, along the gradient of its return through the physics of the world.
+    """The permutation-invariant agent from random parameters, by the gradient of its return through the differentiable world.
 
     sensorium train cart-pole-ascend
-    sensorium train cart-pole-ascend --ascend.agent.pooling mean     # what attention is good for; also hears-action, recurrent
+    sensorium train cart-pole-ascend --ascend.agent.pooling mean     # ablation of attention; also hears-action, recurrent
     published for evolution: 472 +- 426 over 1,000 episodes, 471 +- 426 shuffled (table 1; 256 processors, 3 days)
     """
     if preset == "tiny":
@@ -75,7 +75,7 @@ def cart_pole_ascend(preset: Preset = "laptop") -> Stages:
 
 
 def feed_forward(preset: Preset, agent: FeedForwardAgent, senses: str = "") -> Evolve:
-    """An ordinary network for cart-pole, by evolution."""
+    """A feed-forward network for cart-pole, by evolution."""
     if preset == "tiny":
         return replace(TINY, agent=agent, senses=senses)
     if preset == "paper":
@@ -84,7 +84,7 @@ def feed_forward(preset: Preset, agent: FeedForwardAgent, senses: str = "") -> E
 
 
 def cart_pole_mlp(preset: Preset = "laptop") -> Stages:
-    """The baseline: an ordinary network with one hidden layer of 16, which reads five numbers.
+    """The baseline: a feed-forward network with one hidden layer of 16 units and five inputs.
 
     sensorium train cart-pole-mlp
     published: 593 +- 433 over 1,000 episodes, 38 +- 120 shuffled (table 1)
@@ -93,7 +93,7 @@ def cart_pole_mlp(preset: Preset = "laptop") -> Stages:
 
 
 def cart_pole_mlp_10(preset: Preset = "laptop") -> Stages:
-    """The baseline that reads the five numbers twice.
+    """The baseline with ten inputs: each of the five observations twice.
 
     sensorium train cart-pole-mlp-10
     published: 593 +- 433 over 1,000 episodes; 137 +- 242 when five of its ten inputs are noise (table 1)
@@ -102,10 +102,10 @@ def cart_pole_mlp_10(preset: Preset = "laptop") -> Stages:
 
 
 def cart_pole_mlp_shuffled(preset: Preset = "laptop") -> Stages:
-    """The baseline trained under shuffling: is permutation invariance just a matter of training?
+    """The baseline trained with shuffled inputs, as a control for permutation invariance.
 
     sensorium train cart-pole-mlp-shuffled
-    published: nothing; the paper leaves the question open
+    published: none; the paper does not test this
     """
     return {"evolve": feed_forward(preset, FeedForwardAgent(5), "shuffle")}
 

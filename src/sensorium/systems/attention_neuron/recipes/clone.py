@@ -1,4 +1,4 @@
-"""A trained agent as a permutation-invariant one; and what all recipes that clone from recorded lessons share."""
+"""Cloning of any trained agent into a permutation-invariant one, and the parts shared by all recipes that clone from demonstrations."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,23 +21,26 @@ from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron.model import PongAgent, SensoryAgent, VisionNeurons
 from sensorium.systems.attention_neuron.recipes.cart_pole import SMALL
 
-WALKER = SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True)
-"""the agent for Ant (2,504 numbers)"""
-PUPIL = replace(WALKER, hidden=32)
-"""one for Ant that can soon be taught by gradient: neurons of 32 units in place of 8 learn sooner what they hear"""
-PLAYER = PongAgent()
-"""the agent for Pong"""
-DRIVER = PongAgent(VisionNeurons(actions=3, code=400, width=32, time_last=False, learned_norms=True), actions=3, drives=True)
-"""an agent for CarRacing that can be taught by gradient"""
+ANT_AGENT = SensoryAgent(actions=8, code=32, layers=(32,), bias=True, scale=True)
+"""the paper's agent for Ant (2,504 parameters)"""
+ANT_STUDENT = replace(ANT_AGENT, hidden=32)
+"""student for Ant: neurons of 32 units instead of 8 are faster to train by gradient"""
+PONG_STUDENT = PongAgent()
+"""the paper's agent for Pong"""
+CAR_STUDENT = PongAgent(VisionNeurons(actions=3, code=400, width=32, time_last=False, learned_norms=True), actions=3, drives=True)
+"""student for CarRacing that can be trained by gradient"""
 
 
 CONSTANT = 10**9
-"""updates after which a learning rate halves that is not to change"""
+"""half life of a constant learning rate, in updates"""
 
 
-def cloned(preset: Preset, before: Stages, teach: Demonstrate, clone: Clone, rounds: int, noise: float = 0.0) -> Stages:
-    """Demonstrations and a clone, after the stages before them; in further rounds the student plays more and more, and the teacher says what it would
-    have done. `noise`: what then disturbs the teacher's turns."""
+def clone_rounds(preset: Preset, before: Stages, teach: Demonstrate, clone: Clone, rounds: int, noise: float = 0.0) -> Stages:
+    """Stages of `rounds` rounds of demonstration and cloning, after the stages `before`.
+
+    From the second round on, the student acts in a growing share of the turns, and the teacher labels all steps (DAgger). `noise` is the
+    action noise in the teacher's turns then.
+    """
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1, or 0 for as many as the preset has")
     stages = dict(before)
@@ -48,18 +51,18 @@ def cloned(preset: Preset, before: Stages, teach: Demonstrate, clone: Clone, rou
 
     for number in range(1, rounds + 1):
         after = f"-{number}" if number > 1 else ""
-        lessons = add(f"teach{after}", teach)
-        student = add(f"clone{after}", replace(clone, demonstrations=lessons))
+        demonstrations = add(f"teach{after}", teach)
+        student = add(f"clone{after}", replace(clone, demonstrations=demonstrations))
         share = round(1 - number / rounds, 3)
         teach, clone = (
-            replace(teach, student=student, earlier=lessons, action_noise=noise, teacher_share=share),
+            replace(teach, student=student, earlier=demonstrations, action_noise=noise, teacher_share=share),
             replace(clone, start=student),
         )
     return tiny(stages) if preset == "tiny" else stages
 
 
 def tiny(stages: Stages) -> Stages:
-    """A few seconds of everything, eager."""
+    """The stages in a size that runs in seconds, not compiled, for tests."""
     short: dict[type, dict[str, Any]] = {
         Demonstrate: {"rows": 2, "steps": 2},
         Clone: {
@@ -76,7 +79,7 @@ def tiny(stages: Stages) -> Stages:
     found: Stages = {}
     for name, stage in stages.items():
         if isinstance(stage, Demonstrate):
-            # games of Pong look alike for some steps
+            # the first steps of all games of Pong are alike
             stage = replace(stage, student_world=replace(stage.student_world, horizon=24), **short[Demonstrate])  # type: ignore[type-var]
         if isinstance(stage, Clone):
             stage = replace(stage, world=replace(stage.world, horizon=12), window=min(stage.window, 5), **short[Clone])  # type: ignore[type-var]
@@ -86,22 +89,22 @@ def tiny(stages: Stages) -> Stages:
     return found
 
 
-def classroom(world: Any) -> tuple[World, SensoryAgent | PongAgent]:
-    """Where a teacher from a world can teach, and whom."""
-    walker: tuple[World, SensoryAgent] = (world, PUPIL)
+def student_for(world: Any) -> tuple[World, SensoryAgent | PongAgent]:
+    """The world and the student for a teacher of this world. Errors: core.errors.Usage if there is no student for it."""
+    walker: tuple[World, SensoryAgent] = (world, ANT_STUDENT)
     known: dict[type, tuple[World, SensoryAgent | PongAgent]] = {
-        CartPole: (world, SensoryAgent()), Toy: (world, SensoryAgent(code=8, key=8)), Ant: walker, AntV5: walker, CarPatches: (CarPatches(), DRIVER),
-        CarRacing: (CarPatches(), DRIVER), Pong: (Pong(), PLAYER), PongMemory: (Pong(), PLAYER),
+        CartPole: (world, SensoryAgent()), Toy: (world, SensoryAgent(code=8, key=8)), Ant: walker, AntV5: walker, CarPatches: (CarPatches(), CAR_STUDENT),
+        CarRacing: (CarPatches(), CAR_STUDENT), Pong: (Pong(), PONG_STUDENT), PongMemory: (Pong(), PONG_STUDENT),
     }  # fmt: skip
     if type(world) not in known:
         raise Usage(
-            f"no student is known for a teacher from {world.spec.name}; one from cart-pole, toy, ant, ant-v5, car-racing, car-patches or pong is needed"
+            f"no student is known for a teacher from {world.spec.name}; allowed: cart-pole, toy, ant, ant-v5, car-racing, car-patches, pong"
         )
     return known[type(world)]
 
 
-def lessons_in(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> tuple[Demonstrate, Clone]:
-    """Demonstrations and a clone for a laptop."""
+def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> tuple[Demonstrate, Clone]:
+    """The stages `Demonstrate` and `Clone` of a laptop preset."""
     teach = Demonstrate(world, Folder(teacher), action_noise={Ant: 0.3, AntV5: 0.3, CarPatches: 0.1}.get(type(world), 0.0))
     clone = Clone(world, agent)
     if isinstance(world, (Ant, AntV5)):
@@ -109,8 +112,7 @@ def lessons_in(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> t
     if isinstance(agent, PongAgent):
         clone = replace(clone, batch=128, window=1, half_life=3000)
     if isinstance(world, Pong):
-        # a button is one of six, and may be heard as no other
-        # the teacher presses another one every 300th time
+        # an action is one of six buttons; the executed one differs from the teacher's in about one of 300 steps
         teach = replace(teach, student_world=Pong(horizon=3000), action_noise=0.22, steps=6)
         clone = replace(clone, loss="cross-entropy", action_noise=0.0)
     return teach, clone
@@ -119,29 +121,31 @@ def lessons_in(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> t
 def clone(
     preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, sensor_dropout: float = 0.0, onward: bool = False
 ) -> Stages:
-    """Any agent of cart-pole, Ant, CarRacing or Pong as a permutation-invariant one: worlds in torch by DAgger, others from recorded lessons.
+    """Clone any agent of cart-pole, Ant, CarRacing or Pong into a permutation-invariant one; by online DAgger in worlds in torch.
 
-    sensorium train clone --teacher runs/mine                     # --rounds and --sensor-dropout are for recorded lessons
-    sensorium train clone --teacher runs/mine --onward True       # in cart-pole and the toy: then climb its own return (26 minutes beside another training)
-    published: nothing; the paper clones the teachers that it names
+    sensorium train clone --teacher runs/mine                     # --rounds and --sensor-dropout are for recorded demonstrations
+    sensorium train clone --teacher runs/mine --onward True       # cart-pole and toy: then train by the gradient of the return (26 minutes)
+    published: none; the paper clones its own teachers only
     """
     teacher = teacher or Folder(str(zoo.FOLDER / "cart-pole-mlp"))
-    world, agent = classroom(seen(teacher) if Path(teacher).is_dir() else CartPole())
+    world, agent = student_for(seen(teacher) if Path(teacher).is_dir() else CartPole())
     if isinstance(world, (CartPole, Toy)):
         assert isinstance(agent, SensoryAgent)
         if rounds or sensor_dropout:
-            raise Usage(f"a clone in {world.spec.name} is taught while it plays: --rounds and --sensor-dropout are for recorded lessons")
+            raise Usage(
+                f"a clone in {world.spec.name} is trained while it acts; --rounds and --sensor-dropout are for recorded demonstrations"
+            )
         dagger, ascend = Dagger(world, agent, teacher=teacher), ShortHorizonActorCritic(world, agent, start=Folder("../1-clone"))
         if preset == "tiny":
             small = {**SMALL, "world": replace(world, horizon=20)}
             dagger, ascend = replace(dagger, **small), replace(ascend, warmup_windows=4, **small)
         return {"clone": dagger, "ascend": ascend} if onward else {"clone": dagger}
     if onward:
-        raise Usage(f"--onward climbs the gradient of the return, which {world.spec.name} does not have; cart-pole and toy do")
-    teach, student = lessons_in(world, agent, teacher)
-    walks = isinstance(agent, SensoryAgent)
-    rounds = rounds or (8 if walks and preset != "tiny" else 2)
-    return cloned(preset, {}, teach, replace(student, sensor_dropout=sensor_dropout), rounds, teach.action_noise if walks else 0.0)
+        raise Usage(f"--onward needs a differentiable world (cart-pole, toy), which {world.spec.name} is not")
+    teach, student = demonstrate_and_clone(world, agent, teacher)
+    sensory = isinstance(agent, SensoryAgent)
+    rounds = rounds or (8 if sensory and preset != "tiny" else 2)
+    return clone_rounds(preset, {}, teach, replace(student, sensor_dropout=sensor_dropout), rounds, teach.action_noise if sensory else 0.0)
 
 
 CLONE = Recipe(

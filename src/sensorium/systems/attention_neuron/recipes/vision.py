@@ -1,4 +1,4 @@
-"""Pong and CarRacing from shuffled patches (Tang & Ha 2021, figure 5 and table 4)."""
+"""Recipes for Pong and CarRacing from shuffled patches (Tang & Ha 2021, figure 5 and table 4)."""
 
 from dataclasses import replace
 from typing import Any
@@ -15,11 +15,11 @@ from sensorium.imitation.clone import Clone
 from sensorium.imitation.demonstrate import Demonstrate
 from sensorium.imitation.scripted import Scripted
 from sensorium.systems.attention_neuron.model import Planner, VisionNeurons, VotingAgent
-from sensorium.systems.attention_neuron.recipes.clone import CONSTANT, DRIVER, PLAYER, cloned, lessons_in
+from sensorium.systems.attention_neuron.recipes.clone import CAR_STUDENT, CONSTANT, PONG_STUDENT, clone_rounds, demonstrate_and_clone
 
 
 def car_patches(preset: Preset = "laptop") -> Stages:
-    """The driver of CarRacing from shuffled grey patches, by evolution.
+    """The agent for CarRacing from shuffled grey patches, by evolution.
 
     sensorium train car-patches --preset paper   # CMA-ES, population 256, 16 episodes, 4,000 generations
     published: 801 +- 147 over 100 tracks, in order and shuffled (table 4; 256 processors, 10 days)
@@ -44,40 +44,40 @@ def car_patches(preset: Preset = "laptop") -> Stages:
 
 
 def car_patches_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0) -> Stages:
-    """A driver from shuffled grey patches, cloned from one that sees the road in colour and dreams of it.
+    """An agent for CarRacing from shuffled grey patches, cloned from a World Models agent with colour frames.
 
     sensorium train car-patches-clone --teacher zoo/car-racing
-    published: nothing for a clone; 801 +- 147 by evolution (100 tracks, table 4)
+    published: none for a clone; 801 +- 147 by evolution (100 tracks, table 4)
     """
     before: Stages = {}
     if not teacher and preset == "tiny":
-        # a teacher from nothing
+        # an untrained teacher
         before, teacher = {"teacher": car_patches("tiny")["evolve"]}, Folder("../1-teacher")
-    teach, clone = lessons_in(CarPatches(), DRIVER, teacher or str(zoo.FOLDER / "car-racing"))
-    return cloned(preset, before, replace(teach, steps=8), replace(clone, steps=60), rounds or (3 if preset == "laptop" else 1))
+    teach, clone = demonstrate_and_clone(CarPatches(), CAR_STUDENT, teacher or str(zoo.FOLDER / "car-racing"))
+    return clone_rounds(preset, before, replace(teach, steps=8), replace(clone, steps=60), rounds or (3 if preset == "laptop" else 1))
 
 
 ROUNDS: dict[str, dict[str, Any]] = {
     "clone": {"steps": 80}, "teach-2": {"teacher_share": 0.5}, "teach-3": {"teacher_share": 0.333, "steps": 8}, "teach-4": {"teacher_share": 0.25, "steps": 5},
     "clone-4": {"steps": 45, "learning_rate": 5e-4, "half_life": 1500, "evaluate_every": 45},
 }  # fmt: skip
-"""in what the rounds of Pong differ, on a laptop: the last one polishes"""
+"""settings of the rounds of Pong in the laptop preset; the last round has a smaller learning rate"""
 
 
 def pong_clone(preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, sensor_dropout: float = 0.0) -> Stages:
-    """The player of shuffled patches, cloned from one that reads the console's memory and plans; with `sensor_dropout` it learns without some of them.
+    """The agent for Pong from shuffled patches, cloned from `Planner`. `sensor_dropout` is the share of patches occluded in training.
 
     sensorium train pong-clone --sensor-dropout 0.5
-    published: 21 in order and shuffled when nothing is occluded (figure 5; the teacher a PPO agent; 1 day on a V100)
+    published: 21 in order and shuffled without occlusion (figure 5; teacher by PPO; 1 day on a V100)
     """
     script = Scripted(PongMemory(), Planner()) if preset != "tiny" else Scripted(PongMemory(horizon=12), Planner(), episodes=2)
     before: Stages = {} if teacher else {"teacher": script}
-    teach, clone = lessons_in(Pong(), PLAYER, teacher or "../1-teacher")
+    teach, clone = demonstrate_and_clone(Pong(), PONG_STUDENT, teacher or "../1-teacher")
     if preset == "paper":
-        # 1,000 episodes of the teacher's alone, and what it wants of every button
+        # 1,000 episodes of the teacher only, with its output for every button as target
         teach = replace(teach, student_world=Pong(), action_noise=0.0, steps=63)
         clone = replace(clone, loss="mse", batch=256, steps=2000, half_life=CONSTANT)
-    stages = cloned(preset, before, teach, replace(clone, sensor_dropout=sensor_dropout), rounds or (4 if preset == "laptop" else 1))
+    stages = clone_rounds(preset, before, teach, replace(clone, sensor_dropout=sensor_dropout), rounds or (4 if preset == "laptop" else 1))
     if preset != "laptop":
         return stages
     return {

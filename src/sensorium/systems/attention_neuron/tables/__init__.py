@@ -1,4 +1,4 @@
-"""The paper's tables, as data, and how each cell is measured: a module a kind of task."""
+"""The paper's tables as data, and the measurement of each cell; one module per kind of task."""
 
 from sensorium.systems.attention_neuron.tables.ant import ant
 from sensorium.systems.attention_neuron.tables.cart_pole import cart_pole, cart_pole_probe, cart_pole_reshuffle

@@ -1,4 +1,4 @@
-"""Who stands for a table's agents: the zoo's, or the one that is to be judged; and their scores."""
+"""The agents that tables and reports evaluate: those of the zoo, or one given by the user."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,27 +13,27 @@ from sensorium.envs.wrappers import wrapped
 
 
 @dataclass(frozen=True)
-class Player:
-    """An agent and where it was trained to play."""
+class TrainedAgent:
+    """A trained policy with its stage and world."""
 
     stage: Stage
     world: World
     policy: Policy
 
     def scores(self, senses: str, episodes: int) -> dict[str, Any]:
-        """Under some senses."""
+        """Result of `evaluate` with a senses specification."""
         world, policy = wrapped(self.world, self.policy, senses)
         with closing(world) as env:
             return evaluate(env, policy, episodes)
 
 
-def player(folder: str | None, kinds: tuple[type, ...], *names: str) -> Player | None:
-    """The agent that a table is about, from one of its worlds: the one that is named, or else the zoo's; None: there is none."""
+def find_agent(folder: str | None, kinds: tuple[type, ...], *names: str) -> TrainedAgent | None:
+    """The agent in `folder`, or else the first of these zoo agents; None if there is none. Errors: core.errors.Usage for another world."""
     place = folder or zoo.at_hand(*names)
     if place is None:
         return None
     stage = checkpoint.stage(checkpoint.agent(place))
     world: Any = getattr(stage, "world", None)
     if not isinstance(world, kinds):
-        raise Usage(f"{place} plays in {world.spec.name if world else 'no world'}, which this table is not about")
-    return Player(stage, world, checkpoint.policy(place))
+        raise Usage(f"{place} is an agent of {world.spec.name if world else 'no world'}; this table needs another world")
+    return TrainedAgent(stage, world, checkpoint.policy(place))

@@ -1,4 +1,4 @@
-"""The paper's tables of cart-pole, as data, and how each cell is measured (Tang & Ha 2021; 1,000 test episodes)."""
+"""The paper's tables of cart-pole as data, and the measurement of each cell (Tang & Ha 2021; 1,000 test episodes)."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,15 +15,15 @@ from sensorium.systems.attention_neuron.probes import codes, r_squared, under
 
 EPISODES = 1000
 HALF = 0.5
-"""factor on the summed message when the agent hears ten channels instead of five (table 1, footnote)"""
+"""factor on the sum over sensors with ten channels instead of five (table 1, footnote)"""
 
 OURS = ("cart-pole-clone", "cart-pole")
-"""zoo agents that stand for the paper's, the first that is there"""
+"""zoo agents compared with the paper's; the first that exists is used"""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of table 1: which agent, under which senses, and what the paper says."""
+    """One cell of table 1: agent, senses, and the paper's result."""
 
     cell: str
     agent: Literal["sensory", "mlp-5", "mlp-10"]
@@ -45,13 +45,13 @@ CART_POLE = (
     Cell("AttentionNeuron, 5 and 5 of noise", "sensory", "noise:5", "at-least", 461, 410, HALF),
 )
 RESHUFFLE = ((25, 107, 146), (50, 163, 198), (100, 242, 254), (200, 318, 310), (500, 407, 380), (0, 472, 426))
-"""steps between two orders (0: only one), paper's mean and sd (table 6)"""
+"""steps between two shuffles (0: only one shuffle), mean and sd of the paper (table 6)"""
 PROBE = (("position", 0.354), ("speed", 0.620), ("cos angle", 0.626), ("sin angle", 0.233), ("spin", 0.550))
 """R^2 of a linear regression from the code to each observation (table 2)"""
 
 
 def _kind(policy: Policy) -> str:
-    """Which of table 1's agents a policy is."""
+    """Which of the agents of table 1 a policy is."""
     if isinstance(policy, SensoryPolicy):
         return "sensory"
     if isinstance(policy, FeedForwardPolicy):
@@ -60,27 +60,27 @@ def _kind(policy: Policy) -> str:
 
 
 def _agents(folder: str | None) -> dict[str, Policy]:
-    """The agents of table 1 by kind: the zoo's, or only the one that is to be judged."""
+    """The agents of table 1 by kind: those of the zoo, or only the given one."""
     if folder:
         policy = checkpoint.policy(folder)
         if _kind(policy) not in ("sensory", "mlp-5", "mlp-10"):
-            raise Usage(f"{folder} is none of this table's agents (AttentionNeuron, or a feed-forward network of 5 or 10 observations)")
+            raise Usage(f"{folder} is not an agent of this table (AttentionNeuron, or a feed-forward network of 5 or 10 observations)")
         return {_kind(policy): policy}
     found = {"sensory": zoo.at_hand(*OURS), "mlp-5": zoo.at_hand("cart-pole-mlp"), "mlp-10": zoo.at_hand("cart-pole-mlp-10")}
     return {kind: checkpoint.policy(path) for kind, path in found.items() if path}
 
 
 def _sensory(folder: str | None, table: str) -> SensoryPolicy | None:
-    """The permutation-invariant agent that a table is about."""
+    """The permutation-invariant agent of a table. Errors: core.errors.Usage if the folder holds another agent."""
     policy = _agents(folder).get("sensory")
     if folder and policy is None:
-        raise Usage(f"{table} is about AttentionNeuron; {folder} is a feed-forward network")
+        raise Usage(f"{table} needs an AttentionNeuron agent; {folder} is a feed-forward network")
     assert policy is None or isinstance(policy, SensoryPolicy)
     return policy
 
 
 def cart_pole(folder: str | None = None, episodes: int | None = None) -> Table:
-    """Table 1: three agents under four conditions."""
+    """Table 1: three agents with unaltered and altered senses."""
     agents, rows = _agents(folder), []
     for cell in CART_POLE:
         row, policy = Row(cell.cell, cell.aim, cell.paper_mean, cell.paper_sd, EPISODES), agents.get(cell.agent)
@@ -89,12 +89,12 @@ def cart_pole(folder: str | None = None, episodes: int | None = None) -> Table:
                 policy = replace(policy, agent=replace(policy.agent, gain=cell.gain))
             row = row.measured(under(policy, cell.senses, episodes or EPISODES))
         rows.append(row)
-    meaning = "Hard starts: about four episodes in ten cannot be saved, hence the large sd. With ten channels what the sensors say together is halved, as in the paper."
+    meaning = "Hard starts: about four episodes in ten cannot be balanced by any policy, hence the large sd. With ten channels the sum over sensors is halved, as in the paper."
     return Table("Tang & Ha 2021, table 1 (mean ± sd of the return)", rows, meaning)
 
 
 def cart_pole_reshuffle(folder: str | None = None, episodes: int | None = None) -> Table:
-    """Table 6, cart-pole's column: a new order of the senses every t steps, the neurons' memory left with its slot."""
+    """Table 6, column of cart-pole: sensors are reshuffled every t steps; the LSTM states are not moved with them."""
     policy, rows = _sensory(folder, "cart-pole-reshuffle"), []
     for every, mean, sd in RESHUFFLE:
         row = Row(f"every {every} steps" if every else "never again", "at-least", mean, sd, EPISODES)
@@ -102,18 +102,18 @@ def cart_pole_reshuffle(folder: str | None = None, episodes: int | None = None) 
             row = row.measured(under(policy, f"shuffle:every={every}" if every else "shuffle", episodes or EPISODES))
         rows.append(row)
     meaning = (
-        "Each neuron has to find out anew which sensor it is connected to, with a memory that still believes in the old one. "
-        "`--senses shuffle:every=100:forget` clears the memory instead, which the paper does not do; it recovers faster."
+        "After a reshuffle each neuron has another sensor, and its LSTM state still belongs to the old one. "
+        "`--senses shuffle:every=100:forget` resets the state at each shuffle, which the paper does not do; recovery is then faster."
     )
     return Table("Tang & Ha 2021, table 6 (mean ± sd of the return)", rows, meaning)
 
 
 def cart_pole_probe(folder: str | None = None, episodes: int | None = None) -> Table:
-    """Table 2: how much of the state can be read off the code by a linear function."""
+    """Table 2: R^2 of a linear regression from the code to the state."""
     policy = _sensory(folder, "cart-pole-probe")
     rows = [Row(name, "same", mean, None, EPISODES) for name, mean in PROBE]
     if policy is not None:
-        # ten blocks of episodes, a regression each: their spread gives the interval
+        # ten blocks of episodes with one regression each, for the interval
         per_block = max((episodes or EPISODES) // 10, 1)
         scores = np.stack([r_squared(*codes(policy, per_block, seed)).numpy() for seed in range(10)])
         for i, row in enumerate(rows):
@@ -126,9 +126,8 @@ def cart_pole_probe(folder: str | None = None, episodes: int | None = None) -> T
             }
             rows[i] = row.measured(summary)
     meaning = (
-        "The code is what the policy knows of the world. A linear regression asks how much of each quantity could be read straight off it: 1 would mean "
-        "all of it, 0 none. The code was never trained to describe the state, only to balance a pole, and yet quantities that matter for balancing show "
-        "through. A low number does not mean that the code lacks the quantity, only that it is not written there in a straight line; two agents that "
-        "score alike may write differently, so a difference from the paper here is a difference of handwriting and not a failure."
+        "The code is the only input of the policy head. R² is the share of a quantity's variance that a linear function of the code explains: 1 is all, 0 is none. "
+        "The code is trained for balancing only, not to represent the state. A low value does not mean that the code lacks the quantity; its relation to the code "
+        "may be nonlinear. Agents with equal scores can have different codes, so a difference from the paper is not a failure."
     )
     return Table("Tang & Ha 2021, table 2 (R² of a linear regression from the code to the state)", rows, meaning)

@@ -1,4 +1,4 @@
-"""What learns, in training order: `Collect` gathers episodes, `Vision` trains V, `Memory` trains M, `Controller` evolves C."""
+"""Stages in training order: `Collect` records episodes, `Vision` trains V, `Memory` trains M, `Controller` evolves C."""
 
 from sensorium.systems.world_models.stages.collect import Collect
 from sensorium.systems.world_models.stages.controller import Controller

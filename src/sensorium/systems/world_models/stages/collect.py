@@ -1,4 +1,4 @@
-"""Collect: episodes of a random player, or of an earlier agent, on disk."""
+"""Collect: record episodes of a random policy, or of an earlier agent, on disk."""
 
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -29,8 +29,8 @@ World = CarRacing | TakeCover | PixelCartPole
 
 
 @dataclass
-class Ahead:
-    """Shards that processes are at work on before they are due."""
+class Resources:
+    """The process pool and the shards submitted to it ahead of their step."""
 
     pool: ProcessPoolExecutor | None
     count: int
@@ -43,7 +43,7 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Collect:
-    """Play episodes and keep them (P section 4.2, step 1: 10,000 rollouts of a random policy). A step is a shard."""
+    """Record episodes (P section 4.2, step 1: 10,000 rollouts of a random policy). One step is one shard."""
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -52,24 +52,24 @@ class Collect:
     world: World = CarRacing()
     player: RandomNetworks | HeldActions = RandomNetworks()
     agent: Folder = NOWHERE
-    """an earlier agent that plays instead of `player`"""
+    """an earlier agent that acts instead of `player`"""
     noise: float = 0.0
-    """standard deviation of what is added to each of its actions"""
+    """standard deviation of Gaussian noise added to the actions of `agent`"""
     earlier: Folder = NOWHERE
-    """an earlier collection, which this one adds to"""
+    """an earlier `Collect` stage whose episodes are used as well"""
     rows: int = 16
-    """episodes of a shard, played side by side"""
+    """episodes of a shard, played in parallel"""
     shortest: int = 0
-    """steps that an episode must have to be kept"""
+    """episodes with at most this many steps are discarded"""
     folder: Folder = Folder(".")
-    """where the episodes are kept: the stage's own folder"""
+    """where the episodes are stored: the stage's own folder"""
     steps: int = 64
     """shards"""
     checkpoint_every: int = 1
 
     @property
     def recorded_in(self) -> World:
-        """Where the episodes took place."""
+        """The world of the recorded episodes."""
         return self.world
 
     def __post_init__(self) -> None:
@@ -77,17 +77,17 @@ class Collect:
 
     @property
     def warmup_steps(self) -> int:
-        """Steps after which later stages have enough to be timed with: 60,000 frames of episodes of 300."""
+        """Steps that give later stages enough data to be timed: 60,000 frames in episodes of 300."""
         return -(-60_000 // (300 * self.rows))
 
     def init(self, seeds: Seeds) -> State:
         return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "episodes", "checksum")}
 
-    def open(self, state: State) -> Ahead:
+    def open(self, state: State) -> Resources:
         count = processes(simulators=not isinstance(self.world.open(), TorchEnv))
-        return Ahead(open_pool(count) if count else None, count)
+        return Resources(open_pool(count) if count else None, count)
 
-    def step(self, state: State, live: Ahead, seeds: Seeds) -> Metrics:
+    def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
         if live.pool is None:
             metrics, checksum = shard(self, seeds)
         else:
@@ -107,32 +107,32 @@ class Collect:
         if not self.agent:
             return self.player
         policy = checkpoint.policy(self.agent)
-        return Unsteady(policy, self.noise, self.world.spec) if self.noise else policy
+        return NoisyPolicy(policy, self.noise, self.world.spec) if self.noise else policy
 
 
-class Unsteady:
-    """A policy whose actions are disturbed, so that it sees more than it means to."""
+class NoisyPolicy:
+    """A policy with Gaussian noise added to its actions, for more varied data."""
 
     def __init__(self, policy: Policy, noise: float, spec: EnvSpec):
         self.policy, self.noise, self.spec, self.members = policy, noise, spec, policy.members
 
-    def take(self, members: Tensor) -> "Unsteady":
-        return Unsteady(self.policy.take(members), self.noise, self.spec)
+    def take(self, members: Tensor) -> "NoisyPolicy":
+        return NoisyPolicy(self.policy.take(members), self.noise, self.spec)
 
     def begin(self, seeds: Tensor) -> Any:
         return fold(seeds, "unsteady"), self.policy.begin(seeds)
 
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        seeds, known = memory
-        action, known = self.policy.act(obs, known, t)
+        seeds, inner = memory
+        action, inner = self.policy.act(obs, inner, t)
         low = torch.tensor(self.spec.low or (-1.0,) * self.spec.action, device=action.device)
         action = action + self.noise * normal(seeds, t, action.shape[1])
-        # what is kept is what the world was given
-        return torch.maximum(action, low).clamp(max=1.0), (seeds, known)
+        # the recorded action is the one that is executed
+        return torch.maximum(action, low).clamp(max=1.0), (seeds, inner)
 
 
 def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
-    """Play and write the shard of one step, a function of the stage and the seeds wherever it runs; metrics and checksum."""
+    """Play and write the shard of one step; return metrics and checksum. The result depends on the stage and the seeds alone."""
     parts: dict[str, list[Any]] = {"observations": [], "actions": [], "rewards": []}
 
     def keep(t: int, row: dict[str, Any]) -> None:
@@ -140,7 +140,7 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
             kept.append(row[name].cpu().clone())
 
     env = opened(stage.world)
-    with one_thread():  # the same bits here and in a process
+    with one_thread():  # so that the main process and workers compute the same bits
         rollout = play(env, stage.policy({}), seeds.rows("episodes", stage.rows), keep=tuple(parts), sink=keep)
     frames, actions, rewards = (torch.stack(part, 1).numpy() for part in parts.values())
     lengths = rollout.lengths.tolist()
@@ -155,5 +155,5 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
 
 
 def whole(folder: str) -> list[Path]:
-    """The shards of a finished `Collect` and of those that it adds to, all checked, and collected anew where they are damaged."""
+    """The shards of a finished `Collect` stage and of its earlier stages. Shards are checked; damaged ones are recorded again."""
     return disk.whole(folder, Collect, shard)

@@ -1,4 +1,4 @@
-"""Controller: C is evolved, in the world or in M's dream of it."""
+"""Controller: evolve C, in the real world or in the dream."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,16 +15,16 @@ from sensorium.es.cma import CMA
 from sensorium.es.pgpe import PGPE
 from sensorium.es.workers import Workers
 from sensorium.nets.flat import Layout
-from sensorium.systems.world_models.curiosity import Curious
+from sensorium.systems.world_models.curiosity import CuriosityWorld
 from sensorium.systems.world_models.dream import Dream
-from sensorium.systems.world_models.latents import opened
-from sensorium.systems.world_models.model import Dreamer, Driver, Linear
+from sensorium.systems.world_models.latents import load_model
+from sensorium.systems.world_models.model import LatentPolicy, Linear, WorldModelPolicy
 from sensorium.systems.world_models.stages.collect import World
 
 
 @dataclass(frozen=True)
 class InWorldAgent:
-    """Vectors of C as drivers of the real world, with V and M from their stages' folders."""
+    """Parameter vectors of C as policies of the real world, with V and M from their stages' folders."""
 
     controller: Linear
     vision: str
@@ -35,15 +35,15 @@ class InWorldAgent:
     def layout(self) -> Layout:
         return self.controller.layout
 
-    def policy(self, vectors: Tensor) -> Driver:
+    def policy(self, vectors: Tensor) -> WorldModelPolicy:
         device = str(vectors.device)
-        memory = opened(self.memory, device, self.bfloat16) if self.controller.remembers else None
-        return Driver(opened(self.vision, device, self.bfloat16), memory, self.controller, vectors.float())
+        memory = load_model(self.memory, device, self.bfloat16) if self.controller.uses_memory else None
+        return WorldModelPolicy(load_model(self.vision, device, self.bfloat16), memory, self.controller, vectors.float())
 
 
 @dataclass(frozen=True)
 class InDreamAgent:
-    """Vectors of C as dreamers."""
+    """Parameter vectors of C as policies of a dream."""
 
     controller: Linear
 
@@ -51,13 +51,13 @@ class InDreamAgent:
     def layout(self) -> Layout:
         return self.controller.layout
 
-    def policy(self, vectors: Tensor) -> Dreamer:
-        return Dreamer(self.controller, vectors.float())
+    def policy(self, vectors: Tensor) -> LatentPolicy:
+        return LatentPolicy(self.controller, vectors.float())
 
 
 @dataclass(frozen=True)
 class Controller:
-    """Evolve C with CMA-ES (P section 2.4); the agent is the best mean of the search, on episodes of its own (P appendix)."""
+    """Evolve C with CMA-ES (P section 2.4). The agent is the mean of the search with the best score on separate episodes (P appendix)."""
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -68,43 +68,43 @@ class Controller:
     vision: Folder = Folder("../2-vision")
     """V"""
     memory: Folder = Folder("../3-memory")
-    """M; may be empty for a controller that reads z alone"""
+    """M; may be empty for a controller whose only input is z"""
     controller: Linear = Linear()
     dream: bool = False
     """whether C evolves in the dream instead of the real world"""
     temperature: float = 1.0
-    """of the dream"""
+    """sampling temperature of the dream"""
     curiosity: float = 0.0
-    """what a nat of M's surprise, a dimension and step, adds to the reward of the real world"""
+    """reward per nat of M's prediction error (per dimension and step), added to the reward of the real world"""
     search: CMA | PGPE = CMA(population=64, sigma=0.1)
     episodes: int = 16
-    """episodes that each candidate plays in a generation"""
+    """episodes per candidate and generation"""
     common_seeds: bool = True
-    """whether all candidates of a generation face the same episodes; the authors' did not"""
+    """whether all candidates of a generation play the same episodes (the authors used different ones)"""
     steps: int = 200
     """generations"""
     checkpoint_every: int = 1
     """generations between two checkpoints"""
     evaluate_every: int = 25
-    """generations between two evaluations of the mean of the search, the best of which is the agent"""
+    """generations between two evaluations of the mean of the search; the best mean is the agent"""
     evaluation_episodes: int = 128
     """episodes of such an evaluation"""
     block: int = 8
-    """members in one job; 0: the whole population in one, on all threads, as suits a dream"""
+    """members per job; 0: one job with the whole population and all threads, for dreams"""
     bfloat16: bool = True
-    """whether products run in bfloat16 where this machine has it built in"""
+    """whether matrix products use bfloat16 if the processor supports it"""
     compile: bool = True
     """whether dream and controller are compiled as one step"""
 
     def __post_init__(self) -> None:
         at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=0)
-        if not self.memory and (self.dream or self.controller.remembers):
-            raise Usage("without a memory a controller can read only z, and cannot dream")
+        if not self.memory and (self.dream or self.controller.uses_memory):
+            raise Usage("without a memory the only input can be z, and there is no dream; give memory, or features z and dream False")
         if self.curiosity and (self.dream or not self.memory):
-            raise Usage("curiosity is about the real world, and about what a memory did not foresee")
+            raise Usage("curiosity needs a memory and the real world; give memory and dream False, or curiosity 0")
 
     def init(self, seeds: Seeds) -> State:
-        latents, hidden = opened(self.vision).latents, opened(self.memory).hidden if self.memory else self.controller.hidden
+        latents, hidden = load_model(self.vision).latents, load_model(self.memory).hidden if self.memory else self.controller.hidden
         if (latents, hidden) != (self.controller.latents, self.controller.hidden):
             raise Usage(
                 f"the controller is made for z of {self.controller.latents} and {self.controller.hidden} hidden units, "
@@ -114,24 +114,24 @@ class Controller:
         return {**self.search.init(mean), "agent": mean.clone(), "best": torch.tensor(-torch.inf)}
 
     def dream_world(self, temperature: float | None = None) -> Dream:
-        """The dream of this stage's M."""
+        """The dream of this stage's M. Errors: core.errors.Usage if the agent has no M."""
         if not self.memory:
-            raise Usage("this agent has no memory, and so no dream")
+            raise Usage("this agent has no memory, so it has no dream")
         spec = self.world.spec
         return Dream(self.memory, self.temperature if temperature is None else temperature, spec.horizon, spec.low, self.bfloat16)
 
-    def place(self) -> tuple[AnyWorld, Any]:
-        """The world of the search and what a vector is there."""
+    def search_space(self) -> tuple[AnyWorld, Any]:
+        """The world of the search, and the agent that turns a parameter vector into a policy of it."""
         if self.dream:
             return self.dream_world(), InDreamAgent(self.controller)
         agent = InWorldAgent(self.controller, self.vision, self.memory, self.bfloat16)
         if self.curiosity:
-            return Curious(self.world, self.vision, self.memory, self.curiosity, self.bfloat16), agent
+            return CuriosityWorld(self.world, self.vision, self.memory, self.curiosity, self.bfloat16), agent
         return self.world, agent
 
     def open(self, state: State) -> Workers:
-        world, agent = self.place()
-        if isinstance(world, (Dream, Curious)):
+        world, agent = self.search_space()
+        if isinstance(world, (Dream, CuriosityWorld)):
             world = replace(world, device=str(state["agent"].device))
         return Workers(world, agent, self.block, self.compile)
 
@@ -146,21 +146,21 @@ class Controller:
             rows = seeds.rows("episodes", n * self.episodes, device).view(n, -1)
         fitness, lengths = live.scores(candidates.float(), rows).to(device).unbind(1)
         if not bool(fitness.isfinite().all()):
-            raise Failure(f"a candidate of generation {seeds.step} has no finite score; the search stops before it spoils the mean")
-        # tell: move the mean, adapt the spread
+            raise Failure(f"a candidate of generation {seeds.step} has no finite score; the search stops before it updates the mean")
+        # tell: update mean and covariance
         self.search.tell(state, candidates, fitness)
         metrics = {
             "score/mean": float(fitness.mean()), "score/best": float(fitness.max()), "length/mean": float(lengths.mean()),
             "sigma": float(state["sigma"].mean()),
         }  # fmt: skip
         if seeds.step % self.evaluate_every == 0:
-            metrics = {"score/agent": self.judge(state, live, seeds), **metrics}
+            metrics = {"score/agent": self.evaluate_mean(state, live, seeds), **metrics}
         elif not bool(state["best"].isfinite()):
             state["agent"] = state["mean"].float().clone()
         return metrics
 
-    def judge(self, state: State, live: Workers, seeds: Seeds) -> float:
-        """Score of the mean of the search on fresh episodes; the best mean so far is the agent."""
+    def evaluate_mean(self, state: State, live: Workers, seeds: Seeds) -> float:
+        """Score of the mean of the search on separate episodes. If it is the best so far, the mean becomes the agent."""
         copies = min(self.evaluation_episodes, self.search.population)
         each = -(-self.evaluation_episodes // copies)
         rows = seeds.rows("evaluation", copies * each, state["mean"].device).view(copies, each)
@@ -174,9 +174,9 @@ class Controller:
         return InWorldAgent(self.controller, self.vision, self.memory, self.bfloat16).policy(state["agent"])
 
     def in_dream(self, state: State) -> tuple[AnyWorld, Policy]:
-        """The dream, and the agent in it."""
-        memory = opened(self.memory) if self.memory else None
+        """The dream, and the agent as its policy. Errors: core.errors.Usage if M predicts neither reward nor end."""
+        memory = load_model(self.memory) if self.memory else None
         if memory is not None and not (memory.restart or memory.reward):
-            raise Usage("this M predicts neither reward nor end: its dream has no score (car-racing-dream trains one that does)")
+            raise Usage("this M predicts neither reward nor end, so its dream has no score; car-racing-dream trains one that does")
         world = replace(self.dream_world(), device=str(state["agent"].device))
         return world, InDreamAgent(self.controller).policy(state["agent"])

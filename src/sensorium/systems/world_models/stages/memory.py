@@ -1,4 +1,4 @@
-"""Memory: M learns to predict what V will see next."""
+"""Memory: train the MDN-RNN (M) to predict the next z."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,35 +14,38 @@ from sensorium.core.seeding import Seeds
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
-from sensorium.systems.world_models.latents import Latents, encoded, opened
+from sensorium.systems.world_models.latents import Latents, encoded, load_model
 from sensorium.systems.world_models.model import MDNRNN
 from sensorium.systems.world_models.stages.collect import whole
 
 STARTS = 1000
-"""first frames that M keeps for dreams to begin with"""
+"""largest number of first frames stored with M, from which dreams start"""
 
 
 def losses(
-    model: MDNRNN, hidden: Tensor, z: Tensor, action: Tensor, restart: Tensor, reward: Tensor, follows: Tensor, earns: Tensor, factor: float, dtype: torch.dtype
+    model: MDNRNN, hidden: Tensor, z: Tensor, action: Tensor, restart: Tensor, reward: Tensor, next_mask: Tensor, reward_mask: Tensor, factor: float, dtype: torch.dtype
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Costs of a batch by name, means over the steps that count: `reward` is what the step earned, the others belong to the next."""
+    """Losses of a batch by name, means over the steps where the masks `next_mask` and `reward_mask` are 1. Tensors are [steps, rows, ...].
+
+    `reward` is that of the step; `z`, `action` and `restart` are those of the next frame.
+    """
     output = hidden.flatten(0, 1).to(dtype) @ model.head.to(dtype)
-    seen = model.split(output.float().view(*hidden.shape[:2], -1) + model.head_bias)
-    count = follows.sum().clamp(min=1)
-    likelihood = eq.mixture_log_likelihood(z, seen.log_weight, seen.mean, seen.log_sd).mean(-1)
-    costs = {"z": -(likelihood * follows).sum() / count}
-    if seen.restart is not None:
-        costs["restart"] = (eq.restart_cost(seen.restart, restart, factor) * follows).sum() / count
-    if seen.reward is not None:
-        costs["reward"] = ((seen.reward - reward) ** 2 * earns).sum() / earns.sum()
-    if seen.action is not None:
-        costs["action"] = (((seen.action - action) ** 2).mean(-1) * follows).sum() / count
+    out = model.split(output.float().view(*hidden.shape[:2], -1) + model.head_bias)
+    count = next_mask.sum().clamp(min=1)
+    likelihood = eq.mixture_log_likelihood(z, out.log_weight, out.mean, out.log_sd).mean(-1)
+    costs = {"z": -(likelihood * next_mask).sum() / count}
+    if out.restart is not None:
+        costs["restart"] = (eq.restart_cost(out.restart, restart, factor) * next_mask).sum() / count
+    if out.reward is not None:
+        costs["reward"] = ((out.reward - reward) ** 2 * reward_mask).sum() / reward_mask.sum()
+    if out.action is not None:
+        costs["action"] = (((out.action - action) ** 2).mean(-1) * next_mask).sum() / count
     return costs
 
 
 @dataclass
-class Recall:
-    """What training M has open."""
+class Resources:
+    """Open resources of the stage."""
 
     model: MDNRNN
     optimizer: torch.optim.Adam
@@ -53,46 +56,46 @@ class Recall:
 
 @dataclass(frozen=True)
 class Memory:
-    """Train the MDN-RNN on what V makes of the collected episodes (P section 4.2, step 3)."""
+    """Train the MDN-RNN on recorded episodes encoded by V (P section 4.2, step 3)."""
 
     episodes: Folder = Folder("../1-collect")
-    """the collected episodes"""
+    """the recorded episodes"""
     vision: Folder = Folder("../2-vision")
     """V"""
     start: Folder = NOWHERE
-    """an earlier M from which to go on"""
+    """an earlier M whose parameters training starts from"""
     folder: Folder = Folder(".")
-    """where the encoded episodes are kept: the stage's own folder"""
+    """where the encoded episodes are stored: the stage's own folder"""
     hidden: int = 256
     """units of the LSTM"""
     mixtures: int = 5
-    """normals in the mixture of a latent dimension"""
+    """components of the mixture of each latent dimension"""
     restart: bool = False
-    """whether M predicts that the next frame begins another episode, and is told so"""
+    """whether M predicts that the next frame starts another episode, and has this flag as an input"""
     reward: bool = False
     """whether M predicts the reward"""
     action: bool = False
     """whether M predicts the next action"""
     restart_factor: float = 10.0
-    """weight of the restarts in their cross-entropy"""
+    """weight of positive examples in the cross-entropy of restarts"""
     sequences: Literal["episodes", "streams"] = "episodes"
-    """a batch is whole episodes from their beginning, or windows of concatenated episodes through which the memory is carried on"""
+    """whole episodes from their beginning, or windows of concatenated episodes with the LSTM state carried over"""
     batch: int = 100
-    """sequences of an update"""
+    """sequences per update"""
     length: int = 999
-    """steps of a sequence"""
+    """steps per sequence"""
     updates: int = 10
-    """updates of a step"""
+    """updates per step"""
     learning_rate: float = 1e-3
-    """Adam's, at the beginning"""
+    """initial learning rate of Adam"""
     decay: float = 1.0
-    """factor on what the learning rate has above its last value, after each update"""
+    """factor per update on the difference between learning rate and `last_rate`"""
     last_rate: float = 1e-5
-    """what the learning rate decays to"""
+    """limit of the learning rate"""
     clip: float = 1.0
-    """largest absolute value in a gradient"""
+    """gradients are clipped to this absolute value per element"""
     bfloat16: bool = True
-    """whether products run in bfloat16 where this machine has it built in"""
+    """whether matrix products use bfloat16 if the processor supports it"""
     compile: bool = True
     """whether the steps of the LSTM and the loss are compiled"""
     steps: int = 400
@@ -100,7 +103,7 @@ class Memory:
 
     def __post_init__(self) -> None:
         if self.restart and self.sequences == "episodes":
-            raise Usage("restart needs sequences streams: within an episode nothing begins anew")
+            raise Usage("restart needs sequences streams; single episodes contain no restart")
         at_least(self, steps=0, hidden=1, mixtures=1, batch=1, length=1, updates=1, checkpoint_every=1)
 
     @property
@@ -122,7 +125,7 @@ class Memory:
         }  # fmt: skip
 
     def latents(self, device: str) -> Latents:
-        vision = opened(self.vision, device, self.bfloat16)
+        vision = load_model(self.vision, device, self.bfloat16)
         return encoded(whole(self.episodes), vision, checkpoint.checksum(Path(self.vision)) or "", Path(self.folder))
 
     def model(self, state: State) -> MDNRNN:
@@ -131,28 +134,28 @@ class Memory:
         width = state["model/kernel"].shape[0] - self.hidden - latents - self.restart
         return descent.loaded(self.empty(latents, width), state)
 
-    def open(self, state: State) -> Recall:
+    def open(self, state: State) -> Resources:
         device = state["updates"].device
         model = self.model(state)
         dtype = product_type(device) if self.bfloat16 else torch.float32
         optimizer = descent.optimizer(model, state, self.learning_rate)
-        return Recall(model, optimizer, self.latents(str(device)), compiled(losses) if self.compile else losses, dtype)
+        return Resources(model, optimizer, self.latents(str(device)), compiled(losses) if self.compile else losses, dtype)
 
-    def step(self, state: State, live: Recall, seeds: Seeds) -> Metrics:
+    def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
         sums: Metrics = {}
         for k in range(self.updates):
             for name, cost in self.update(state, live, seeds, k).items():
                 sums[name] = sums.get(name, 0.0) + cost / self.updates
         return {"loss": sum(sums.values()), **sums}
 
-    def update(self, state: State, live: Recall, seeds: Seeds, k: int) -> Metrics:
-        """One step of Adam on one batch of sequences; the costs by name."""
+    def update(self, state: State, live: Resources, seeds: Seeds, k: int) -> Metrics:
+        """One step of Adam on one batch of sequences; returns the losses by name."""
         model, number = live.model, int(state["updates"])
         order = Seeds(seeds.root, seeds.stage)("order")
         batch = live.latents.batch(self.sequences, number, self.batch, self.length, order, across=self.restart)
         device = state["updates"].device
         data = live.latents.gather(batch.index, device)
-        # z is drawn anew from what V saw, every time
+        # a new sample of z from V's posterior in each update
         z = eq.latent(data.mu, data.log_variance, descent.noise(seeds(f"noise {k}"), *data.mu.shape, device=device))
         inputs, keep = model.inputs(z[:-1], data.action[:-1], data.restart[:-1]), 1 - data.restart[:-1, :, None]
         blank = torch.zeros(self.batch, self.hidden, device=device)
@@ -165,8 +168,8 @@ class Memory:
             data.action[1:],
             data.restart[1:],
             data.reward[:-1],
-            batch.follows.to(device),
-            batch.earns.to(device),
+            batch.next_mask.to(device),
+            batch.reward_mask.to(device),
             self.restart_factor,
             live.dtype,
         )
@@ -182,4 +185,4 @@ class Memory:
         return {name: float(cost.detach()) for name, cost in costs.items()}
 
     def policy(self, state: State) -> NoReturn:
-        raise Usage("this stage holds M, which predicts but does not act; give a run with a controller")
+        raise Usage("this stage holds M, which does not act; give a run with a controller")

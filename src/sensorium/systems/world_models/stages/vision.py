@@ -1,4 +1,4 @@
-"""Vision: V learns to draw the frames that it sees."""
+"""Vision: train the VAE (V) on recorded frames."""
 
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -18,18 +18,18 @@ from sensorium.systems.world_models.stages.collect import whole
 
 
 def losses(model: ConvVAE, frames: Tensor, noise: Tensor, tolerance: float, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """What is minimised, and its two halves: squared error and divergence in nats, means over the batch."""
+    """The loss and its two terms, squared error and KL divergence in nats, as means over the batch of uint8 frames [rows, 64, 64, 3]."""
     image = pixels(frames)
     with torch.autocast(frames.device.type, dtype, enabled=dtype != torch.float32):
         mu, log_variance = model.encode(image)
-        drawn = model.decode(eq.latent(mu, log_variance, noise))
-    error, divergence = eq.reconstruction(image, drawn).mean(), eq.divergence(mu, log_variance)
+        decoded = model.decode(eq.latent(mu, log_variance, noise))
+    error, divergence = eq.reconstruction(image, decoded).mean(), eq.divergence(mu, log_variance)
     return error + eq.floored(divergence, tolerance, model.latents).mean(), error, divergence.mean()
 
 
 @dataclass
-class Sight:
-    """What training V has open."""
+class Resources:
+    """Open resources of the stage."""
 
     model: ConvVAE
     optimizer: torch.optim.Adam
@@ -43,26 +43,26 @@ class Sight:
 
 @dataclass(frozen=True)
 class Vision:
-    """Train the VAE on collected frames (P section 4.2, step 2)."""
+    """Train the VAE on recorded frames (P section 4.2, step 2)."""
 
     episodes: Folder = Folder("../1-collect")
-    """the collected episodes"""
+    """the recorded episodes"""
     start: Folder = NOWHERE
-    """an earlier V from which to go on"""
+    """an earlier V whose parameters training starts from"""
     latents: int = 32
-    """length of z"""
+    """dimensions of z"""
     tolerance: float = 0.5
-    """nats a dimension below which the divergence of the whole vector costs nothing more"""
+    """free nats per dimension: the KL divergence costs nothing below tolerance * latents"""
     batch: int = 100
-    """frames of an update"""
+    """frames per update"""
     updates: int = 100
-    """updates of a step"""
+    """updates per step"""
     learning_rate: float = 1e-4
-    """Adam's"""
+    """learning rate of Adam"""
     group: int = 32
-    """episodes that are decompressed at a time, from which a step draws its frames (12 MB each for 1,000 steps)"""
+    """episodes decompressed at a time, from which a step draws its frames (12 MB each for 1,000 steps)"""
     bfloat16: bool = True
-    """whether products run in bfloat16 where this machine has it built in"""
+    """whether matrix products use bfloat16 if the processor supports it"""
     compile: bool = True
     """whether the loss is compiled"""
     steps: int = 1000
@@ -84,15 +84,15 @@ class Vision:
         """V with the parameters of a state."""
         return descent.loaded(ConvVAE(self.latents), state)
 
-    def open(self, state: State) -> Sight:
+    def open(self, state: State) -> Resources:
         model = self.model(state)
         frames = Shuffled(Episodes(whole(self.episodes)), self.group, self.batch * self.updates)
         device = state["updates"].device
         dtype = product_type(device) if self.bfloat16 else torch.float32
         optimizer = descent.optimizer(model, state, self.learning_rate)
-        return Sight(model, optimizer, frames, compiled(losses) if self.compile else losses, dtype)
+        return Resources(model, optimizer, frames, compiled(losses) if self.compile else losses, dtype)
 
-    def step(self, state: State, live: Sight, seeds: Seeds) -> Metrics:
+    def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
         sums, device = torch.zeros(3), state["updates"].device
         frames = live.frames.take(seeds.step - 1, Seeds(seeds.root, seeds.stage)("order"))
         for k, batch in enumerate(frames.split(self.batch)):
@@ -107,4 +107,4 @@ class Vision:
         return {"loss": loss, "reconstruction": error, "kl": divergence}
 
     def policy(self, state: State) -> NoReturn:
-        raise Usage("this stage holds V, which sees but does not act; give a run with a controller")
+        raise Usage("this stage holds V, which does not act; give a run with a controller")
