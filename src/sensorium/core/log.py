@@ -5,15 +5,18 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol, TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sensorium.core.checkpoint import write, writing
 from sensorium.core.migrations import metric_names
+
+T = TypeVar("T")
 
 PLAIN_EVERY = 10.0
 """seconds between two plain lines of progress"""
@@ -129,3 +132,14 @@ class Bar:
     def close(self) -> None:
         if self.bar is not None:
             self.bar.stop()
+
+
+def tracked(items: Collection[T], name: str) -> Iterator[T]:
+    """The items one by one, with progress and an ETA on stderr."""
+    bar = Bar(name, 0, len(items))
+    try:
+        for done, item in enumerate(items, 1):
+            yield item
+            bar.update(done, {})
+    finally:
+        bar.close()

@@ -2,6 +2,9 @@
 
 import base64
 import html
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,6 +53,17 @@ def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
         return "<tr>" + "".join(f"<{tag}{' class=n' if i else ''}>{html.escape(cell)}</{tag}>" for i, cell in enumerate(cells)) + "</tr>"
 
     return "<table>" + line(head, "th") + "".join(line(row, "td") for row in rows) + "</table>"
+
+
+def compose(parts: Sequence[tuple[str, Callable[[], Section | None]]]) -> list[Section]:
+    """Make sections one after another, each by its function, with progress and an estimate on stderr; those that are None are left out."""
+    made, began = [], time.perf_counter()
+    for number, (name, make) in enumerate(parts):
+        seconds = time.perf_counter() - began
+        left = f", about {seconds / number * (len(parts) - number):.0f} s left" if number and seconds > 2 else ""
+        print(f"report {number + 1}/{len(parts)}: {name}{left}", file=sys.stderr, flush=True)
+        made.append(make())
+    return [section for section in made if section is not None]
 
 
 def write(folder: Path, page: Page) -> Path:

@@ -4,6 +4,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from sensorium.rl.off_policy import Uniform
 from sensorium.systems.proto_rl import probes
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain, ProtoStage
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, canvas, counted, picture, smooth
-from sensorium.viz.report import Page, Section, table, video
+from sensorium.viz.report import Page, Section, compose, table, video
 from sensorium.viz.video import beside, write_mp4
 
 ROWS = 4
@@ -241,13 +242,13 @@ def sections(folder: Path) -> Page:
     """The report page of a run."""
     parts = load_parts(folder)
     last = next(parts[name] for name in ("finetune", "scratch", "pretrain") if name in parts)
-    made = [evaluation(last), scores(parts)]
+    made: list[Any] = [("evaluation", lambda: evaluation(last)), ("scores", lambda: scores(parts))]
     if "pretrain" in parts:
-        made += [exploration(parts["pretrain"]), prototypes(parts["pretrain"])]
-    made += [probe_section(parts.get("pretrain", last)), videos(parts)]
+        made += [("exploration", lambda: exploration(parts["pretrain"])), ("prototypes", lambda: prototypes(parts["pretrain"]))]
+    made += [("linear probe", lambda: probe_section(parts.get("pretrain", last))), ("videos", lambda: videos(parts))]
     lead = (
         "The agent first explores without a task. Its intrinsic reward is the distance of a code to its nearest neighbours among recent codes, which are "
         "selected with learned prototypes. It is then fine-tuned on a task."
     )
     facts = f"World: {last.stage.world.spec.name}. After Yarats et al. 2021, Reinforcement Learning with Prototypical Representations."
-    return Page("Proto-RL: exploration without reward, then fine-tuning", lead, facts, [section for section in made if section is not None])
+    return Page("Proto-RL: exploration without reward, then fine-tuning", lead, facts, compose(made))

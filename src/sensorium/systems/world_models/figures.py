@@ -23,7 +23,7 @@ from sensorium.systems.world_models.model import MDNRNN, ConvVAE, pixels
 from sensorium.systems.world_models.stages import Collect, Controller, Memory, Vision
 from sensorium.systems.world_models.stages.collect import World
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, RED, canvas, picture, smooth
-from sensorium.viz.report import Page, Section, table, video
+from sensorium.viz.report import Page, Section, compose, table, video
 from sensorium.viz.video import beside, write_mp4
 
 EPISODES = 16
@@ -253,10 +253,12 @@ def sections(folder: Path) -> Page:
     """The report page of a run."""
     with torch.no_grad():
         run = load_run(folder)
-        made: list[Section | None] = [reconstructions(run), traversal(run)] if run.vision is not None else []
+        parts: list[Any] = []
+        if run.vision is not None:
+            parts += [("reconstructions", lambda: reconstructions(run)), ("latent space", lambda: traversal(run))]
         if run.vision is not None and run.memory is not None:
-            made.append(dream_rollout(run))
-        made += [losses(run), evolution(run)]
+            parts.append(("dream", lambda: dream_rollout(run)))
+        made = compose([*parts, ("losses", lambda: losses(run)), ("evolution", lambda: evolution(run))])
     lead = "V encodes frames, M predicts the next code, and C maps both to actions. They are trained one after another. M can replace the world: C can then be trained in the dream."
     facts = f"World: {run.world.spec.name}. After Ha & Schmidhuber 2018, World Models."
     if run.scores:
@@ -269,4 +271,4 @@ def sections(folder: Path) -> Page:
             f"Based on {EPISODES} episodes only; `sensorium evaluate --episodes N` plays more.",
         )  # fmt: skip
         made.insert(0, Section("Evaluation", (), (shown,)))
-    return Page("World Models", lead, facts, [section for section in made if section is not None])
+    return Page("World Models", lead, facts, made)

@@ -18,7 +18,7 @@ from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, age
 from sensorium.systems.attention_neuron.model import SensoryPolicy
 from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from sensorium.viz.curves import canvas, picture
-from sensorium.viz.report import Page, Section, video
+from sensorium.viz.report import Page, Section, compose, video
 from sensorium.viz.video import beside, write_mp4
 
 EPISODES = 8
@@ -125,9 +125,12 @@ def sections(folder: Path) -> Page:
     lead = "Scores of an agent with vector observations when its sensors are shuffled, removed, or mixed with noise."
     text = "A feed-forward network depends on the order of its sensors. A permutation-invariant agent has one identical small neuron per sensor, and each neuron has to infer which sensor it has."
     again = "After a reshuffle each neuron has another sensor, and its LSTM state still belongs to the old one. The curve is the reward per step before and after."
-    made = [
-        video_section(agents), treatments(agents, TREATMENTS, EPISODES, "Scores with altered senses", (text,)), learning(folder),
-        attention_section(agents[OURS]), recognition_section(folder, agents[OURS]), recovery_section(agents, "shuffle", EPISODES, again),
-    ]  # fmt: skip
+    ours = agents[OURS]
+    made = compose((
+        ("video", lambda: video_section(agents)),
+        ("altered senses", lambda: treatments(agents, TREATMENTS, EPISODES, "Scores with altered senses", (text,))),
+        ("learning curves", lambda: learning(folder)), ("attention", lambda: attention_section(ours)),
+        ("sensor recognition", lambda: recognition_section(folder, ours)), ("recovery", lambda: recovery_section(agents, "shuffle", EPISODES, again)),
+    ))  # fmt: skip
     title = f"{agents[OURS].world.spec.name.capitalize()} with shuffled sensors"
-    return Page(title, lead, facts_of(folder), [section for section in made if section is not None])
+    return Page(title, lead, facts_of(folder), made)

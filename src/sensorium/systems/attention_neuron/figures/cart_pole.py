@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sensorium.core import card, checkpoint, zoo
+from sensorium.core.log import tracked
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
@@ -17,7 +18,7 @@ from sensorium.systems.attention_neuron.figures.panels import bars, facts_of, le
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import recovery, under
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, RED, canvas, picture
-from sensorium.viz.report import Page, Section, table, video
+from sensorium.viz.report import Page, Section, compose, table, video
 from sensorium.viz.video import beside, write_mp4
 
 EPISODES = 1000
@@ -62,9 +63,10 @@ def fits(policy: Policy, senses: str) -> bool:
 
 def treatments(agents: dict[str, Policy]) -> Section:
     """Score with each treatment of the senses."""
-    scores = {
-        name: {label: under(policy, spec, EPISODES) for label, spec in TREATMENTS if fits(policy, spec)} for name, policy in agents.items()
-    }
+    scores: dict[str, dict[str, Any]] = {name: {} for name in agents}
+    cases = [(name, label, spec) for name, policy in agents.items() for label, spec in TREATMENTS if fits(policy, spec)]
+    for name, label, spec in tracked(cases, "altered senses"):
+        scores[name][label] = under(agents[name], spec, EPISODES)
     labels = [label for label, _ in TREATMENTS]
     cells = [
         (name, *(f"{results[label]['mean']:.0f}" if label in results else "n/a" for label in labels)) for name, results in scores.items()
@@ -225,15 +227,15 @@ def sections(folder: Path) -> Page:
     agents = agents_of(folder)
     sensory = next((name for name in (OURS, ZOO) if isinstance(agents.get(name), SensoryPolicy)), None)
     shuffled = {name: policy for name, policy in agents.items() if fits(policy, "shuffle")}
-    found = [video_section(shuffled)] if shuffled else []
-    found += [treatments(agents), learning(folder)]
+    parts: list[Any] = [("video", lambda: video_section(shuffled))] if shuffled else []
+    parts += [("altered senses", lambda: treatments(agents)), ("learning curves", lambda: learning(folder))]
     if sensory:
         chosen = agents[sensory]
         assert isinstance(chosen, SensoryPolicy)
-        found += [attention_section(chosen, sensory), recovery_section(shuffled)]
+        parts += [("attention", lambda: attention_section(chosen, sensory)), ("recovery", lambda: recovery_section(shuffled))]
     return Page(
         "Cart-pole with shuffled sensors",
         "The task is to swing up the pole on a cart and to balance it. A permutation-invariant agent does this with its sensors in any order; a feed-forward network does not.",
         facts_of(folder),
-        found,
+        compose(parts),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from sensorium.core import card, checkpoint
 from sensorium.core.env import closing
 from sensorium.core.log import rows as log_rows
+from sensorium.core.log import tracked
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stage import folders
@@ -80,7 +81,10 @@ def treatments(
     agents: dict[str, TrainedAgent], senses: tuple[tuple[str, str], ...], episodes: int, title: str, text: tuple[str, ...]
 ) -> Section:
     """Score with each specification of the senses, given as (label, specification)."""
-    scores = {name: {label: agent.scores(spec, episodes) for label, spec in senses if fits(agent, spec)} for name, agent in agents.items()}
+    scores: dict[str, dict[str, Any]] = {name: {} for name in agents}
+    cases = [(name, label, spec) for name, agent in agents.items() for label, spec in senses if fits(agent, spec)]
+    for name, label, spec in tracked(cases, "altered senses"):
+        scores[name][label] = agents[name].scores(spec, episodes)
     labels = [label for label, _ in senses]
     cells = [
         (name, *(f"{results[label]['mean']:.0f} ± {results[label]['sd']:.0f}" if label in results else "n/a" for label in labels))

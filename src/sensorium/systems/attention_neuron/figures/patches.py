@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sensorium.core.env import closing
+from sensorium.core.log import tracked
 from sensorium.core.seeding import row_seeds
 from sensorium.envs import patches
 from sensorium.envs.pong import BALL_Y, Consoles, Pong
@@ -17,7 +18,7 @@ from sensorium.systems.attention_neuron.model import VisionPolicy
 from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from sensorium.systems.attention_neuron.tables.vision import OCCLUDED, SHARES, occluded
 from sensorium.viz.curves import canvas, picture
-from sensorium.viz.report import Page, Section, video
+from sensorium.viz.report import Page, Section, compose, video
 from sensorium.viz.video import beside, write_mp4
 
 EPISODES = 4
@@ -130,7 +131,7 @@ def occlusion(agent: TrainedAgent) -> Section | None:
     if occluded(agent) not in SHARES:
         return None
     trained, shares = SHARES.index(occluded(agent)), SHARES[::3]
-    ours = [agent.scores(f"patches,occlude:{share:g}" if share else "patches", EPISODES)["mean"] for share in shares]
+    ours = [agent.scores(f"patches,occlude:{share:g}" if share else "patches", EPISODES)["mean"] for share in tracked(shares, "occlusion")]
     figure, axis = canvas(height=2.2)
     grid: Any = np.array([ours, [OCCLUDED[trained][round(10 * share)] for share in shares]], dtype=float)
     image = axis.imshow(grid, cmap="RdYlGn", vmin=-21, vmax=21, aspect="auto")
@@ -155,15 +156,18 @@ def sections(folder: Path) -> Page:
     ours = agents[OURS]
     views = recorded(ours, VIDEO_STEPS)
     text = "The screen is split into patches of 6 x 6 pixels. Each patch is the input of one neuron, and all neurons are identical. A neuron gets the last four frames of its patch, but not its position."
-    made = [
-        attention_section(views), treatments(agents, TREATMENTS[ours.world.spec.name], EPISODES, "Scores with altered patches", (text,)), learning(folder),
-        code_section(views, "the vertical position of the ball, which is not a training target" if isinstance(ours.world, Pong) else "the steering"), occlusion(ours),
-        recovery_section({OURS: ours}, "patches", EPISODES, "All patches are reshuffled in the middle of an episode. Three of the four stacked frames then still have the old order."),
-    ]  # fmt: skip
+    coded = "the vertical position of the ball, which is not a training target" if isinstance(ours.world, Pong) else "the steering"
+    again = "All patches are reshuffled in the middle of an episode. Three of the four stacked frames then still have the old order."
+    made = compose((
+        ("attention", lambda: attention_section(views)),
+        ("altered patches", lambda: treatments(agents, TREATMENTS[ours.world.spec.name], EPISODES, "Scores with altered patches", (text,))),
+        ("learning curves", lambda: learning(folder)), ("code", lambda: code_section(views, coded)), ("occlusion", lambda: occlusion(ours)),
+        ("recovery", lambda: recovery_section({OURS: ours}, "patches", EPISODES, again)),
+    ))  # fmt: skip
     lead = "A permutation-invariant agent whose input is the screen as shuffled patches."
     return Page(
         f"{ours.world.spec.name.capitalize()} from shuffled patches",
         lead,
         facts_of(folder),
-        [section for section in made if section is not None],
+        made,
     )
