@@ -86,5 +86,5 @@ def test_a_card_of_no_known_format_is_refused(number, one):
     folder = one / "cart-pole-mlp" / "1-evolve"
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "format": number}))
-    with pytest.raises((Failure, Usage), match="is no card that this Sensorium reads"):
+    with pytest.raises((Failure, Usage), match="is not a card that this version of Sensorium reads"):
         checkpoint.stage(folder)

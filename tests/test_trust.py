@@ -73,7 +73,7 @@ def test_when_no_checkpoint_is_whole_the_run_says_so(trained, capsys):
     assert cli.main(["evaluate", str(trained), "--episodes", "2"]) == 1
     said = capsys.readouterr().err
     assert all(path.name in said for path in trained.glob("*.safetensors"))
-    assert "is whole; delete the folder" in said.splitlines()[-1]
+    assert "are damaged; delete the folder" in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize("harm", ["remove", "damage"])
@@ -113,7 +113,9 @@ def test_a_second_process_is_kept_out(trained):
         holder.kill()
 
 
-@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "read-only")])
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "permission denied")]
+)
 def test_a_disk_that_refuses_costs_nothing_but_the_last_steps(tmp_path, monkeypatch, number, says):
     folder = tmp_path / "1-evolve"
     reference = tmp_path / "reference"
