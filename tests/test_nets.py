@@ -103,11 +103,11 @@ def test_first_weights_are_glorots():
 
 def test_a_vector_is_taught_by_adam_with_clipped_gradients():
     start, gradients = torch.randn(20), [torch.randn(20) * scale for scale in (0.1, 3.0, 1.0, 0.02)]
-    state = descent.taught(start)
+    state = descent.init_vector(start)
     weights = torch.nn.Parameter(start.clone())
     average, adam = start.clone(), torch.optim.Adam([weights], 0.01)
     for number, gradient in enumerate(gradients, 1):
-        descent.teach(state, gradient.clone(), 0.01, 10**9, 0.5, 0.9)
+        descent.update_vector(state, gradient.clone(), 0.01, 10**9, 0.5, 0.9)
         weights.grad = gradient.clone()
         torch.nn.utils.clip_grad_norm_([weights], 0.5)
         adam.step()
@@ -160,21 +160,21 @@ def test_whitened_steps_go_down_a_narrow_valley_that_lies_across_the_axes(seed):
 
     def whitened(k, state, gradients):
         whitening.measure(state, gradients)
-        whitening.teach(state, gradients, whitening.whitener(state), 0.05, 100, 0.9)
+        whitening.update_vector(state, gradients, whitening.whitener(state), 0.05, 100, 0.9)
 
     def plain(rate):
-        return lambda _, state, gradients: descent.teach(state, gradients.mean(0), rate, 100, 1e9, 0.9)
+        return lambda _, state, gradients: descent.update_vector(state, gradients.mean(0), rate, 100, 1e9, 0.9)
 
-    far = learn(whitening.taught(torch.zeros(30)), whitened)
-    best = min(learn(descent.taught(torch.zeros(30)), plain(rate)) for rate in (0.003, 0.01, 0.03, 0.1, 0.3))
+    far = learn(whitening.init_vector(torch.zeros(30)), whitened)
+    best = min(learn(descent.init_vector(torch.zeros(30)), plain(rate)) for rate in (0.003, 0.01, 0.03, 0.1, 0.3))
     assert far < 0.5 * best, (far, best)
 
 
 def test_a_gradient_that_explodes_leads_no_further_than_one_of_chance_may():
-    generator, state = torch.Generator().manual_seed(0), whitening.taught(torch.zeros(30))
+    generator, state = torch.Generator().manual_seed(0), whitening.init_vector(torch.zeros(30))
 
     def teach(gradients):
-        whitening.teach(state, gradients, whiten, 0.01, 10**9, 0.9)
+        whitening.update_vector(state, gradients, whiten, 0.01, 10**9, 0.9)
 
     rows = [torch.randn(64, 30, generator=generator) for _ in range(50)]
     for gradients in rows:

@@ -296,7 +296,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(number, tmp_path
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    assert "the same command goes on from there" in said
+    assert "the same command resumes" in said
     assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0
 
 

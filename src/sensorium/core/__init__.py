@@ -1,1 +1,1 @@
-"""The core abstractions: worlds, policies, stages, recipes, seeds, rollouts, checkpoints, cards, tables. It imports no other package of ours."""
+"""The core abstractions: worlds, policies, stages, recipes, rollouts, checkpoints, cards. It imports no other package of ours."""

@@ -130,7 +130,7 @@ class ParallelRollouts(ABC):
             if number % self.measure_every == 0:
                 whitening.measure(state, gradients)
             if number >= max(self.warmup_windows, self.windows):
-                whitening.teach(state, gradients, whiten, self.learning_rate, self.half_life, self.ema_decay)
+                whitening.update_vector(state, gradients, whiten, self.learning_rate, self.half_life, self.ema_decay)
             total = {name: total.get(name, 0.0) + value / self.windows for name, value in found.items()}
         if seeds.step % self.evaluate_every == 0 or seeds.step == 1:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["agent"].device)

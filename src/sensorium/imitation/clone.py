@@ -114,7 +114,7 @@ class Clone:
             if self.start
             else first_vector(self.agent, self.init_scale, self.forget_bias, seeds("parameters"))
         )
-        state = descent.taught(begun)
+        state = descent.init_vector(begun)
         if isinstance(self.agent, SequenceAgent):
             (sensors,) = self.world.spec.observation
             state |= {name: torch.zeros(self.batch, sensors, self.agent.hidden) for name in MEMORY}
@@ -124,7 +124,7 @@ class Clone:
                 earlier = checkpoint.restored(self.start)[1] if self.start else {}
                 new, old = torch.zeros(sensors * (self.agent.hidden + 1)), earlier.get("sensor-id/agent")
                 # of another body it would tell other sensors
-                state |= descent.under("sensor-id", descent.taught(old if old is not None and len(old) == len(new) else new))
+                state |= descent.under("sensor-id", descent.init_vector(old if old is not None and len(old) == len(new) else new))
         return state
 
     def open(self, state: State) -> Resources:
@@ -180,10 +180,10 @@ class Clone:
         # what is learned from it
         gradient, *others = torch.autograd.grad(loss, learners)
         settings = self.learning_rate, self.half_life, self.clip, self.ema_decay
-        descent.teach(state, gradient, *settings)
+        descent.update_vector(state, gradient, *settings)
         for other in others:
             layer = descent.part("sensor-id", state)
-            descent.teach(layer, other, *settings)
+            descent.update_vector(layer, other, *settings)
             state |= descent.under("sensor-id", layer)
         return metrics
 

@@ -54,7 +54,7 @@ class Dagger(parallel_rollouts.ParallelRollouts):
         student, teacher = self.agent.policy(vector), checkpoint.policy(self.teacher)
         memory = student.act(obs, student.begin(start), 0)[1]
         worlds = parallel_rollouts.begin(self.world, start, self.lives(start.device), memory=memory, teaching=knowing(teacher, obs, start))
-        return {**whitening.taught(vector), **worlds}
+        return {**whitening.init_vector(vector), **worlds}
 
     def open(self, state: State) -> Resources:
         device = state["agent"].device

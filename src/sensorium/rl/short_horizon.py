@@ -101,7 +101,7 @@ class ShortHorizonActorCritic(parallel_rollouts.ParallelRollouts):
         policy, obs = self.agent.policy(vector), self.world.observe(self.world.initial(start))
         memory = policy.act(obs, policy.begin(start), 0)[1]
         worlds = parallel_rollouts.begin(self.world, start, self.lives(start.device), memory=memory)
-        return {**whitening.taught(vector), **descent.under("critic", descent.first(critic)), **worlds}
+        return {**whitening.init_vector(vector), **descent.under("critic", descent.first(critic)), **worlds}
 
     def open(self, state: State) -> Resources:
         device, part = state["agent"].device, descent.part("critic", state)
