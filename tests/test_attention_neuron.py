@@ -292,6 +292,6 @@ def test_gradients_of_single_rows_are_the_differences_of_what_is_earned(tmp_path
     nudges = 1e-6 * torch.eye(agent.layout.size, dtype=torch.float64)
     middle = state["weights"].double()
     slopes = torch.stack([(worth(middle + nudge) - worth(middle - nudge)) / 2e-6 for nudge in nudges], 1)
-    gradients = -stage.fly(state, stage.open(state)).gradients.double()
+    gradients = -stage.play_window(state, stage.open(state)).gradients.double()
     assert (slopes.abs() > 1e-4).float().mean() > 0.3
     torch.testing.assert_close(gradients, slopes, rtol=1e-3, atol=1e-5)

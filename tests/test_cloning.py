@@ -65,7 +65,7 @@ def test_a_teacher_keeps_its_own_eyes(ours, theirs):
     ("world", "teacher"), [(CarPatches(), Pong()), (CarPatches(), CartPole()), (Toy(), CartPole()), (Pong(), CarRacing())]
 )
 def test_a_teacher_that_does_not_fit_is_refused_in_one_sentence(world, teacher):
-    with pytest.raises(Usage, match=f"a teacher from {teacher.spec.name} cannot teach in {world.spec.name}"):
+    with pytest.raises(Usage, match=f"a teacher from {teacher.spec.name} cannot act in {world.spec.name}"):
         views(world, world.open(), teacher)
 
 
@@ -399,7 +399,7 @@ def test_a_second_lesson_is_for_neurons_that_remember():
 
 
 def test_an_agent_without_gradient_is_refused_in_one_sentence():
-    with pytest.raises(Usage, match="nothing can be learned by gradient"):
+    with pytest.raises(Usage, match="its output has no gradient"):
         Clone(CarPatches(), VotingAgent())  # type: ignore[arg-type]
     with pytest.raises(Usage, match="nothing can be learned by gradient"):
         VotingAgent(VisionNeurons(code=64), compile=False).policy(torch.zeros(7212)).say(torch.zeros(1, 4, 4, 36, dtype=torch.uint8), ())

@@ -161,7 +161,7 @@ def test_wrong_settings_are_one_sentence(settings, says):
 def test_where_nothing_can_be_drawn_that_is_one_sentence(monkeypatch):
     renderer.prepare.cache_clear()
     monkeypatch.setattr(renderer, "PROBE", "import sys; sys.exit('no display')")
-    with pytest.raises(Failure, match="nothing can be drawn here"):
+    with pytest.raises(Failure, match="rendering does not work here"):
         Control("walker_run", pixels=True).open()
     renderer.prepare.cache_clear()
 

@@ -59,14 +59,14 @@ def test_damage_is_named_and_mended_and_nothing_else_touched(folder: Path, capsy
     data[len(data) // 2] ^= 1
     bad.write_bytes(data)
     redone = []
-    disk.mend(folder, 3, lambda number: redone.append(number) or disk.write(folder, number, [made(4, number + 1)]))
+    disk.repair(folder, 3, lambda number: redone.append(number) or disk.write(folder, number, [made(4, number + 1)]))
     assert redone == [2, 3]  # one damaged, one missing
     said = capsys.readouterr().err
     assert "shard-00002" in said
     assert "checksum" in said
     assert "shard-00003: missing" in said
     assert good.stat().st_mtime_ns == whole
-    assert disk.broken(folder, 3) == []
+    assert disk.damaged(folder, 3) == []
 
 
 def test_a_damaged_shard_that_is_read_is_one_line(folder: Path):
@@ -135,7 +135,7 @@ def test_minari_reads_what_was_recorded(tmp_path: Path, monkeypatch):
         assert np.array_equal(theirs.rewards, episode.rewards)
         assert (theirs.terminations[-1], theirs.truncations[-1]) == (episode.terminated, not episode.terminated)
         assert not (theirs.terminations | theirs.truncations)[:-1].any()
-    with pytest.raises(Usage, match="there already"):
+    with pytest.raises(Usage, match="exists; use another --out"):
         export(tmp_path / "run", tmp_path / "sets")
 
 

@@ -367,7 +367,7 @@ def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, t
     stage = replace(stage, **{"pretrained": str(trained("proto-states") / "1-pretrain"), **change})
     with pytest.raises(Usage, match=says):
         run(stage, tmp_path / "2-finetune", 0)
-    with pytest.raises(Usage, match="no agent that explored"):
+    with pytest.raises(Usage, match="holds no pre-trained agent"):
         run(replace(stage, pretrained=str(trained("cart-pole-mlp") / "1-evolve")), tmp_path / "2-finetune", 0)
 
 
@@ -376,7 +376,7 @@ def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, t
     (lambda: recipe("cart-pole.walker"), "cart-pole has no tasks"), (lambda: recipe("proto-pixels").stages("tiny", variant="offical"), "did you mean official"),
     (lambda: recipe("scratch").stages("tiny", observations="sound"), "allowed: pixels, states"),
     (lambda: recipe("scratch").stages("tiny", observations="states", variant="official"), "known: urlb"),
-    (lambda: Pretrain(recipe("proto-states").stages("tiny")["pretrain"].world, learner=DDPG(returns=3)), "intrinsic_reward is the reward of one step"),  # type: ignore[attr-defined]
+    (lambda: Pretrain(recipe("proto-states").stages("tiny")["pretrain"].world, learner=DDPG(returns=3)), "intrinsic_reward is a one-step reward"),  # type: ignore[attr-defined]
     (lambda: Proto(queue=1000), "no multiple"),
     (lambda: Proto(prototypes=0), "nothing trains the encoder"), (lambda: Proto(prototypes=0, by_critic=True, standardise=True), "give prototypes"), (lambda: Scratch(recipe("drq-v2").stages("tiny")["scratch"].world, batch=0), "at least 1"),  # type: ignore[attr-defined]
 ])  # fmt: skip

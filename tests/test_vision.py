@@ -146,13 +146,13 @@ def test_a_background_from_a_file(tmp_path):
     Image.new("RGB", (50, 40), (200, 10, 10)).save(tmp_path / "red.png")
     assert patches.scenery(str(tmp_path / "red.png"), 96, 96).unique(dim=0).shape[0] == 1
     (tmp_path / "no.png").write_text("no")
-    with pytest.raises(Usage, match="no picture that can be read"):
+    with pytest.raises(Usage, match="cannot be read as an image"):
         patches.parse(f"background:{tmp_path / 'no.png'}")
 
 
 @pytest.mark.parametrize(("senses", "says"), [
     ("patch", "did you mean patches"), ("patches:often", "allowed"), ("occlude:1", "allowed"), ("swap:0", "allowed"), ("background:duns", "did you mean dunes"),
-    ("shuffle", "no treatment of pictures"),
+    ("shuffle", "no treatment of images"),
 ])  # fmt: skip
 def test_what_cannot_be_done_to_eyes_is_one_sentence(senses, says):
     with pytest.raises(Usage, match=says):
@@ -170,14 +170,14 @@ def test_evaluation_sees_a_scene_through_the_senses_it_is_given():
 
 
 def test_memory_is_cleared_in_evaluation_alone_and_files_may_have_any_name(tmp_path):
-    with pytest.raises(Usage, match="forget clears"):
+    with pytest.raises(Usage, match="forget resets"):
         sensed(CarPatches(senses="patches:every=5:forget"), "")
     Image.new("RGB", (4, 4)).save(tmp_path / "forget.png")
     assert sensed(CarPatches(), f"background:{tmp_path / 'forget.png'}").treatments  # type: ignore[attr-defined]
 
 
 def test_a_background_is_refused_where_nothing_stands_behind():
-    with pytest.raises(Usage, match="nothing behind"):
+    with pytest.raises(Usage, match="no background to replace"):
         Pong(senses="background:dunes")
 
 
@@ -343,7 +343,7 @@ def test_the_baseline_by_hand():
 
 
 def test_whole_frames_can_only_be_put_before_a_background():
-    with pytest.raises(Usage, match="only be put before a background"):
+    with pytest.raises(Usage, match="whole frames allow only background"):
         CarFrames(senses="patches")
     seeds, grass = row_seeds(0, 2), patches.scenery("sunset", 96, 96)
     plain, other = CarFrames(horizon=5).open().reset(seeds), CarFrames(horizon=5, senses="background:sunset").open().reset(seeds)

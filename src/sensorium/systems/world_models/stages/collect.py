@@ -156,4 +156,4 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
 
 def whole(folder: str) -> list[Path]:
     """The shards of a finished `Collect` and of those that it adds to, all checked, and collected anew where they are damaged."""
-    return disk.whole(folder, Collect, shard)
+    return disk.verified_shards(folder, Collect, shard)
