@@ -54,6 +54,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
     write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 

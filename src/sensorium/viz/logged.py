@@ -1,4 +1,4 @@
-"""Curves of what a run has logged, a section for each metric: the page of any system in a few lines."""
+"""Learning curves from a run's logs, one section per metric, for the reports of all systems."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +12,19 @@ from sensorium.viz.report import Section
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric that is drawn for every stage that logs it."""
+    """A metric to plot for each stage that logs it."""
 
     metric: str
     heading: str
     caption: str
     beside: str = ""
-    """another metric to compare it with"""
+    """another metric in the same plot"""
     along: str = "step"
-    """the metric along the horizontal axis"""
+    """metric on the x axis"""
 
 
 def sections(folder: Path, curves: tuple[Curve, ...]) -> list[Section]:
-    """One section for each curve whose metric a stage of the run has logged. Errors: core.errors.Failure where nothing was logged yet."""
+    """One section per curve whose metric was logged by a stage of the run. Errors: core.errors.Failure where nothing was logged yet."""
     paths = [folder] if (folder / "card.json").exists() else checkpoint.stages_of(folder)
     logs = {path.name: rows(path / "metrics.jsonl") for path in paths}
     if not any(logs.values()):
