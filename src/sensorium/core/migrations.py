@@ -49,7 +49,7 @@ FIELDS_1 = {
 
 
 STATE_1 = {"teller/": "sensor-id/"}
-"""beginnings of names in a state that changed after format 1; no later format uses the old ones, so that files need not say their format"""
+"""prefixes of state names that changed after format 1; no later format uses the old ones, so state files need no format number"""
 
 METRICS_1 = {"told": "sensor_id_accuracy", "novelty/mean": "intrinsic_reward/mean"}
 """names of metrics that changed after format 1; no later format uses the old ones"""
