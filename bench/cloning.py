@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.interleave import interleaved, row
 from sensorium.core.machine import compiled
-from sensorium.imitation.clone import answer
+from sensorium.imitation.clone import readout
 from sensorium.nets.agent import first_vector
 from sensorium.systems.attention_neuron.recipes.clone import PUPIL
 
@@ -19,18 +19,18 @@ def remembering() -> list[dict[str, Any]]:
     """Moments a second, gradients included, that Ant's clone is taught from."""
     draw, shape = torch.Generator().manual_seed(0), (STEPS, ROWS_OF_A_BATCH)
     obs, before, teacher_actions = (torch.randn(*shape, width, generator=draw) for width in (SENSORS, PUPIL.actions, PUPIL.actions))
-    vector, blank, quick = first_vector(PUPIL, 1.0, 2.0, 0), torch.zeros(ROWS_OF_A_BATCH, SENSORS, PUPIL.hidden), compiled(answer)
+    vector, blank, quick = first_vector(PUPIL, 1.0, 2.0, 0), torch.zeros(ROWS_OF_A_BATCH, SENSORS, PUPIL.hidden), compiled(readout)
 
     def windows(weights: Tensor) -> Tensor:
         student = PUPIL.policy(weights)
-        hidden, _ = student.follow(obs, before, blank, blank)
+        hidden, _ = student.unroll(obs, before, blank, blank)
         return quick(student, obs.flatten(0, 1), hidden.flatten(0, 1)).view_as(teacher_actions)
 
     def steps(weights: Tensor) -> Tensor:
         student, said = PUPIL.policy(weights), []
         memory = student.begin(torch.zeros(ROWS_OF_A_BATCH, dtype=torch.int64))
         for seen, done in zip(obs, before, strict=True):
-            action, memory = student.say(seen, student.with_action(memory, done))
+            action, memory = student.predict(seen, student.with_action(memory, done))
             said.append(action)
         return torch.stack(said)
 

@@ -92,7 +92,7 @@ def test_many_steps_at_once_are_the_steps_one_by_one(name):
     vector = vector_for(agent).requires_grad_()
     policy, (obs, before) = agent.policy(vector), (torch.randn(9, 3, 5, generator=draw), torch.rand(9, 3, agent.actions, generator=draw))
     first, cell = (torch.randn(3, 5, agent.hidden, generator=draw) for _ in range(2))
-    after, last = policy.follow(obs, before, first, cell)
+    after, last = policy.unroll(obs, before, first, cell)
     hidden, found = first, []
     for t in range(9):
         hidden, cell = policy.neurons(obs[t], (hidden, cell, before[t]))

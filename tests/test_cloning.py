@@ -28,7 +28,7 @@ from sensorium.envs.toy import Toy
 from sensorium.envs.wrappers import wrapped
 from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
-from sensorium.imitation.clone import Clone, Resources, answer
+from sensorium.imitation.clone import Clone, Resources, readout
 from sensorium.imitation.dagger import Dagger
 from sensorium.imitation.demonstrate import Demonstrate, Mixture, views
 from sensorium.nets.agent import first_vector
@@ -330,7 +330,7 @@ def test_every_parameter_of_a_student_receives_gradient(agent):
     memory = student.begin(torch.arange(3))
     total = torch.zeros(())
     for t in range(3):
-        said, memory = student.say(obs, student.with_action(memory, torch.rand(3, agent.actions) + t))
+        said, memory = student.predict(obs, student.with_action(memory, torch.rand(3, agent.actions) + t))
         total = total + (said * torch.rand(3, agent.actions)).sum()
     (gradient,) = torch.autograd.grad(total, vector)
     silent = [name for name, part in agent.layout.split(gradient).items() if not bool((part != 0).any())]
@@ -356,7 +356,7 @@ def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
         )
         state = stage.init(Seeds(0, "clone"))
         for k in range(2):
-            told = stage.update(state, Resources(lessons, answer), Seeds(0, "clone", k))
+            told = stage.update(state, Resources(lessons, readout), Seeds(0, "clone", k))
             # a sensor-id that has learned nothing takes all for the first
             assert float(told["sensor_id_accuracy"]) == pytest.approx(float((stage.present(3, Seeds(0, "clone", k)) == 0).float().mean()))
         student = agent.policy(state["agent"])
@@ -365,7 +365,7 @@ def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
         for t in range(8):
             there = stage.present(3, Seeds(0, "clone", t // 4))
             assert len(there) == present
-            said, (now, then, _) = student.say(drawn.obs[t][:, there], (hidden[:, there], cell[:, there], drawn.before[t]))
+            said, (now, then, _) = student.predict(drawn.obs[t][:, there], (hidden[:, there], cell[:, there], drawn.before[t]))
             hidden[:, there], cell[:, there] = now, then
             errors.append((said - drawn.teacher_actions[t]).square().mean())
         torch.testing.assert_close(state["hidden"], hidden)
@@ -402,7 +402,9 @@ def test_an_agent_without_gradient_is_refused_in_one_sentence():
     with pytest.raises(Usage, match="its output has no gradient"):
         Clone(CarPatches(), VotingAgent())  # type: ignore[arg-type]
     with pytest.raises(Usage, match="nothing can be learned by gradient"):
-        VotingAgent(VisionNeurons(code=64), compile=False).policy(torch.zeros(7212)).say(torch.zeros(1, 4, 4, 36, dtype=torch.uint8), ())
+        VotingAgent(VisionNeurons(code=64), compile=False).policy(torch.zeros(7212)).predict(
+            torch.zeros(1, 4, 4, 36, dtype=torch.uint8), ()
+        )
 
 
 HASTY = Evolve(world=Toy(), agent=FeedForwardAgent(3), search=PGPE(4), episodes=2, steps=1, evaluation_episodes=2, compile=False)

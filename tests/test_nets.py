@@ -9,7 +9,7 @@ from torch.nn.functional import conv_transpose2d
 
 from sensorium.core.errors import Failure
 from sensorium.nets import descent, lstm, whitening
-from sensorium.nets.conv import doubled
+from sensorium.nets.conv import conv_transpose_stride2
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -19,7 +19,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 @pytest.mark.parametrize(("size", "side"), [(5, 1), (5, 5), (6, 13), (4, 3), (3, 2)])
 def test_doubled_is_a_transposed_convolution(size, side):
     x, weight, bias = random(2, 3, side, side), random(3, 4, size, size, seed=1), random(4, seed=2)
-    torch.testing.assert_close(doubled(x, weight, bias), conv_transpose2d(x, weight, bias, stride=2), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(conv_transpose_stride2(x, weight, bias), conv_transpose2d(x, weight, bias, stride=2), rtol=1e-4, atol=1e-4)
 
 
 def test_cell_is_torchs_lstm_with_a_forget_bias():

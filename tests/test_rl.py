@@ -17,7 +17,7 @@ from sensorium.nets.mlp import mlp, orthogonal
 from sensorium.rl.acting import RandomTurns
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
-from sensorium.rl.targets import Batch, follow, lambda_returns, linear_schedule, n_step
+from sensorium.rl.targets import Batch, ema_update, lambda_returns, linear_schedule, n_step
 
 
 def test_log_sd_between_its_bounds():
@@ -59,7 +59,7 @@ def test_schedule_n_step_and_moving_average_on_worked_examples():
     torch.testing.assert_close(discount, torch.tensor([0.970299, 0, 0], dtype=torch.float64))
     slow = [torch.zeros((), dtype=torch.float64)]
     for _ in range(10):
-        follow(slow, [torch.ones((), dtype=torch.float64)], 0.05)
+        ema_update(slow, [torch.ones((), dtype=torch.float64)], 0.05)
     assert slow[0].item() == pytest.approx(0.4012630608, abs=1e-9)
 
 

@@ -286,7 +286,7 @@ def test_pongs_player_is_made_of_the_released_layers():
         assert before.argmax(1).tolist() == [3, 3]
         code = agent.neurons(tensors, obs, before)
         picture = torch.relu(code.reshape(2, 20, 20, 32).permute(0, 3, 1, 2))
-        torch.testing.assert_close(agent.say(tensors, obs, before), convolutions(picture), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(agent.predict(tensors, obs, before), convolutions(picture), rtol=1e-3, atol=1e-3)
 
 
 def test_the_driver_by_hand():

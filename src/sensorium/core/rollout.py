@@ -13,7 +13,7 @@ from sensorium.core.machine import compiled
 from sensorium.core.policy import Policy
 
 KEPT = ("observations", "actions", "rewards", "memory")
-LADDER = (5 / 8, 3 / 8, 3 / 16, 1 / 16)
+BATCH_SHARES = (5 / 8, 3 / 8, 3 / 16, 1 / 16)
 """batch sizes, as shares of the initial one, to which a batch is compacted as episodes end: 40 % of hard cart-pole episodes end almost
 at once, and 90 % of the steps of a first generation come after the end of an episode"""
 CHECK = 20
@@ -117,9 +117,9 @@ def _tick(compile: bool) -> Callable[..., Any]:
     return _compiled_tick[0]
 
 
-def rungs(rows: int) -> list[int]:
+def batch_sizes(rows: int) -> list[int]:
     """The batch sizes for compaction below `rows`, multiples of 16, largest first."""
-    sizes = {-(-int(rows * share) // 16) * 16 for share in LADDER}
+    sizes = {-(-int(rows * share) // 16) * 16 for share in BATCH_SHARES}
     return sorted((size for size in sizes if size < rows), reverse=True)
 
 
@@ -132,14 +132,14 @@ def _play_compacted(world: TorchWorld, policy: Policy, seeds: Tensor, compile: b
     ended = torch.zeros_like(rows, dtype=torch.bool)
     # the first step runs uncompiled, to get the shapes of the memory
     now = tick(world, policy, state, world.observe(state), memory, all_returns.clone(), all_lengths.clone(), ended, t)
-    ladder, step = rungs(len(seeds)), _tick(compile)
+    sizes, step = batch_sizes(len(seeds)), _tick(compile)
     for clock in range(1, world.spec.horizon):
         now = step(world, policy, *now)
         if clock % CHECK and clock + 1 < world.spec.horizon:
             continue
         state, obs, memory, returns, lengths, ended, t = now
         alive = int((~ended).sum())
-        size = min((rung for rung in ladder if rung >= alive), default=len(rows))
+        size = min((n for n in sizes if n >= alive), default=len(rows))
         if alive and size >= len(rows):
             continue
         all_returns[rows], all_lengths[rows] = returns, lengths

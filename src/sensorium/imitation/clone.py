@@ -31,10 +31,10 @@ OVER = 2**62
 
 @dataclass
 class Resources:
-    """Open resources: the demonstrations, and for agents of sensory neurons `answer`, compiled on request."""
+    """Open resources: the demonstrations, and for agents of sensory neurons `readout`, compiled on request."""
 
     demonstrations: Demonstrations
-    answer: Any = None
+    readout: Any = None
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Clone:
             raise Usage(
                 f"{self.demonstrations} holds demonstrations of {demonstrations.frames.shape[1]} sensors; {self.world.spec.name} has {sensors}"
             )
-        return Resources(demonstrations, compiled(answer) if self.compile else answer)
+        return Resources(demonstrations, compiled(readout) if self.compile else readout)
 
     def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
         found = [self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k)) for k in range(self.updates)]
@@ -161,15 +161,15 @@ class Clone:
         before = torch.where(drawn.first[..., None], nothing, drawn.before + noise)
         # the student's outputs, and its sensor identification
         if isinstance(student, SequenceStudent):
-            hidden, cell = student.follow(obs, before, state["hidden"][:, present], state["cell"][:, present])
+            hidden, cell = student.unroll(obs, before, state["hidden"][:, present], state["cell"][:, present])
             state["hidden"][:, present], state["cell"][:, present] = hidden[-1].detach(), cell.detach()
-            outputs = live.answer(student, obs.flatten(0, 1), hidden.flatten(0, 1))
+            outputs = live.readout(student, obs.flatten(0, 1), hidden.flatten(0, 1))
             if self.sensor_id_weight:
                 learners.append(state["sensor-id/weights"].detach().requires_grad_())
                 known = recognition(hidden.flatten(0, 1), learners[1].view(drawn.obs.shape[2], -1))
         else:
             with products(device, product_type(device) if self.bfloat16 else torch.float32):
-                outputs = student.say(obs.flatten(0, 1), student.with_action((), before.flatten(0, 1)))[0].float()
+                outputs = student.predict(obs.flatten(0, 1), student.with_action((), before.flatten(0, 1)))[0].float()
         # losses, averaged over live steps
         counts = drawn.live.flatten() / drawn.live.sum()
         loss = counts @ distance(outputs, drawn.teacher_actions.flatten(0, 1), self.loss)
@@ -212,9 +212,9 @@ class Clone:
         return self.agent.policy(state["agent"].detach())
 
 
-def answer(student: SequenceStudent, obs: Float[Tensor, "some N"], hidden: Float[Tensor, "some N H"]) -> Float[Tensor, "some a"]:
+def readout(student: SequenceStudent, obs: Float[Tensor, "some N"], hidden: Float[Tensor, "some N H"]) -> Float[Tensor, "some a"]:
     """The student's outputs for its neurons' hidden states; a function, so that it can be compiled."""
-    return student.answer(obs, hidden)
+    return student.readout(obs, hidden)
 
 
 def distance(outputs: Float[Tensor, "some a"], teacher_actions: Float[Tensor, "some a"], loss: str) -> Float[Tensor, "some"]:

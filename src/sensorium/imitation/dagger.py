@@ -104,14 +104,14 @@ def dagger_tick(
     error: Tensor, count: Tensor,
 ) -> tuple[Any, Tensor, Any, Any, Tensor, Tensor, Tensor]:  # fmt: skip
     """One step of student, teacher and world. The student acts, in `teacher_rows` the teacher; squared errors accumulate over live rows."""
-    answer, memory = student.say(obs, memory)
+    actions, memory = student.predict(obs, memory)
     with torch.no_grad():
         teacher_actions, teaching = teacher.act(obs, teaching, 0)
         teacher_actions = torch.tanh(soften * torch.atanh(teacher_actions.clamp(-CERTAIN, CERTAIN)))
         alive = ~ended
-        state, step = world.transition(state, torch.where(teacher_rows[:, None], teacher_actions, answer.detach()), 0)
-    error = error + torch.where(alive, ((answer - teacher_actions) ** 2).mean(1), 0.0).sum()
+        state, step = world.transition(state, torch.where(teacher_rows[:, None], teacher_actions, actions.detach()), 0)
+    error = error + torch.where(alive, ((actions - teacher_actions) ** 2).mean(1), 0.0).sum()
     # both get the executed action
-    done = torch.where(teacher_rows[:, None], teacher_actions, answer)
-    teaching = teacher.with_action(teaching, done.detach()) if teaching != () else teaching
-    return state, step.obs, student.with_action(memory, done), teaching, ended | step.terminated, error, count + alive.sum()
+    executed = torch.where(teacher_rows[:, None], teacher_actions, actions)
+    teaching = teacher.with_action(teaching, executed.detach()) if teaching != () else teaching
+    return state, step.obs, student.with_action(memory, executed), teaching, ended | step.terminated, error, count + alive.sum()

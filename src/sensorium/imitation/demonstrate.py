@@ -58,10 +58,10 @@ class Mixture:
                 max=1.0
             )
         if self.student:
-            answer, learning = self.student.act(obs, learning, t)
+            student_actions, learning = self.student.act(obs, learning, t)
             # turns: the student visits states where it errs, and the teacher keeps it near useful ones
             teachers_turn = uniform(seeds, 2**31 + t // stage.turn_steps, 1) < stage.teacher_share
-            action = torch.where(teachers_turn, action, answer)
+            action = torch.where(teachers_turn, action, student_actions)
             learning = with_action(self.student, learning, action)
         # both get the executed action
         return action, (seeds, with_action(self.teacher, teaching, action), learning, teacher_actions)

@@ -40,11 +40,11 @@ class Gated(Protocol):
 
 @runtime_checkable
 class Student(Protocol):
-    """A policy that can be trained by gradient: `say` is `act` with gradients, before an action is selected."""
+    """A policy that can be trained by gradient: `predict` is `act` with gradients, before an action is selected."""
 
     def begin(self, seeds: Tensor) -> Memory: ...
 
-    def say(self, obs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    def predict(self, obs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
         """Differentiable outputs [rows, actions] and the next memory."""
         ...
 
@@ -57,11 +57,11 @@ class Student(Protocol):
 class SequenceStudent(Student, Protocol):
     """A student with one recurrent neuron per sensor that can be unrolled over a recorded sequence."""
 
-    def follow(self, obs: Tensor, before: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+    def unroll(self, obs: Tensor, before: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states [steps, rows, sensors, units] after each step and the last cell states; `before` is the action before each step."""
         ...
 
-    def answer(self, obs: Tensor, hidden: Tensor) -> Tensor:
+    def readout(self, obs: Tensor, hidden: Tensor) -> Tensor:
         """Outputs for observations and the neurons' hidden states."""
         ...
 

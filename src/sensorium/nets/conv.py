@@ -5,7 +5,9 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 
-def doubled(x: Float[Tensor, "rows i h w"], weight: Float[Tensor, "i o k k"], bias: Float[Tensor, "o"]) -> Float[Tensor, "rows o h2 w2"]:
+def conv_transpose_stride2(
+    x: Float[Tensor, "rows i h w"], weight: Float[Tensor, "i o k k"], bias: Float[Tensor, "o"]
+) -> Float[Tensor, "rows o h2 w2"]:
     """Transposed convolution of stride 2: equals `conv_transpose2d(x, weight, bias, stride=2)`.
 
     Outputs at even and odd rows and columns are ordinary convolutions with every second row and column of the kernel. All four are

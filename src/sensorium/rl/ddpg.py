@@ -12,7 +12,7 @@ from sensorium.nets import descent
 from sensorium.nets.distributions import truncated
 from sensorium.nets.heads import Actor, Critic
 from sensorium.nets.mlp import orthogonal
-from sensorium.rl.targets import Batch, Noise, follow, linear_schedule
+from sensorium.rl.targets import Batch, Noise, ema_update, linear_schedule
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class DDPGLearner:
         action = truncated(torch.tanh(self.actor(code)), sd, noise("action"), self.settings.clip)
         descent.descend(-self.critic(code, action).amin(0).mean(), self.optimizers["actor"])
         self.critic.requires_grad_(True)
-        follow(self.target.parameters(), self.critic.parameters(), self.settings.tau)
+        ema_update(self.target.parameters(), self.critic.parameters(), self.settings.tau)
         for count in self.counts.values():
             count.add_(1)
         return {"loss/critic": loss.detach(), "q/mean": values.detach().mean()}

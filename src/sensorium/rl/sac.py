@@ -13,7 +13,7 @@ from sensorium.nets import descent
 from sensorium.nets.distributions import bounded_log_sd, squashed
 from sensorium.nets.heads import Actor, Critic
 from sensorium.nets.mlp import orthogonal
-from sensorium.rl.targets import Batch, Noise, follow
+from sensorium.rl.targets import Batch, Noise, ema_update
 
 LOG_SD = (-10.0, 2.0)
 
@@ -118,7 +118,7 @@ class SACLearner:
         # temperature: towards an entropy of -1 nat per action
         surplus = (-log_density - self.target_entropy).detach().mean()
         descent.descend(self.temperature.log.exp() * surplus, self.optimizers["alpha"])  # type: ignore[operator]
-        follow(self.target.parameters(), self.critic.parameters(), self.settings.tau)
+        ema_update(self.target.parameters(), self.critic.parameters(), self.settings.tau)
         self.counts["actor"].add_(1)
         self.counts["alpha"].add_(1)
         return {**metrics, "alpha": alpha, "entropy": -log_density.detach().mean()}

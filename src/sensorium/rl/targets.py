@@ -53,7 +53,7 @@ def linear_schedule(start: float, end: float, steps: int, step: int) -> float:
 
 
 @torch.no_grad()
-def follow(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
+def ema_update(target: Iterable[Tensor], online: Iterable[Tensor], tau: float) -> None:
     """Exponential moving average of parameters, in place: target += tau (online - target)."""
     for slow, fast in zip(target, online, strict=True):
         slow.lerp_(fast, tau)

@@ -47,7 +47,7 @@ class PongAgent:
         return (one_hot(torch.full((rows,), self.first, device=like.device), self.actions).to(like.dtype),)
 
     def act(self, tensors: Tensors, patches: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        action = self.done(self.say(tensors, patches, memory[0]))
+        action = self.done(self.predict(tensors, patches, memory[0]))
         return action, (action,)
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
@@ -58,7 +58,7 @@ class PongAgent:
         """What follows from what was said; a button is pressed by whatever wants it most."""
         return said if self.drives else one_hot(said.argmax(1), self.actions).to(said.dtype)
 
-    def say(self, tensors: Tensors, patches: Tensor, before: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
+    def predict(self, tensors: Tensors, patches: Tensor, before: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
         """How much the agent wants to press each button; or where wheel and pedals are to be."""
         code, side = self.neurons(tensors, patches, before), round(math.sqrt(self.neurons.code))
         picture = torch.relu(code.view(len(code), side, side, -1).permute(0, 3, 1, 2))

@@ -125,7 +125,7 @@ class VisionAgent(Protocol):
 class Differentiable(Protocol):
     """An architecture for images that can be taught by gradient."""
 
-    def say(self, tensors: Tensors, obs: Tensor, before: Tensor, /) -> Tensor:
+    def predict(self, tensors: Tensors, obs: Tensor, before: Tensor, /) -> Tensor:
         """What the agent wants, [rows, actions], with its gradient."""
         ...
 
@@ -154,11 +154,11 @@ class VisionPolicy:
         with torch.no_grad():
             return self.agent.act(self.tensors, obs, memory)
 
-    def say(self, obs: UInt8[Tensor, "rows *seen"], memory: Memory) -> tuple[Tensor, Memory]:
+    def predict(self, obs: UInt8[Tensor, "rows *seen"], memory: Memory) -> tuple[Tensor, Memory]:
         """What the agent wants, with its gradient: what a clone is taught."""
         if not isinstance(self.agent, Differentiable):
             raise Usage(UNTAUGHT)
-        return self.agent.say(self.tensors, obs, memory[0]), memory
+        return self.agent.predict(self.tensors, obs, memory[0]), memory
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
         """The memory of an agent in whose place something else was done."""
