@@ -84,8 +84,8 @@ def evaluate(
     place, policy = _world_and_policy(path, world, device)
     if senses is None:
         senses = next((part.senses for part in (stage, place) if isinstance(part, Sensed) and part.senses), "")
-    seen, policy = wrapped(place, policy, senses)
-    with closing(seen) as env:
+    treated, policy = wrapped(place, policy, senses)
+    with closing(treated) as env:
         result = scores(env, policy, episodes, seed, device)
     return {"recipe": facts.get("recipe", ""), **result, "seed": seed, "senses": senses, "world": place.spec.name}
 

@@ -277,8 +277,8 @@ def bench(options: argparse.Namespace, _: list[str]) -> None:
     if options.json:
         return emit({"machine": facts(), "rows": list(measured(options.name))})
     for row in measured(options.name):
-        beside = f"{row['ratio']:.2f} x {row['baseline']} ({row['baseline_value']:,.4g})" if row["ratio"] else row["baseline"]
-        print(f"{row['name']:44} {row['value']:>12,.4g} {row['unit']:22} {beside}", flush=True)
+        comparison = f"{row['ratio']:.2f} x {row['baseline']} ({row['baseline_value']:,.4g})" if row["ratio"] else row["baseline"]
+        print(f"{row['name']:44} {row['value']:>12,.4g} {row['unit']:22} {comparison}", flush=True)
 
 
 COMMANDS = {

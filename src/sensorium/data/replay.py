@@ -61,7 +61,7 @@ class Layout:
     """frames per observation"""
 
     @property
-    def pictures(self) -> bool:
+    def images(self) -> bool:
         return len(self.shape) == 3
 
     @property
@@ -77,9 +77,9 @@ class Layout:
     def files(self) -> dict[str, tuple[type, tuple[int, ...]]]:
         """Type and shape of each file's array."""
         place = (self.entries, self.steps + 1, self.rows)
-        seen = np.uint8 if self.pictures else np.float32
+        dtype = np.uint8 if self.images else np.float32
         return {
-            "observations": (seen, (*place, *self.shape)),
+            "observations": (dtype, (*place, *self.shape)),
             "actions": (np.float32, (*place, self.actions)),
             "rewards": (np.float32, place),
         }
@@ -162,7 +162,7 @@ class Replay:
 
     def latest(self, obs: Tensor) -> Tensor:
         """The newest frame of a stack."""
-        return obs[:, -self.layout.shape[0] :] if self.layout.pictures else obs
+        return obs[:, -self.layout.shape[0] :] if self.layout.images else obs
 
     def write(self, name: str, t: int, value: Tensor) -> None:
         self.tensors[name][self.entry, t] = value.cpu()
@@ -240,19 +240,19 @@ class Replay:
         if n == 1:
             # the stacks of consecutive steps share all frames but one
             frames = at("observations", np.maximum(t[:, None] + np.arange(1 - layout.stack, 2), 0))
-            seen, following = frames[:, :-1], frames[:, 1:]
+            obs, following = frames[:, :-1], frames[:, 1:]
             then = following
         else:
-            seen = at("observations", np.maximum(t[:, None] + past, 0))
+            obs = at("observations", np.maximum(t[:, None] + past, 0))
             following = at("observations", np.maximum(t[:, None] + 1 + past, 0))
             then = at("observations", np.maximum(after[:, None] + past, 0))
         rewards = at("rewards", ahead).masked_fill(torch.from_numpy(beyond), 0.0)
         last = (ahead == length[:, None] - 1) & ended[:, None]
-        flat = (lambda part: part.flatten(1, 2)) if layout.pictures else (lambda part: part[:, -1])
+        flat = (lambda part: part.flatten(1, 2)) if layout.images else (lambda part: part[:, -1])
         later = flat(following).to(device)
         action = at("actions", t[:, None])[:, 0]
         return Drawn(
-            flat(seen).to(device),
+            flat(obs).to(device),
             action.to(device),
             rewards.to(device),
             torch.from_numpy(last).to(device),

@@ -75,14 +75,14 @@ def forgets(world: World) -> int:
 
 def sensed(world: World, senses: str) -> World:
     """The world with treated observations; unchanged for "". Errors: core.errors.Usage for `forget`, which needs the policy."""
-    seen = altered(world, senses) if senses else world
-    if forgets(seen):
+    treated = altered(world, senses) if senses else world
+    if forgets(treated):
         raise Usage("forget resets an agent's memory and is available only in evaluation, not for a world or in training")
-    return seen
+    return treated
 
 
 def wrapped(world: World, policy: Policy, senses: str) -> tuple[World, Policy]:
     """World and policy with a senses specification applied."""
-    seen = altered(world, senses)
-    every = forgets(seen)
-    return seen, MemoryReset(policy, every) if every else policy
+    treated = altered(world, senses)
+    every = forgets(treated)
+    return treated, MemoryReset(policy, every) if every else policy

@@ -194,13 +194,13 @@ class Clone:
             return demonstrations.draw(self.batch, self.window, seeds("windows"), state["agent"].device)
         random = np.random.Generator(np.random.Philox(seeds("windows")))
         which, place = (state[name].cpu().numpy() for name in ("episode", "place"))
-        anew = (place >= demonstrations.lengths[which]) | (random.random(self.batch) < self.restart_probability)
-        which = np.where(anew, random.integers(len(demonstrations.lengths), size=self.batch), which)
-        place = np.where(anew, 0, place)
+        restart = (place >= demonstrations.lengths[which]) | (random.random(self.batch) < self.restart_probability)
+        which = np.where(restart, random.integers(len(demonstrations.lengths), size=self.batch), which)
+        place = np.where(restart, 0, place)
         device = state["place"].device
         state["episode"], state["place"] = torch.from_numpy(which).to(device), torch.from_numpy(place + self.window).to(device)
         for name in MEMORY:
-            state[name] = state[name] * torch.from_numpy(~anew)[:, None, None].to(device)
+            state[name] = state[name] * torch.from_numpy(~restart)[:, None, None].to(device)
         return demonstrations.window(which, place, self.window, device)
 
     def present(self, sensors: int, seeds: Seeds) -> Int[Tensor, "some"]:

@@ -150,8 +150,8 @@ def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
     parts: dict[str, list[Tensor]] = {"observations": [], "actions": [], "rewards": [], "memory": []}
 
     def keep(t: int, row: dict[str, Any]) -> None:
-        seen = row["observations"]
-        parts["observations"].append((seen[:, :, -1] if seen.dim() == 4 else seen).cpu().clone())
+        obs = row["observations"]
+        parts["observations"].append((obs[:, :, -1] if obs.dim() == 4 else obs).cpu().clone())
         parts["actions"].append(row["actions"].cpu().clone())
         parts["rewards"].append(row["rewards"].cpu().clone())
         parts["memory"].append(row["memory"][-1].cpu().clone())

@@ -18,7 +18,7 @@ def conv_transpose_stride2(
     even = pad(weight, (0, 2 * half - size, 0, 2 * half - size))
     # [i, o, a, row, b, column] -> [row, column, o, i, a, b], flipped: torch's convolution is a cross-correlation
     lines = even.view(inputs, outputs, half, 2, half, 2).permute(3, 5, 1, 0, 2, 4).flip(4, 5)
-    dealt = conv2d(x, lines.reshape(4 * outputs, inputs, half, half), bias.repeat(4), padding=half - 1).permute(0, 2, 3, 1)
-    tall, wide = dealt.shape[1:3]
-    picture = dealt.reshape(-1, tall, wide, 2, 2, outputs).transpose(2, 3).reshape(-1, 2 * tall, 2 * wide, outputs)
-    return picture[:, :height, :width].permute(0, 3, 1, 2)
+    phases = conv2d(x, lines.reshape(4 * outputs, inputs, half, half), bias.repeat(4), padding=half - 1).permute(0, 2, 3, 1)
+    tall, wide = phases.shape[1:3]
+    image = phases.reshape(-1, tall, wide, 2, 2, outputs).transpose(2, 3).reshape(-1, 2 * tall, 2 * wide, outputs)
+    return image[:, :height, :width].permute(0, 3, 1, 2)
