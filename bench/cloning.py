@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bench.interleave import interleaved, row
 from sensorium.core.machine import compiled
-from sensorium.imitation.clone import answer
+from sensorium.imitation.clone import readout
 from sensorium.nets.agent import first_vector
 from sensorium.systems.attention_neuron.recipes.clone import ANT_STUDENT
 
@@ -24,19 +24,19 @@ def recurrent_student() -> list[dict[str, Any]]:
     vector, blank, quick = (
         first_vector(ANT_STUDENT, 1.0, 2.0, 0),
         torch.zeros(ROWS_OF_A_BATCH, SENSORS, ANT_STUDENT.hidden),
-        compiled(answer),
+        compiled(readout),
     )
 
     def windows(weights: Tensor) -> Tensor:
         student = ANT_STUDENT.policy(weights)
-        hidden, _ = student.follow(obs, before, blank, blank)
+        hidden, _ = student.unroll(obs, before, blank, blank)
         return quick(student, obs.flatten(0, 1), hidden.flatten(0, 1)).view_as(teacher_actions)
 
     def steps(weights: Tensor) -> Tensor:
         student, actions = ANT_STUDENT.policy(weights), []
         memory = student.begin(torch.zeros(ROWS_OF_A_BATCH, dtype=torch.int64))
         for now, previous in zip(obs, before, strict=True):
-            action, memory = student.say(now, student.with_action(memory, previous))
+            action, memory = student.predict(now, student.with_action(memory, previous))
             actions.append(action)
         return torch.stack(actions)
 

@@ -1,4 +1,4 @@
-"""How shapes and types in signatures are checked while tests run: an int may stand for a float, as Python's typing has it."""
+"""Runtime checks of shapes and types in signatures; an int is accepted as a float, as in Python's typing."""
 
 from beartype import BeartypeConf, beartype
 

@@ -1,4 +1,4 @@
-"""What tests share: names for cards, the authors' weights where they are at hand, and every tiny stage of the registry."""
+"""Shared fixtures: card names, the authors' weights where available, and every tiny stage of the registry."""
 
 import fcntl
 import functools
@@ -21,13 +21,13 @@ from sensorium.core.stage import Stage
 from sensorium.doctor import EXTRAS
 from sensorium.es.workers import on
 
-# processes that test side by side share the cores
+# parallel test processes share the cores
 torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
 
 REFERENCE = Path(os.environ.get("SENSORIUM_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 
 SHARED = "SENSORIUM_TESTS"
-"""names the folder of what all tests share"""
+"""environment variable with the folder shared by all tests"""
 
 
 def needs(extras: Iterable[str]) -> None:
@@ -46,7 +46,7 @@ def authors_cart_pole() -> Path:
 
 
 def tiny_stages() -> list[tuple[str, str]]:
-    """(recipe, stage) for every stage of every recipe; once where recipes begin alike, and no third round of a loop."""
+    """(recipe, stage) for every stage of every recipe, without equal first stages of other recipes and third rounds of a loop."""
     found: dict[tuple[Stage, ...], tuple[str, str]] = {}
     for name in registry.table("RECIPES"):
         # Python 3.13 has no dm_control
@@ -67,13 +67,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def here() -> Iterator[None]:
-    """Jobs are done in this process, unless a test says otherwise: processes take seconds to start."""
+    """Run jobs in this process by default: worker processes take seconds to start."""
     with on("here"):
         yield
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One folder for what all tests share, the same one in all processes that test side by side: they inherit its name."""
+    """Create one shared folder for all parallel test processes, which inherit its name."""
     if not hasattr(config, "workerinput"):
         os.environ[SHARED] = tempfile.mkdtemp(prefix="sensorium-tests-")
 
@@ -85,7 +85,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @functools.cache
 def trained(recipe: str, until: str | None = None) -> Path:
-    """A tiny recipe up to a stage, or to its end, trained from seed 0: each stage once for all tests, which leave it as it is."""
+    """A tiny recipe trained from seed 0 up to a stage, or to its end. Each stage is trained once and shared: tests must not change it."""
     folder, stages = Path(os.environ[SHARED]) / recipe, list(registry.recipe(recipe).stages("tiny").items())
     folder.mkdir(exist_ok=True)
     with (folder / "turn").open("w") as turn:
@@ -100,7 +100,7 @@ def trained(recipe: str, until: str | None = None) -> Path:
 
 
 def with_predecessors(tiny: tuple[str, str], folder: Path) -> tuple[Stage, Path]:
-    """A tiny stage and the folder that it is to run in, the stages before it beside that folder, trained."""
+    """A tiny stage and its folder to run in, with the trained earlier stages as siblings."""
     recipe, wanted = tiny
     stages = registry.recipe(recipe).stages("tiny")
     names = list(stages)
@@ -111,7 +111,7 @@ def with_predecessors(tiny: tuple[str, str], folder: Path) -> tuple[Stage, Path]
 
 
 def finished(tiny: tuple[str, str]) -> tuple[Stage, Path]:
-    """A tiny stage and a folder of one's own in which it was trained from seed 0; as deep as the one that it is a copy of, for cards name folders from there."""
+    """A tiny stage and a private copy of its folder, trained from seed 0, at the same depth, since cards have relative paths."""
     stage, own = with_predecessors(tiny, Path(tempfile.mkdtemp(dir=os.environ[SHARED])))
     shutil.copytree(trained(*tiny) / own.name, own)
     return stage, own

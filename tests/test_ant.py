@@ -1,4 +1,4 @@
-"""Ant: the library's own simulator, whole and unchanged, but for what training pays."""
+"""Ant: equality with the library's simulator, except for the training reward."""
 
 import warnings
 
@@ -23,10 +23,10 @@ def actions(seeds: torch.Tensor, t: int) -> torch.Tensor:
     return 2 * uniform(seeds, t, 8) - 1
 
 
-def test_it_is_the_registered_environment_step_by_step():
+def test_equals_the_registered_environment_step_by_step():
     seeds, env = row_seeds(3, 2), Ant(horizon=60).open()
     with warnings.catch_warnings():
-        # Gymnasium's checker finds fault with the library's bounds
+        # Gymnasium's checker warns about the library's bounds
         warnings.simplefilter("ignore")
         other = gymnasium.make("AntBulletEnv-v0")
         other.reset(seed=0)
@@ -43,7 +43,7 @@ def test_it_is_the_registered_environment_step_by_step():
     other.close()
 
 
-def test_a_row_is_a_function_of_its_seed_and_its_actions_whatever_came_before():
+def test_a_row_is_a_function_of_its_seed_and_actions_independent_of_earlier_episodes():
     def rollout(env, seeds):
         obs = [env.reset(seeds)] + [env.step(actions(seeds, t)).obs for t in range(25)]
         return torch.stack(obs)
@@ -55,7 +55,7 @@ def test_a_row_is_a_function_of_its_seed_and_its_actions_whatever_came_before():
     assert torch.equal(together[:, 1:2], alone)
 
 
-def test_training_pays_for_running_alone_and_never_less_than_nothing():
+def test_training_reward_is_only_for_running_and_never_negative():
     seeds, world = row_seeds(0, 2), Ant(horizon=20)
     plain, training = world.open(), world.training.open()
     inner = plain.simulators.rows  # type: ignore[attr-defined]
@@ -77,19 +77,19 @@ def test_sensors_have_names_and_torques_are_bounded():
     assert torch.equal(wild, env2.step(torch.ones(1, 8)).obs)
 
 
-def test_nothing_is_printed_where_results_go(capfd):
+def test_nothing_is_printed_to_stdout(capfd):
     env = Ant(horizon=2).open()
     env.reset(row_seeds(0, 2))
     env.close()
     assert capfd.readouterr().out == ""
 
 
-def test_mujocos_ant_is_another_body():
+def test_mujocos_ant_has_other_observations_and_rewards():
     pytest.importorskip("envpool")
     env = AntV5(horizon=10).open()
     rollout = play(env, Still(), row_seeds(0, 3), keep=("observations",))
     assert rollout.observations.shape == (10, 3, 105)
-    # standing still is worth a point a step, and what the first speeds carry it ahead
+    # standing still earns 1 per step, plus the distance from initial velocities
     assert bool(((rollout.returns > 5) & (rollout.returns < 15)).all())
 
 

@@ -1,4 +1,4 @@
-"""The paper's mathematics against NumPy with explicit loops, its properties, and the authors' numbers."""
+"""The paper's equations against NumPy with explicit loops, their properties, and the authors' numbers."""
 
 import math
 from dataclasses import replace
@@ -40,8 +40,8 @@ def sigmoid(x):
     return 1 / (1 + math.exp(-x))
 
 
-def twin(agent, vector, observations):
-    """One row's actions by explicit loops in float64, as facts and paper describe the agent; attention with LSTM only."""
+def reference_actions(agent, vector, observations):
+    """One row's actions by explicit loops in float64, from the paper's description; attention with LSTM only."""
     p = {name: t.double().numpy() for name, t in agent.layout.split(vector).items()}
     n, h = observations.shape[1], agent.hidden
     table = [
@@ -72,7 +72,7 @@ def twin(agent, vector, observations):
 
 
 @pytest.mark.parametrize("name", ["cart-pole", "ant"])
-def test_the_agent_equals_its_twin_in_plain_loops(name):
+def test_the_agent_equals_the_reference_in_plain_loops(name):
     agent = replace(AGENTS[name], gain=0.5) if name == "ant" else AGENTS[name]
     vector, draw = vector_for(agent), np.random.default_rng(0)
     observations = torch.tensor(draw.normal(size=(6, 3, 7)), dtype=torch.float32)
@@ -82,17 +82,19 @@ def test_the_agent_equals_its_twin_in_plain_loops(name):
         action, memory = policy.act(observations[t], memory, t)
         ours.append(action)
     for row in range(3):
-        np.testing.assert_allclose(torch.stack(ours)[:, row], twin(agent, vector, observations[:, row].double().numpy()), atol=2e-5)
+        np.testing.assert_allclose(
+            torch.stack(ours)[:, row], reference_actions(agent, vector, observations[:, row].double().numpy()), atol=2e-5
+        )
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_many_steps_at_once_are_the_steps_one_by_one(name):
-    """And so are their gradients."""
+def test_unroll_equals_single_steps(name):
+    """The gradients are equal too."""
     agent, draw = AGENTS[name], torch.Generator().manual_seed(2)
     vector = vector_for(agent).requires_grad_()
     policy, (obs, before) = agent.policy(vector), (torch.randn(9, 3, 5, generator=draw), torch.rand(9, 3, agent.actions, generator=draw))
     first, cell = (torch.randn(3, 5, agent.hidden, generator=draw) for _ in range(2))
-    after, last = policy.follow(obs, before, first, cell)
+    after, last = policy.unroll(obs, before, first, cell)
     hidden, found = first, []
     for t in range(9):
         hidden, cell = policy.neurons(obs[t], (hidden, cell, before[t]))
@@ -104,7 +106,7 @@ def test_many_steps_at_once_are_the_steps_one_by_one(name):
     torch.testing.assert_close(ours, other, atol=1e-4, rtol=1e-4)
 
 
-def test_what_a_neuron_seems_to_hear_is_what_numpy_says():
+def test_sensor_identification_equals_numpy():
     draw = np.random.default_rng(3)
     hidden, layer = draw.normal(size=(2, 4, 3)), draw.normal(size=(5, 4))
     ours = recognition(torch.from_numpy(hidden), torch.from_numpy(layer)).numpy()
@@ -123,7 +125,7 @@ def test_parameter_counts_are_the_published_ones():
     assert FeedForwardAgent(10).layout.size == 193
 
 
-def test_the_layout_is_the_authors_byte_for_byte():
+def test_the_layout_equals_the_authors():
     offsets, at = {}, 0
     for name, shape in LAYOUTS["ant"].layout.shapes:
         offsets[name] = (at, shape)
@@ -135,7 +137,7 @@ def test_the_layout_is_the_authors_byte_for_byte():
     assert offsets["head.1.bias"] == (2496, (8,))
 
 
-def test_positional_table_has_worked_values():
+def test_positional_table_has_known_values():
     table = equations.positional_table(16, 8)
     assert table[0].tolist() == [0, 1, 0, 1, 0, 1, 0, 1]
     assert float(table[3, 0]) == pytest.approx(math.sin(3))
@@ -143,14 +145,14 @@ def test_positional_table_has_worked_values():
     assert float(table[15, 6]) == pytest.approx(math.sin(15 / 1000))
 
 
-def test_quick_tanh_is_tanh():
+def test_fast_tanh_equals_tanh():
     x = torch.linspace(-100, 100, 100001, requires_grad=True)
     torch.testing.assert_close(equations.tanh(x), torch.tanh(x), atol=3e-7, rtol=0)
     (slope,) = torch.autograd.grad(equations.tanh(x).sum(), x)
     torch.testing.assert_close(slope, 1 - torch.tanh(x) ** 2, atol=1e-6, rtol=0)
 
 
-def test_product_is_the_same_shared_or_each_its_own():
+def test_product_is_equal_for_shared_and_separate_weights():
     weight, x = torch.randn(4, 3, 1), torch.randn(3, 5, 7)
     shared, own = equations.product(weight, x), equations.product(weight.expand(4, 3, 7), x)
     torch.testing.assert_close(shared, own)
@@ -158,7 +160,7 @@ def test_product_is_the_same_shared_or_each_its_own():
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_the_order_of_the_senses_changes_nothing(name):
+def test_permuting_sensors_changes_nothing(name):
     agent = AGENTS[name]
     policy, draw = agent.policy(vector_for(agent).double()), torch.Generator().manual_seed(1)
     observations, order = torch.randn(20, 4, 6, generator=draw, dtype=torch.float64), torch.randperm(6, generator=draw)
@@ -170,8 +172,8 @@ def test_the_order_of_the_senses_changes_nothing(name):
     torch.testing.assert_close(plain[0][:, order], mixed[0], atol=1e-9, rtol=1e-9)
 
 
-def test_a_silent_sensor_and_a_doubled_set_change_nothing():
-    """A channel that is always 0 adds nothing to the message; every channel twice at half the gain is the same message."""
+def test_a_zero_sensor_and_duplicated_sensors_change_nothing():
+    """A channel that is always 0 adds nothing to the message; every channel twice at half the gain gives the same message."""
     agent = SensoryAgent()
     vector, obs = vector_for(agent), torch.randn(4, 5)
     alone, _ = agent.policy(vector).act(obs, agent.policy(vector).begin(torch.arange(4)), 0)
@@ -183,7 +185,7 @@ def test_a_silent_sensor_and_a_doubled_set_change_nothing():
 
 
 @pytest.mark.parametrize("agent", [*AGENTS.values(), FeedForwardAgent(5)], ids=[*AGENTS, "feed-forward"])
-def test_a_population_plays_as_its_members_do_one_by_one(agent):
+def test_a_population_equals_its_members(agent):
     vectors, seeds = vector_for(agent, members=(3,)), row_seeds(0, 4)
     world = CartPole(horizon=25)
     if agent.actions != 1:
@@ -195,7 +197,7 @@ def test_a_population_plays_as_its_members_do_one_by_one(agent):
         torch.testing.assert_close(together[member], alone, atol=1e-3, rtol=1e-3)
 
 
-def test_gradient_reaches_every_parameter():
+def test_every_parameter_has_a_gradient():
     for name, agent in AGENTS.items():
         vector = vector_for(agent).requires_grad_()
         policy = agent.policy(vector)
@@ -218,7 +220,7 @@ def test_r_squared_of_known_relations():
 
 
 def test_compiled_steps_equal_eager_ones():
-    """The compiled step of world and agent, population and all, against its eager twin; to the drift of 200 chaotic steps."""
+    """The compiled step of world and population against the eager one, within the drift of 200 chaotic steps."""
     agent, world = SensoryAgent(), CartPole(horizon=200)
     vectors, seeds = 0.3 * vector_for(agent, members=(2,)), row_seeds(0, 16).repeat(2)
     eager, compiled = (play(world.open(), agent.policy(vectors), seeds, compile=flag) for flag in (False, True))
@@ -230,8 +232,8 @@ def test_compiled_steps_equal_eager_ones():
 @pytest.mark.parametrize(
     ("senses", "gain", "score"), [("", 1.0, 494), ("shuffle", 1.0, 494), ("duplicate", 0.5, 494), ("noise:5", 0.5, 480)]
 )
-def test_the_authors_agent_scores_as_measured_elsewhere(authors_cart_pole, senses, gain, score):
-    """491 and 479 +- 13 by an independent NumPy program; here over 4,000 episodes, whose standard error is 6.6."""
+def test_the_authors_agent_scores_as_measured_independently(authors_cart_pole, senses, gain, score):
+    """491 and 479 +- 13 by an independent NumPy program; 4,000 episodes, standard error 6.6."""
     agent = SensoryAgent(gain=gain)
     vector = torch.from_numpy(np.load(authors_cart_pole)["params"])
     world, policy = wrapped(CartPole(), agent.policy(vector), senses)
@@ -239,7 +241,7 @@ def test_the_authors_agent_scores_as_measured_elsewhere(authors_cart_pole, sense
     assert float(returns.mean()) == pytest.approx(score, abs=30)
 
 
-def test_shuffling_leaves_the_authors_agents_episodes_as_they_were(authors_cart_pole):
+def test_shuffling_hardly_changes_the_authors_agents_episodes(authors_cart_pole):
     vector = torch.from_numpy(np.load(authors_cart_pole)["params"])
     scores = []
     for senses in ("", "shuffle"):
@@ -247,11 +249,11 @@ def test_shuffling_leaves_the_authors_agents_episodes_as_they_were(authors_cart_
         scores.append(play(world.open(), policy, row_seeds(0, 1000), compile=False).returns)
     plain, shuffled = scores
     assert abs(float(plain.mean() - shuffled.mean())) < 5
-    # measured: 77 % within 1 point, 95 % within 2.3, 98.7 % within 5; rounding of the reordered sum grows while the pole swings
+    # measured: 77 % within 1 point, 95 % within 2.3, 98.7 % within 5; rounding errors of the reordered sum grow while the pole swings
     assert ((plain - shuffled).abs() < 5).float().mean() > 0.95
 
 
-def test_half_of_the_rows_begin_anew_early_and_every_age_is_there():
+def test_half_of_the_rows_restart_early_and_all_ages_occur():
     stage = ShortHorizonActorCritic(
         CartPole(horizon=60), SensoryAgent(), start=NOWHERE, early_reset_steps=20, window=5, rows=32, compile=False
     )
@@ -263,12 +265,12 @@ def test_half_of_the_rows_begin_anew_early_and_every_age_is_there():
         ages.append(state["ages"])
     assert all(int(age[early].max()) < 20 for age in ages)
     assert max(int(age[~early].max()) for age in ages) >= 40
-    # not all of them at once
+    # not all at once
     assert min(len(age[early].unique()) for age in ages) > 3
 
 
-def test_gradients_of_single_rows_are_the_differences_of_what_is_earned(tmp_path):
-    """Here they come from playing the window again, in double precision, with every parameter moved a little."""
+def test_per_row_gradients_equal_finite_differences_of_the_return(tmp_path):
+    """The window is replayed in double precision with each parameter perturbed."""
     agent = FeedForwardAgent(5, layers=(4,))
     run(Evolve(CartPole(), agent, init_scale=1.0, steps=0, compile=False), tmp_path / "start", 0)
     stage = ShortHorizonActorCritic(
@@ -276,7 +278,7 @@ def test_gradients_of_single_rows_are_the_differences_of_what_is_earned(tmp_path
     )
     state = stage.init(Seeds(0, "ascend", 0))
     for name, tensor in state.items():
-        # a critic that thinks everything worth one half, but for what has ended
+        # a critic with value one half everywhere, 0 after the end
         if name.startswith("critic/model/"):
             tensor.fill_(0.5 * name.endswith("4.bias"))
 
@@ -292,6 +294,6 @@ def test_gradients_of_single_rows_are_the_differences_of_what_is_earned(tmp_path
     nudges = 1e-6 * torch.eye(agent.layout.size, dtype=torch.float64)
     middle = state["weights"].double()
     slopes = torch.stack([(worth(middle + nudge) - worth(middle - nudge)) / 2e-6 for nudge in nudges], 1)
-    gradients = -stage.fly(state, stage.open(state)).gradients.double()
+    gradients = -stage.play_window(state, stage.open(state)).gradients.double()
     assert (slopes.abs() > 1e-4).float().mean() > 0.3
     torch.testing.assert_close(gradients, slopes, rtol=1e-3, atol=1e-5)

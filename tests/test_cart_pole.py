@@ -1,4 +1,4 @@
-"""The physics against a plain float64 twin written from the published equations, and the contract of a world."""
+"""The physics against a float64 reference written from the published equations, and the contract of a world."""
 
 import math
 
@@ -13,7 +13,7 @@ from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.toy import Toy
 
 
-def twin(state: list[float], action: float) -> tuple[list[float], float, bool]:
+def reference_step(state: list[float], action: float) -> tuple[list[float], float, bool]:
     """One step of 0.01 s (Tang & Ha 2021's environment): g 9.82, cart and pole 0.5 kg, pole 0.6 m, friction 0.1, force 10 N."""
     x, v, theta, omega = state
     u, s, c = 10 * min(max(action, -1), 1), math.sin(theta), math.cos(theta)
@@ -23,7 +23,7 @@ def twin(state: list[float], action: float) -> tuple[list[float], float, bool]:
     return [x, v, theta, omega], (math.cos(theta) + 1) / 2 * math.cos(math.pi / 2 * x / 2.4), abs(x) > 2.4
 
 
-def test_steps_equal_the_twins():
+def test_steps_equal_the_reference():
     world, rows = CartPole(), 50
     state = tuple(part.double() for part in world.initial(row_seeds(0, rows)))
     others = [[float(part[i]) for part in state] for i in range(rows)]
@@ -32,7 +32,7 @@ def test_steps_equal_the_twins():
         actions = draw.uniform(-1.5, 1.5, rows)
         state, step = world.transition(state, torch.tensor(actions)[:, None], t)
         for i in range(rows):
-            others[i], reward, ended = twin(others[i], actions[i])
+            others[i], reward, ended = reference_step(others[i], actions[i])
             assert float(step.reward[i]) == pytest.approx(reward, abs=1e-9)
             assert bool(step.terminated[i]) == ended
         np.testing.assert_allclose(torch.stack(state, 1), others, atol=1e-9)
@@ -40,8 +40,8 @@ def test_steps_equal_the_twins():
         np.testing.assert_allclose(step.obs, np.stack([x, v, np.cos(theta), np.sin(theta), omega], 1), atol=1e-9)
 
 
-def test_energy_is_kept_without_friction_and_force(monkeypatch):
-    """A property that no twin shares: kinetic plus potential energy of cart and uniform rod hardly drifts."""
+def test_energy_is_conserved_without_friction_and_force(monkeypatch):
+    """Kinetic plus potential energy of cart and uniform rod hardly drifts, a check independent of the reference."""
     monkeypatch.setattr("sensorium.envs.cart_pole.FRICTION", 0.0)
     monkeypatch.setattr("sensorium.envs.cart_pole.DT", 1e-5)
     world = CartPole()
@@ -71,7 +71,7 @@ def test_hard_starts_cover_their_ranges_and_simple_ones_hang():
 
 
 @pytest.mark.parametrize("world", [CartPole(horizon=30), Toy()])
-def test_ended_rows_rest_until_the_next_reset(world):
+def test_ended_rows_are_frozen_until_the_next_reset(world):
     env, seeds = world.open(), row_seeds(0, 64)
     env.reset(seeds)
     ended, last = torch.zeros(64, dtype=torch.bool), None
@@ -89,7 +89,7 @@ def test_ended_rows_rest_until_the_next_reset(world):
 
 
 @pytest.mark.parametrize("world", [CartPole(), Toy()])
-def test_a_row_is_the_same_alone_and_in_a_batch_of_64(world):
+def test_a_row_is_equal_alone_and_in_a_batch_of_64(world):
     seeds, draw = row_seeds(5, 64), np.random.default_rng(1)
     batch, alone = TorchEnv(world), TorchEnv(world)
     assert torch.equal(batch.reset(seeds)[9:10], alone.reset(seeds[9:10]))
@@ -99,7 +99,7 @@ def test_a_row_is_the_same_alone_and_in_a_batch_of_64(world):
         torch.testing.assert_close(one.obs[9:10], other.obs, atol=1e-6, rtol=1e-6)
 
 
-def test_gymnasium_accepts_it_single_and_as_a_vector():
+def test_gymnasium_checks_pass_single_and_vector():
     from gymnasium.utils.env_checker import check_env
 
     env = gymnasium.make("sensorium/CartPoleSwingUpHarder-v0", render_mode="rgb_array")

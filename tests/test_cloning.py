@@ -1,4 +1,4 @@
-"""Any teacher, any student: eyes of their own, what is heard, what is recorded, and that it is learned from."""
+"""Imitation: teachers' observations, executed actions, recorded demonstrations, and learning from them."""
 
 import json
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ from sensorium.envs.toy import Toy
 from sensorium.envs.wrappers import wrapped
 from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
-from sensorium.imitation.clone import Clone, Resources, answer
+from sensorium.imitation.clone import Clone, Resources, readout
 from sensorium.imitation.dagger import Dagger
 from sensorium.imitation.demonstrate import Demonstrate, Mixture, views
 from sensorium.nets.agent import first_vector
@@ -43,18 +43,18 @@ from sensorium.systems.attention_neuron.recipes.clone import ANT_AGENT, ANT_STUD
 from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from tests.conftest import needs, trained
 
-# what is seen
+# observations
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(CarPatches(horizon=25), CarRacing(horizon=25)), (Pong(horizon=40), PongMemory(horizon=40))])
-def test_a_teacher_keeps_its_own_eyes(ours, theirs):
+def test_a_teacher_gets_its_own_worlds_observations(ours, theirs):
     pytest.importorskip("envpool")
     seeds = row_seeds(3, 2)
     mine, other = ours.open(), theirs.open()
-    look = views(ours, mine, theirs)
+    view = views(ours, mine, theirs)
     obs, expected = mine.reset(seeds), other.reset(seeds)
     for t in range(ours.horizon):
-        torch.testing.assert_close(look(obs), expected, rtol=0, atol=0)
+        torch.testing.assert_close(view(obs), expected, rtol=0, atol=0)
         action = torch.rand(2, ours.spec.action, generator=torch.Generator().manual_seed(t // 5))
         obs, expected = mine.step(action).obs, other.step(action).obs
     mine.close()
@@ -64,23 +64,23 @@ def test_a_teacher_keeps_its_own_eyes(ours, theirs):
 @pytest.mark.parametrize(
     ("world", "teacher"), [(CarPatches(), Pong()), (CarPatches(), CartPole()), (Toy(), CartPole()), (Pong(), CarRacing())]
 )
-def test_a_teacher_that_does_not_fit_is_refused_in_one_sentence(world, teacher):
-    with pytest.raises(Usage, match=f"a teacher from {teacher.spec.name} cannot teach in {world.spec.name}"):
+def test_an_unsuitable_teacher_is_a_usage_error(world, teacher):
+    with pytest.raises(Usage, match=f"a teacher from {teacher.spec.name} cannot act in {world.spec.name}"):
         views(world, world.open(), teacher)
 
 
-def test_a_teacher_from_a_world_without_students_is_refused():
+def test_a_teacher_from_a_world_without_students_is_a_usage_error():
     with pytest.raises(Usage, match="no student is known"):
         student_for(TakeCover())
 
 
-def test_a_ball_is_mirrored_at_the_walls():
+def test_a_ball_is_reflected_at_the_walls():
     random = np.random.default_rng(0)
     for _ in range(200):
         x, y, dx, dy = random.uniform(50, 187), random.uniform(44, 207), random.choice([2.0, 4.0]), random.uniform(-9, 9)
         there, then, speed = x, y, dy
         while there < 187:
-            # a step in a thousand parts, turned round at each wall
+            # a step in 200 parts, reflected at each wall
             for _ in range(200):
                 there, then = there + dx / 200, then + speed / 200
                 if not 44 <= then <= 207:
@@ -95,7 +95,7 @@ def test_a_ball_is_mirrored_at_the_walls():
 
 @dataclass
 class Games:
-    """What the planner saw in some games, what the consoles' memory held then, and the points."""
+    """The planner's observations in some games, the consoles' RAM at these steps, and the points."""
 
     obs: torch.Tensor
     ram: torch.Tensor
@@ -108,18 +108,18 @@ def games() -> Games:
     pytest.importorskip("envpool")
     env = PongMemory(horizon=700).open()
     obs, ram, points = [], [], []
-    for moment in stream(env, Planner(), row_seeds(0, 16)):
-        obs.append(moment.obs)
+    for transition in stream(env, Planner(), row_seeds(0, 16)):
+        obs.append(transition.obs)
         ram.append(torch.from_numpy(env.simulators.ram))
-        points.append(moment.step.reward)
+        points.append(transition.step.reward)
     env.close()
     points = torch.stack(points)
-    # the memory is read after the step, the observation was before it
+    # RAM is read after the step, the observation is from before it
     return Games(torch.stack(obs[1:]), torch.stack(ram[:-1]), int((points > 0).sum()), int((points < 0).sum()))
 
 
-def test_where_the_paddle_will_rest_is_known(games: Games):
-    """Every second console keeps that place in its memory as well, in byte 4."""
+def test_the_paddles_target_equals_ram(games: Games):
+    """In every second step RAM byte 4 also holds the target."""
     obs, ram = games.obs, games.ram
     even = obs[..., 7] == 0
     assert even.any()
@@ -127,7 +127,7 @@ def test_where_the_paddle_will_rest_is_known(games: Games):
     assert (obs[..., 5] - ram[..., 4])[even].abs().quantile(0.9) <= 4
 
 
-def test_the_paddle_glides_as_the_planner_believes(games: Games):
+def test_the_paddle_moves_as_the_planner_predicts(games: Games):
     obs = games.obs
     held = obs[:-1, :, 5] == obs[1:, :, 5]
     place, rest, odd = (obs[:-1, :, i][held] for i in (4, 5, 7))
@@ -135,31 +135,31 @@ def test_the_paddle_glides_as_the_planner_believes(games: Games):
     assert (believed - obs[1:, :, 4][held]).abs().quantile(0.9) <= 3
 
 
-def test_a_plan_without_moves_ends_where_the_paddle_rests():
+def test_a_plan_without_moves_ends_at_the_paddles_target():
     place, rest, odd = torch.tensor([60.0, 150.0]), torch.tensor([100.0, 150.0]), torch.tensor([0.0, 1.0])
     places = paddle_positions(place, rest, odd, torch.tensor([[0.0, 0.0], [1.0, -1.0]]), 12)
     assert torch.equal(places[0, :, 0], place)
     assert torch.allclose(places[-1], rest[:, None].expand(2, 2), atol=1e-3)
-    # up to the wall, and no further
+    # bounded by the wall
     assert paddle_positions(rest, rest, odd, torch.ones(1, 9), 20)[-1].max() == pytest.approx(204, abs=1e-3)
 
 
 def test_the_planner_wins(games: Games):
-    """From Pong's memory, without having been taught: 16 games of 700 steps."""
+    """16 games of 700 steps from RAM observations, without training."""
     assert games.won > 50
     assert games.lost == 0
 
 
-def test_the_planner_plays_a_point_like_the_one_before(games: Games):
-    """Few moments that come again and again, so that a player who has none but them to go by can learn them."""
+def test_the_planner_repeats_few_states(games: Games):
+    """Few distinct states make the game easier to imitate."""
     assert len(games.obs.flatten(0, 1).unique(dim=0)) < 0.2 * games.obs[..., 0].numel()
 
 
-# what is heard
+# executed actions
 
 
 class Constant:
-    """Says the same always, and keeps what it was told."""
+    """A policy with a constant action that stores the executed action."""
 
     members = 1
 
@@ -179,7 +179,7 @@ class Constant:
         return action
 
 
-def test_whoever_acts_both_hear_it_and_advice_stays_what_it_was():
+def test_both_get_the_executed_action_and_teacher_actions_are_without_noise():
     low = torch.tensor([-1.0])
     seeds = row_seeds(0, 64)
     for noise, guided in ((0.3, 0.5), (0.0, 0.5), (0.0, 1.0), (0.0, 0.0)):
@@ -203,12 +203,12 @@ def test_whoever_acts_both_hear_it_and_advice_stays_what_it_was():
     assert torch.equal(memory[-1], torch.full((64, 1), 0.9))
 
 
-def test_drivers_are_told_what_was_done_in_their_place():
+def test_voting_agents_get_the_executed_action():
     agent = VotingAgent(VisionNeurons(code=64), compile=False)
     policy = agent.policy(0.3 * torch.randn(agent.layout.size))
     obs, memory = torch.randint(0, 256, (2, 9, 4, 36), dtype=torch.uint8), policy.begin(torch.arange(2))
     action, memory = policy.act(obs, memory, 0)
-    # told of its own action it is who it was; told of another it hears that one
+    # with its own action the memory is unchanged; another action replaces it
     same = policy.with_action(memory, action)
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(same, memory, strict=True))
     other = policy.with_action(memory, torch.tensor([[0.5, 0.0, 1.0]] * 2))
@@ -217,7 +217,7 @@ def test_drivers_are_told_what_was_done_in_their_place():
 
 
 @pytest.mark.parametrize("limit", [6e9, 100])
-def test_lessons_may_lie_on_the_disk(limit, tmp_path: Path, monkeypatch):
+def test_demonstrations_may_be_memory_mapped(limit, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("sensorium.data.demonstrations.MEMORY", limit)
     random = np.random.default_rng(1)
     write(
@@ -232,9 +232,9 @@ def test_lessons_may_lie_on_the_disk(limit, tmp_path: Path, monkeypatch):
             )
         ],
     )
-    lessons = Demonstrations(sorted(tmp_path.glob("shard-*")), 0)
-    assert torch.equal(lessons.frames, torch.from_numpy(disk_read(tmp_path)))
-    assert lessons.draw(4, 3, 0).obs.shape == (3, 4, 5)
+    demonstrations = Demonstrations(sorted(tmp_path.glob("shard-*")), 0)
+    assert torch.equal(demonstrations.frames, torch.from_numpy(disk_read(tmp_path)))
+    assert demonstrations.draw(4, 3, 0).obs.shape == (3, 4, 5)
     assert [path.name[:5] for path in tmp_path.iterdir()] == ["shard"]
 
 
@@ -243,7 +243,7 @@ def disk_read(folder: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("stack", [0, 4])
-def test_windows_are_what_was_recorded(stack, tmp_path: Path):
+def test_windows_equal_the_recorded_episodes(stack, tmp_path: Path):
     random = np.random.default_rng(1)
 
     def made(length: int) -> Episode:
@@ -253,11 +253,11 @@ def test_windows_are_what_was_recorded(stack, tmp_path: Path):
     episodes = [made(length) for length in (3, 9, 20)]
     write(tmp_path, 1, episodes[:2])
     write(tmp_path, 2, episodes[2:])
-    lessons = Demonstrations(sorted(tmp_path.glob("shard-*")), stack)
-    drawn, found = lessons.draw(300, 6, 5), set()
-    assert torch.equal(drawn.obs, lessons.draw(300, 6, 5).obs)
+    demonstrations = Demonstrations(sorted(tmp_path.glob("shard-*")), stack)
+    drawn, found = demonstrations.draw(300, 6, 5), set()
+    assert torch.equal(drawn.obs, demonstrations.draw(300, 6, 5).obs)
     for row in range(300):
-        # which episode and step this is, by the first teacher_actions
+        # the episode and step, from the first teacher_actions
         number, start = next(
             (n, t)
             for n, e in enumerate(episodes)
@@ -276,12 +276,12 @@ def test_windows_are_what_was_recorded(stack, tmp_path: Path):
             seen = episode.frames[start + t] if not stack else np.stack([episode.frames[max(start + t - k, 0)] for k in (3, 2, 1, 0)], 1)
             assert np.array_equal(drawn.obs[t, row].numpy(), seen)
     assert found == {(0, 0), *((1, t) for t in range(4)), *((2, t) for t in range(15))}
-    # an episode is drawn as often as it is long
+    # episodes are drawn in proportion to their lengths
     assert 150 < sum(float(np.isclose(drawn.teacher_actions[0, row], episodes[2].teacher_actions).all(1).any()) for row in range(300)) < 240
 
 
-def lectures(folder: Path, lengths: tuple[int, ...]) -> Demonstrations:
-    """Demonstrations on the toy whose teacher_actions tells episode and step."""
+def toy_demonstrations(folder: Path, lengths: tuple[int, ...]) -> Demonstrations:
+    """Demonstrations on the toy whose teacher_actions encode episode and step."""
     random = np.random.default_rng(2)
     episodes = [
         Episode(
@@ -294,16 +294,16 @@ def lectures(folder: Path, lengths: tuple[int, ...]) -> Demonstrations:
     return Demonstrations(sorted(folder.glob("shard-*")), 0)
 
 
-def test_whoever_remembers_goes_through_whole_episodes(tmp_path: Path):
+def test_recurrent_students_go_through_whole_episodes(tmp_path: Path):
     lengths = (3, 9, 20)
-    lessons, seen = lectures(tmp_path, lengths), []
+    demonstrations, seen = toy_demonstrations(tmp_path, lengths), []
     stage = Clone(Toy(), SensoryAgent(), batch=200, window=4, restart_probability=0.2, compile=False)
     state = stage.init(Seeds(0, "clone"))
     for k in range(12):
         for name in ("hidden", "cell"):
-            # what a row remembers tells when it was last blank
+            # the memory counts the windows since its last reset
             state[name] = state[name] + 1
-        drawn = stage.drawn(state, lessons, Seeds(0, "clone", k))
+        drawn = stage.drawn(state, demonstrations, Seeds(0, "clone", k))
         number, step = (drawn.teacher_actions[0, :, 0] / 100).long(), drawn.teacher_actions[0, :, 0].long() % 100
         assert torch.equal(drawn.first[0], step == 0)
         assert torch.equal(state["hidden"][:, 0, 0], torch.div(step, 4, rounding_mode="floor").float())
@@ -319,28 +319,28 @@ def test_whoever_remembers_goes_through_whole_episodes(tmp_path: Path):
     assert abs(left / (left + stayed) - 0.2) < 0.05
 
 
-# what is learned
+# learning
 
 
 @pytest.mark.parametrize("agent", [ANT_STUDENT, SensoryAgent(), PONG_STUDENT, CAR_STUDENT], ids=["ant", "cart-pole", "pong", "car"])
-def test_every_parameter_of_a_student_receives_gradient(agent):
+def test_every_parameter_of_a_student_has_a_gradient(agent):
     vector = first_vector(agent, 1.0, 2.0, 7).requires_grad_()
     student = agent.policy(vector)
     obs = torch.randint(0, 256, (3, 30, 4, 36), dtype=torch.uint8) if isinstance(agent, PongAgent) else torch.randn(3, 6)
     memory = student.begin(torch.arange(3))
     total = torch.zeros(())
     for t in range(3):
-        said, memory = student.say(obs, student.with_action(memory, torch.rand(3, agent.actions) + t))
+        said, memory = student.predict(obs, student.with_action(memory, torch.rand(3, agent.actions) + t))
         total = total + (said * torch.rand(3, agent.actions)).sum()
     (gradient,) = torch.autograd.grad(total, vector)
     silent = [name for name, part in agent.layout.split(gradient).items() if not bool((part != 0).any())]
-    # a softmax does not change when all its scores do: the key's bias of a player cannot matter
+    # a softmax is invariant to a shift of all scores, so the key's bias of a PongAgent has no gradient
     assert set(silent) <= ({"key.bias"} if isinstance(agent, PongAgent) else set())
 
 
-def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
-    """Two windows of a student that does not learn leave its neurons where twice as many single steps would; sensors taken away keep what they knew."""
-    lessons, agent = lectures(tmp_path, (8,)), SensoryAgent()
+def test_memory_is_carried_from_window_to_window(tmp_path: Path):
+    """With learning rate 0, two windows give the same memory as single steps; the memory of dropped sensors is unchanged."""
+    demonstrations, agent = toy_demonstrations(tmp_path, (8,)), SensoryAgent()
     for occlude, present in ((0.0, 3), (0.4, 2)):
         stage = Clone(
             Toy(),
@@ -356,25 +356,27 @@ def test_a_memory_lasts_from_window_to_window(tmp_path: Path):
         )
         state = stage.init(Seeds(0, "clone"))
         for k in range(2):
-            told = stage.update(state, Resources(lessons, answer), Seeds(0, "clone", k))
-            # a sensor-id that has learned nothing takes all for the first
-            assert float(told["sensor_id_accuracy"]) == pytest.approx(float((stage.present(3, Seeds(0, "clone", k)) == 0).float().mean()))
+            metrics = stage.update(state, Resources(demonstrations, readout), Seeds(0, "clone", k))
+            # an untrained classifier predicts the first sensor for all
+            assert float(metrics["sensor_id_accuracy"]) == pytest.approx(
+                float((stage.present(3, Seeds(0, "clone", k)) == 0).float().mean())
+            )
         student = agent.policy(state["agent"])
         hidden, cell = torch.zeros(2, 3, 8), torch.zeros(2, 3, 8)
-        drawn, errors = lessons.window(np.zeros(2, int), np.zeros(2, int), 8), []
+        drawn, errors = demonstrations.window(np.zeros(2, int), np.zeros(2, int), 8), []
         for t in range(8):
             there = stage.present(3, Seeds(0, "clone", t // 4))
             assert len(there) == present
-            said, (now, then, _) = student.say(drawn.obs[t][:, there], (hidden[:, there], cell[:, there], drawn.before[t]))
+            said, (now, then, _) = student.predict(drawn.obs[t][:, there], (hidden[:, there], cell[:, there], drawn.before[t]))
             hidden[:, there], cell[:, there] = now, then
             errors.append((said - drawn.teacher_actions[t]).square().mean())
         torch.testing.assert_close(state["hidden"], hidden)
         torch.testing.assert_close(state["cell"], cell)
-        torch.testing.assert_close(told["loss"], torch.stack(errors[4:]).mean())
+        torch.testing.assert_close(metrics["loss"], torch.stack(errors[4:]).mean())
 
 
-def test_a_clone_goes_on_from_one_of_another_body(tmp_path: Path):
-    """Its neurons are as good at other sensors; the layer that tells them apart is not, and lessons of other sensors are refused."""
+def test_a_clone_starts_from_one_with_other_sensors(tmp_path: Path):
+    """Its neurons are reused, the sensor classifier is not; demonstrations of other sensors are a usage error."""
     here, wide = (
         Clone(Toy(), SensoryAgent(), sensor_id_weight=0.1, steps=0, batch=2),
         Clone(CartPole(), SensoryAgent(), sensor_id_weight=0.1, steps=0, batch=2),
@@ -387,26 +389,28 @@ def test_a_clone_goes_on_from_one_of_another_body(tmp_path: Path):
         assert torch.equal(begun["agent"], state["agent"])
         assert begun["sensor-id/agent"].unique().tolist() == [expected]
         assert len(begun["sensor-id/agent"]) == 9 * stage.world.spec.observation[0]
-    run(HASTY, tmp_path / "1-teacher", 0)
+    run(UNTRAINED, tmp_path / "1-teacher", 0)
     run(Demonstrate(Toy(), rows=2, steps=1), tmp_path / "2-teach", 0)
     with pytest.raises(Usage, match="demonstrations of 3 sensors; cart-pole has 5"):
         replace(wide, demonstrations=Folder(str(tmp_path / "2-teach"))).open(state)
 
 
-def test_a_second_lesson_is_for_neurons_that_remember():
+def test_the_auxiliary_loss_needs_recurrent_neurons():
     with pytest.raises(Usage, match="sensor_id_weight is for agents of sensory neurons"):
         Clone(CarPatches(), PongAgent(VisionNeurons(actions=3), actions=3), sensor_id_weight=0.1)
 
 
-def test_an_agent_without_gradient_is_refused_in_one_sentence():
-    with pytest.raises(Usage, match="nothing can be learned by gradient"):
+def test_an_agent_without_gradient_is_a_usage_error():
+    with pytest.raises(Usage, match="its output has no gradient"):
         Clone(CarPatches(), VotingAgent())  # type: ignore[arg-type]
     with pytest.raises(Usage, match="nothing can be learned by gradient"):
-        VotingAgent(VisionNeurons(code=64), compile=False).policy(torch.zeros(7212)).say(torch.zeros(1, 4, 4, 36, dtype=torch.uint8), ())
+        VotingAgent(VisionNeurons(code=64), compile=False).policy(torch.zeros(7212)).predict(
+            torch.zeros(1, 4, 4, 36, dtype=torch.uint8), ()
+        )
 
 
-HASTY = Evolve(world=Toy(), agent=FeedForwardAgent(3), search=PGPE(4), episodes=2, steps=1, evaluation_episodes=2, compile=False)
-"""a teacher that knows nothing"""
+UNTRAINED = Evolve(world=Toy(), agent=FeedForwardAgent(3), search=PGPE(4), episodes=2, steps=1, evaluation_episodes=2, compile=False)
+"""an untrained teacher"""
 
 
 def toy_teacher(folder: Path) -> Path:
@@ -421,7 +425,7 @@ def score(folder: Path, senses: str = "") -> float:
 
 
 @pytest.mark.slow
-def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Path):
+def test_cloning_and_a_round_of_dagger_learn_the_shuffled_toy(tmp_path: Path):
     toy_teacher(tmp_path / "1-teacher")
     agent = SensoryAgent(code=8, key=8)
     run(Demonstrate(Toy(), action_noise=0.2, rows=64, steps=4), tmp_path / "2-teach", 0)
@@ -435,10 +439,10 @@ def test_recorded_lessons_and_one_of_dagger_teach_the_toy_shuffled(tmp_path: Pat
     )
     assert once > 0.9 * teacher
     assert twice > 0.95 * teacher
-    # and with a second lesson
+    # with the auxiliary loss
     run(replace(Clone(Toy(), agent, steps=12, **settings), sensor_id_weight=0.1), tmp_path / "6-clone", 0)  # type: ignore[arg-type]
-    told = [row["sensor_id_accuracy"] for row in map(json.loads, (tmp_path / "6-clone" / "metrics.jsonl").read_text().splitlines())]
-    assert told[-1] > max(0.8, told[0] + 0.2)
+    accuracy = [row["sensor_id_accuracy"] for row in map(json.loads, (tmp_path / "6-clone" / "metrics.jsonl").read_text().splitlines())]
+    assert accuracy[-1] > max(0.8, accuracy[0] + 0.2)
     assert score(tmp_path / "6-clone", "shuffle") > 0.9 * teacher
 
 
@@ -453,8 +457,8 @@ def test_an_actor_critic_solves_the_toy(seed, tmp_path: Path):
     assert score(tmp_path / "1-teacher") > 18
 
 
-def test_damaged_lessons_are_recorded_anew(tmp_path: Path, capsys):
-    run(HASTY, tmp_path / "1-teacher", 0)
+def test_damaged_demonstrations_are_recorded_again(tmp_path: Path, capsys):
+    run(UNTRAINED, tmp_path / "1-teacher", 0)
     run(Demonstrate(Toy(), rows=4, steps=2), tmp_path / "2-teach", 0)
     shards = sorted((tmp_path / "2-teach").glob("shard-*"))
     whole = [path.read_bytes() for path in shards]
@@ -464,8 +468,8 @@ def test_damaged_lessons_are_recorded_anew(tmp_path: Path, capsys):
     assert shards[1].name in capsys.readouterr().err
 
 
-def test_the_clone_of_a_torch_world_is_taught_at_once_and_any_other_from_lessons(tmp_path: Path):
-    run(HASTY, tmp_path / "toy", 0)
+def test_the_clone_of_a_torch_world_uses_dagger_and_others_use_demonstrations(tmp_path: Path):
+    run(UNTRAINED, tmp_path / "toy", 0)
     assert [type(stage) for stage in clone("laptop", Folder(str(tmp_path / "toy"))).values()] == [Dagger]
     onward = clone("laptop", Folder(str(tmp_path / "toy")), onward=True)
     assert [type(stage) for stage in onward.values()] == [Dagger, ShortHorizonActorCritic]
@@ -487,8 +491,8 @@ def test_the_ants_student_may_be_the_papers():
         recipe.stages("tiny", units=8)
 
 
-def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):
-    run(HASTY, tmp_path / "toy", 0)
+def test_cards_have_no_absolute_paths_of_teachers(tmp_path: Path):
+    run(UNTRAINED, tmp_path / "toy", 0)
     train("clone", "tiny", tmp_path / "run", teacher=str(tmp_path / "toy"))
     assert '"teacher": "../../toy"' in (tmp_path / "run" / "1-clone" / "card.json").read_text()
     with pytest.raises(Usage, match="no folder nowhere"):
@@ -501,7 +505,7 @@ def test_no_card_holds_the_place_of_a_teacher_on_this_machine(tmp_path: Path):
     assert checkpoint.step_of(tmp_path / "onward" / "2-ascend") == 4
 
 
-# what is told of it
+# reports
 
 
 TITLES = {
@@ -518,7 +522,7 @@ TITLES = {
 
 
 @pytest.mark.parametrize("recipe", TITLES)
-def test_every_page_shows_what_there_is(recipe, monkeypatch):
+def test_report_sections(recipe, monkeypatch):
     needs(registry.recipe(recipe).extras)
     monkeypatch.setattr("sensorium.systems.attention_neuron.figures.patches.EPISODES", 2)
     found = {section.title: section for section in sections(trained(recipe)).sections}
@@ -532,7 +536,7 @@ def test_a_stage_without_an_agent_has_no_page():
         sections(trained("ant-clone") / "2-teach")
 
 
-def test_a_run_tells_who_its_teacher_was():
+def test_the_teacher_of_a_run_is_found():
     pytest.importorskip("pybullet_envs_gymnasium")
     agents = agents_of(trained("ant-clone"))
     assert list(agents) == ["this run's agent", "its teacher"]
@@ -542,7 +546,7 @@ def test_a_run_tells_who_its_teacher_was():
     assert fits(agents["its teacher"], "shuffle")
 
 
-def test_a_reshuffle_shows_in_what_a_step_earns():
+def test_a_reshuffle_lowers_the_reward_rate():
     search = Evolve(
         world=Toy(horizon=100), agent=FeedForwardAgent(3, layers=(4,)), search=PGPE(64, 0.3, 0.1), episodes=8, steps=1, compile=False
     )
@@ -555,7 +559,7 @@ def test_a_reshuffle_shows_in_what_a_step_earns():
     world, player = wrapped(Toy(horizon=100), policy, "shuffle:every=50")
     rewards = play(world.open(), player, row_seeds(5, episodes), keep=("rewards",)).rewards
     assert np.allclose(found.mean, rewards.mean(1), atol=1e-6)
-    # who was lucky with the first order may not be so with the second
+    # rows with a lucky first permutation score lower with the second
     lucky = rewards[40:50].mean(0) > 0.9
     assert bool(lucky.any())
     assert float(rewards[60:, lucky].mean()) < float(rewards[40:50, lucky].mean()) - 0.05

@@ -1,4 +1,4 @@
-"""The command line's contract: grammar, JSON with nothing else on stdout, and what comes out."""
+"""The command line's contract: grammar, JSON as the only output on stdout, and results."""
 
 import json
 import subprocess
@@ -61,9 +61,9 @@ def test_help_of_everything(capsys):
         with pytest.raises(SystemExit) as end:
             cli.main([*command, "--help"])
         assert end.value.code == 0
-    said = capsys.readouterr().out
-    told = ("--evolve.episodes", "--sensor_dropout (default: 0.0)", "--ascend.window", "sensorium train proto-states.walker_run")
-    assert all(words in said for words in told)
+    output = capsys.readouterr().out
+    expected = ("--evolve.episodes", "--sensor_dropout (default: 0.0)", "--ascend.window", "sensorium train proto-states.walker_run")
+    assert all(words in output for words in expected)
 
 
 def test_list_has_every_recipe_with_its_stages(capsys):
@@ -118,7 +118,7 @@ def test_verify_measures_every_table(name, trained, capsys, monkeypatch):
     assert all(row["episodes"] == episodes for row in measured)
 
 
-def test_verify_reads_the_authors_model_where_it_is_at_hand(capsys, monkeypatch):
+def test_verify_reads_the_authors_model_where_it_is_available(capsys, monkeypatch):
     if not (REFERENCE / "world_models").is_dir():
         pytest.skip(f"the authors' files are not at {REFERENCE} (SENSORIUM_REFERENCE names another folder)")
     monkeypatch.setenv("SENSORIUM_REFERENCE", str(REFERENCE))
@@ -126,7 +126,7 @@ def test_verify_reads_the_authors_model_where_it_is_at_hand(capsys, monkeypatch)
     assert [row["verdict"] for row in rows] == ["reproduced", "reproduced"]
 
 
-def test_an_agent_of_another_system_is_refused(trained, capsys):
+def test_an_agent_of_another_system_is_a_usage_error(trained, capsys):
     for name, agent in (("world-models/car-racing", trained), ("attention-neuron/cart-pole", tiny("car-racing"))):
         assert cli.main(["verify", name, "--agent", str(agent)]) == 2
 
@@ -146,7 +146,7 @@ def test_verdicts_follow_the_rule():
     assert Row("x", "same", 200.0, 100.0, 400).verdict == "not-run"
 
 
-def test_plan_says_minutes_disk_and_memory(capsys):
+def test_plan_estimates_minutes_disk_and_memory(capsys):
     planned = document(["plan", "cart-pole-clone", "--preset", "tiny", "--json"], capsys)
     assert [stage["name"] for stage in planned["stages"]] == ["baseline", "clone", "ascend"]
     assert planned["minutes"] >= 0
@@ -154,7 +154,7 @@ def test_plan_says_minutes_disk_and_memory(capsys):
     assert planned["memory_mb"] > 50
 
 
-def test_plan_times_a_second_round_and_no_third(monkeypatch):
+def test_plan_times_the_second_round_of_a_loop_and_no_third(monkeypatch):
     ran = []
     monkeypatch.setattr("sensorium.plan.run", lambda stage, folder: (ran.append(folder.name), run(stage, folder)))
     recipe = registry.recipe("iterate")
@@ -165,7 +165,7 @@ def test_plan_times_a_second_round_and_no_third(monkeypatch):
     assert stages[-1]["seconds_per_step"] == next(stage for stage in stages if stage["name"] == "controller-2")["seconds_per_step"]
 
 
-def test_report_is_one_file_that_needs_no_other(trained, capsys, monkeypatch):
+def test_report_is_one_self_contained_file(trained, capsys, monkeypatch):
     monkeypatch.setattr("sensorium.systems.attention_neuron.figures.cart_pole.EPISODES", 30)
     assert cli.main(["report", str(trained)]) == 0
     path = Path(capsys.readouterr().out.strip())
@@ -176,7 +176,7 @@ def test_report_is_one_file_that_needs_no_other(trained, capsys, monkeypatch):
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_several_seeds_are_several_folders(tmp_path, capsys):
+def test_several_seeds_make_several_folders(tmp_path, capsys):
     assert cli.main(["train", "cart-pole-mlp", "--preset", "tiny", "--out", str(tmp_path), "--seeds", "1..2", "--evolve.steps", "2"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["seed-1", "seed-2"]
     capsys.readouterr()
@@ -205,7 +205,7 @@ def test_processes_train_the_same_agent(tmp_path):
     assert tensors[0] == tensors[1]
 
 
-def test_doctor_tries_everything(capsys):
+def test_doctor_runs_every_check(capsys):
     checks = {check["name"]: check for check in document(["doctor", "--json"], capsys)["checks"]}
     assert checks["cart-pole"]["works"]
     assert all(check["mend"] for check in checks.values())
@@ -232,7 +232,7 @@ def test_every_stage_of_the_zoo_is_read():
     assert all(checkpoint.stage(path.parent).steps >= 0 for path in cards)
 
 
-def test_interquartile_mean_and_interval_have_worked_values():
+def test_interquartile_mean_and_interval_have_known_values():
     assert interquartile_mean([1, 2, 3, 100]) == 2.5
     assert interquartile_mean([0, 1, 2]) == pytest.approx((0.25 * 0 + 1 + 0.25 * 2) / 1.5)
     low, high = bootstrap_interval([float(i % 2) for i in range(400)])
@@ -240,7 +240,7 @@ def test_interquartile_mean_and_interval_have_worked_values():
 
 
 @pytest.mark.parametrize(
-    ("stages", "said"),
+    ("stages", "expected"),
     [
         (["evolve"], "evolve"),
         (["a", "b", "a-2", "b-2", "a-3", "b-3"], "(a -> b) x 3"),
@@ -248,11 +248,11 @@ def test_interquartile_mean_and_interval_have_worked_values():
         (["collect", "vision", "memory"], "collect -> vision -> memory"),
     ],
 )
-def test_a_long_chain_of_stages_is_said_once(stages, said):
-    assert cli.chain(stages) == said
+def test_repeated_stages_are_collapsed(stages, expected):
+    assert cli.chain(stages) == expected
 
 
-def test_list_keeps_to_the_width_of_the_terminal(capsys, monkeypatch):
+def test_list_fits_the_terminals_width(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert cli.main(["list"]) == 0
     assert all(len(line) <= 80 for line in capsys.readouterr().out.splitlines())
@@ -262,8 +262,8 @@ WORLDS = [name for name in registry.WORLDS if name != "control" or find_spec("dm
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_every_agent_fits_a_world_or_is_told_in_one_line_that_it_does_not(name, capsys):
-    """Pairs of specs decide; pairs of vectors are left to the agent, which one step shows."""
+def test_every_agent_fits_a_world_or_is_a_usage_error(name, capsys):
+    """Specs decide, except for pairs of vector observations, where one step of the agent decides."""
     world = registry.world(name)()
     for folder in checkpoint.shipped().values():
         if not world_of(folder):

@@ -1,4 +1,4 @@
-"""What holds for every stage of every system: written once, grows with the registry."""
+"""Contract tests for every stage of every system in the registry."""
 
 import json
 import math
@@ -23,13 +23,13 @@ Tiny = tuple[str, str]
 
 
 def left(folder: Path) -> tuple[bytes, bytes]:
-    """What a run leaves that must be a function of the seed: the newest tensors and the metrics."""
+    """A run's deterministic output: the newest tensors and the metrics."""
     latest = json.loads((folder / "latest.json").read_text())["checkpoints"][-1]["file"]
     return (folder / latest).read_bytes(), (folder / "metrics.jsonl").read_bytes()
 
 
 def world_of(stage: Stage):
-    """The world that a stage's policy plays in, its senses as in training; a stage that learns no policy has none."""
+    """The world of a stage's policy, with the senses of training; None for stages without a policy."""
     if not hasattr(stage, "world"):
         pytest.skip("this stage learns what others act with")
     senses = getattr(stage, "senses", "")
@@ -45,8 +45,8 @@ def test_killed_and_resumed_equals_uninterrupted(tiny: Tiny, tmp_path: Path):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_on_a_gpu_it_learns_and_resumes_to_the_bit_as_well(tiny: Tiny, tmp_path: Path):
-    # the name of a folder is part of the seed
+def test_gpu_runs_resume_bit_identically(tiny: Tiny, tmp_path: Path):
+    # the folder's name is part of the seed
     (stage, folder), (_, other) = (with_predecessors(tiny, tmp_path / place) for place in "ab")
     state = run(stage, folder, 3, device="cuda")
     assert {tensor.device.type for tensor in state.values()} == {"cuda"}
@@ -55,7 +55,7 @@ def test_on_a_gpu_it_learns_and_resumes_to_the_bit_as_well(tiny: Tiny, tmp_path:
     assert left(folder)[0] == left(other)[0]
 
 
-def test_another_seed_is_another_run(tiny: Tiny, tmp_path: Path):
+def test_another_seed_gives_another_run(tiny: Tiny, tmp_path: Path):
     (stage, folder), (_, other) = (with_predecessors(tiny, tmp_path / place) for place in "ab")
     stage = replace(stage, steps=1)  # type: ignore[type-var]
     run(stage, folder, 0)
@@ -77,7 +77,7 @@ def test_one_step_is_a_function_of_its_seeds(tiny: Tiny, tmp_path: Path):
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_metrics_are_finite_and_what_was_learned_is_kept(tiny: Tiny):
+def test_metrics_are_finite_and_learned_names_are_in_the_state(tiny: Tiny):
     stage, folder = finished(tiny)
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == list(range(1, stage.steps + 1))
@@ -87,12 +87,12 @@ def test_metrics_are_finite_and_what_was_learned_is_kept(tiny: Tiny):
     assert set(stage.learned) <= set(loaded[1])
 
 
-def test_the_card_gives_the_stage_back(tiny: Tiny):
+def test_the_card_restores_the_stage(tiny: Tiny):
     stage = registry.recipe(tiny[0]).stages("tiny")[tiny[1]]
     assert card.build(json.loads(json.dumps(card.plain(stage)))) == stage
 
 
-def test_another_stages_folder_is_refused(tiny: Tiny):
+def test_another_stages_folder_is_a_usage_error(tiny: Tiny):
     stage, folder = finished(tiny)
     with pytest.raises(Usage, match="holds a run with other settings"):
         run(replace(stage, checkpoint_every=stage.checkpoint_every + 1), folder, 0)  # type: ignore[type-var]
@@ -100,7 +100,7 @@ def test_another_stages_folder_is_refused(tiny: Tiny):
         run(stage, folder, 1)
 
 
-def test_only_the_last_stage_may_grow(tiny: Tiny):
+def test_only_the_last_stages_steps_may_grow(tiny: Tiny):
     stage, folder = finished(tiny)
     longer = replace(stage, steps=stage.steps + 1)  # type: ignore[type-var]
     with pytest.raises(Usage, match="steps"):
@@ -109,7 +109,7 @@ def test_only_the_last_stage_may_grow(tiny: Tiny):
     assert checkpoint.step_of(folder) == stage.steps + 1
 
 
-def test_the_policy_that_it_returns_plays(tiny: Tiny):
+def test_the_policy_plays(tiny: Tiny):
     stage, folder = finished(tiny)
     world = world_of(stage)
     rollout = play(world.open(), checkpoint.policy(folder), row_seeds(0, 6), compile=False)
@@ -117,8 +117,8 @@ def test_the_policy_that_it_returns_plays(tiny: Tiny):
     assert (rollout.lengths >= 1).all()
 
 
-def test_a_row_is_the_same_alone_and_in_a_batch(tiny: Tiny):
-    """Whoever its neighbours are; to the tolerance of matrix products in other shapes."""
+def test_a_row_is_equal_alone_and_in_a_batch(tiny: Tiny):
+    """Up to the tolerance of matrix products of different shapes."""
     stage, folder = finished(tiny)
     world = world_of(stage)
     policy, seeds = checkpoint.policy(folder), row_seeds(1, world.spec.rows // 4 or 64)
@@ -128,7 +128,7 @@ def test_a_row_is_the_same_alone_and_in_a_batch(tiny: Tiny):
     torch.testing.assert_close(together.returns[3], alone.returns[0], rtol=1e-3, atol=1e-3)
 
 
-def test_a_published_agent_keeps_what_its_policy_reads(tiny: Tiny, tmp_path: Path):
+def test_a_published_agent_keeps_what_its_policy_needs(tiny: Tiny, tmp_path: Path):
     stage, folder = finished(tiny)
     world, seeds = world_of(stage), row_seeds(0, 8)
     for earlier in folder.parent.glob("[0-9]*-*"):
@@ -144,8 +144,8 @@ def test_a_published_agent_keeps_what_its_policy_reads(tiny: Tiny, tmp_path: Pat
 @pytest.mark.parametrize(
     ("recipe", "name"), [("cart-pole-clone", "clone"), ("cart-pole-clone", "ascend"), ("cart-pole", "evolve"), ("ant-clone", "clone")]
 )
-def test_compiled_stages_resume_to_the_bit_too(recipe, name, tmp_path: Path):
-    """Compiled kernels depend on how tensors lie in memory: a restored state has to lie as an uninterrupted one does."""
+def test_compiled_stages_resume_bit_identically(recipe, name, tmp_path: Path):
+    """Compiled kernels depend on memory layout and alignment: a restored state needs those of an uninterrupted run."""
     for place in ("whole", "resumed"):
         if not all(find_spec(EXTRAS[extra]) for extra in registry.recipe(recipe).extras):
             pytest.skip(f"{recipe} needs what is not installed")

@@ -1,4 +1,4 @@
-"""The control suite: what it shows, what it pays, and that its engines agree."""
+"""The control suite: observations, rewards, and agreement of its engines."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from sensorium.rl.off_policy import Uniform
 pytest.importorskip("dm_control")
 
 
-def test_every_task_of_the_table_is_one_of_dm_controls():
+def test_every_task_exists_in_dm_control():
     from dm_control import suite
 
     known = {f"{domain}_{task}" for domain, task in suite.ALL_TASKS}
@@ -28,7 +28,7 @@ def test_every_task_of_the_table_is_one_of_dm_controls():
 @pytest.mark.parametrize(("task", "state", "actions", "steps"), [
     ("walker_flip", 24, 6, 1000), ("quadruped_jump", 78, 12, 1000), ("jaco_reach_bottom_right", 55, 9, 250), ("point_mass_easy", 4, 2, 1000),
 ])  # fmt: skip
-def test_sizes_as_published(task, state, actions, steps):
+def test_published_sizes(task, state, actions, steps):
     spec = Control(task).spec
     assert (spec.observation, spec.action, spec.horizon) == ((state,), actions, steps)
     assert Control(task, pixels=True, repeat=2).spec.observation == (9, 84, 84)
@@ -36,7 +36,7 @@ def test_sizes_as_published(task, state, actions, steps):
 
 
 @pytest.mark.parametrize("task", ["walker_flip", "quadruped_stand", "quadruped_jump", "jaco_reach_top_left", "reach_duplo"])
-def test_tasks_of_urlb_pay_between_0_and_1(task):
+def test_rewards_of_urlb_are_between_0_and_1(task):
     row = Row(task, 1)
     row.begin(0)
     draw = np.random.default_rng(0)
@@ -58,15 +58,15 @@ def test_rewards_of_urlb_by_hand():
     # full spin is worth six times as much
     flip.physics.named.data.sensordata["torso_angular_momentum"][1] = 6
     assert flip.task.get_reward(flip.physics) == pytest.approx((3 * standing + (1 + upright) / 2) / 4, abs=1e-6)
-    # a quadruped pays its uprightness, (1 + cos) / 2, times its height up to a metre: half of that on the ground
+    # a quadruped earns its uprightness, (1 + cos) / 2, times its height up to 1 m: half of that on the ground
     upright = float(jump.physics.torso_upright())
     height = float(jump.physics.named.data.sensordata["center_of_mass"][2])
     assert jump.task.get_reward(jump.physics) == pytest.approx((1 + upright) / 2 * (0.5 + 0.5 * max(height, 0)), abs=1e-6)
-    # the brick lies in its corner
+    # the brick is in its corner
     assert reach.physics.bind(reach.task._target).xpos[:2] == pytest.approx([0.09, 0.09], abs=0.03)
 
 
-def test_a_row_is_a_function_of_its_seed_and_not_of_what_was_played_before():
+def test_a_row_is_a_function_of_its_seed_independent_of_earlier_episodes():
     env, seeds = Control("reacher_easy", horizon=6).open(), row_seeds(0, 3)
     first = play(env, Uniform(2), seeds, keep=("observations",)).observations
     play(env, Uniform(2), row_seeds(1, 3))
@@ -76,7 +76,7 @@ def test_a_row_is_a_function_of_its_seed_and_not_of_what_was_played_before():
     assert torch.equal(first[:, 1:2], alone)
 
 
-def test_pixels_are_three_frames_and_one_repeats_after_reset():
+def test_pixels_are_three_frames_and_the_first_is_repeated_after_reset():
     world = Control("pendulum_swingup", pixels=True, repeat=2, visuals="fast", horizon=5)
     env = world.open()
     obs = env.reset(row_seeds(0, 2))
@@ -86,7 +86,7 @@ def test_pixels_are_three_frames_and_one_repeats_after_reset():
     step = env.step(torch.ones(2, 1))
     assert torch.equal(step.obs[:, :6], obs[:, 3:])
     assert not torch.equal(step.obs[:, 6:], obs[:, 6:])
-    # the true state goes with it, and an action counts twice
+    # the state is available too, and an action is repeated twice
     blind = from_states(world).open()
     blind.reset(row_seeds(0, 2))
     torch.testing.assert_close(env.states(), blind.step(torch.ones(2, 1)).obs)
@@ -94,7 +94,7 @@ def test_pixels_are_three_frames_and_one_repeats_after_reset():
 
 
 @pytest.mark.parametrize(("task", "camera"), [("walker_walk", 0), ("quadruped_walk", 2)])
-def test_full_pixels_are_dm_controls_own(task, camera):
+def test_full_pixels_equal_dm_controls(task, camera):
     env = Control(task, pixels=True).open()
     ours = env.reset(row_seeds(0, 1))[0, -3:].permute(1, 2, 0).numpy()
     theirs = env.control_pool.rows[0].env.physics.render(84, 84, camera_id=camera)
@@ -107,7 +107,7 @@ def test_full_pixels_are_dm_controls_own(task, camera):
     fast.close()
 
 
-def test_names_say_how_a_world_was_looked_at():
+def test_names_describe_the_observations():
     assert (
         Control("walker_run", pixels=True, repeat=2, visuals="fast").spec.name
         == "walker_run (pixels, fast visuals, action repeat 2, dm_control)"
@@ -115,19 +115,19 @@ def test_names_say_how_a_world_was_looked_at():
 
 
 @pytest.mark.parametrize("domain", [d for d in WHERE if d not in ("jaco", "reach")])
-def test_coordinates_name_entries_that_are_there(domain):
+def test_coordinates_refer_to_existing_entries(domain):
     world = Control(f"{domain}_{DOMAINS[domain][0]}", horizon=3)
     env = world.open()
     env.reset(row_seeds(0, 8))
     places = world.places(env.step(torch.zeros(8, world.spec.action)).obs)
     assert places.shape == (8, len(world.where))
     assert ((places >= 0) & (places <= 1)).all()
-    # bodies begin in places of their own
+    # initial positions differ between rows
     assert places.std(0).max() > 0.003
 
 
 @pytest.mark.parametrize("task", ["walker_walk", "pendulum_swingup"])
-def test_engines_agree_on_what_a_random_player_meets(task):
+def test_engines_agree_under_random_actions(task):
     pytest.importorskip("envpool")
     assert layout(task, "envpool") == layout(task, "dm_control")
     found = []
@@ -144,7 +144,7 @@ def test_engines_agree_on_what_a_random_player_meets(task):
         assert ((a.mean(0) - b.mean(0)).abs() < 4 * error + 1e-3).all()
 
 
-def test_a_whole_episode_ends_in_time_and_not_before():
+def test_an_episode_is_truncated_at_its_horizon():
     rollout = play(Control("point_mass_easy", repeat=2, engine="dm_control").open(), Uniform(2), row_seeds(0, 1))
     assert rollout.lengths.tolist() == [500]
 
@@ -153,20 +153,20 @@ def test_a_whole_episode_ends_in_time_and_not_before():
     ({"task": "walker_swim"}, "did you mean walker"), ({"task": "walker_flip", "engine": "envpool"}, "EnvPool has no walker_flip"),
     ({"repeat": 0}, "at least 1"), ({"visuals": "nice"}, "visuals are full or fast"), ({"pixels": True, "visuals": "fast", "engine": "envpool"}, "need engine dm_control"),
 ])  # fmt: skip
-def test_wrong_settings_are_one_sentence(settings, says):
+def test_wrong_settings_are_usage_errors(settings, says):
     with pytest.raises(Usage, match=says):
         Control(**settings).open()
 
 
-def test_where_nothing_can_be_drawn_that_is_one_sentence(monkeypatch):
+def test_failed_rendering_is_a_one_line_failure(monkeypatch):
     renderer.prepare.cache_clear()
     monkeypatch.setattr(renderer, "PROBE", "import sys; sys.exit('no display')")
-    with pytest.raises(Failure, match="nothing can be drawn here"):
+    with pytest.raises(Failure, match="rendering does not work here"):
         Control("walker_run", pixels=True).open()
     renderer.prepare.cache_clear()
 
 
-def test_observations_lie_in_dm_controls_order():
+def test_observations_are_in_dm_controls_order():
     env = load("cheetah_run", np.random.RandomState(0))
     names = layout("cheetah_run", "dm_control")[0]
     observation = env.reset().observation
@@ -174,7 +174,7 @@ def test_observations_lie_in_dm_controls_order():
     assert flat(observation)[names.index("velocity[0]")] == pytest.approx(observation["velocity"][0])
 
 
-def test_envpool_draws_in_a_process_of_its_own():
+def test_envpool_renders_in_a_fresh_process():
     program = (
         "import torch, sensorium; w = sensorium.world('control', task='pendulum_swingup', pixels=True, repeat=2, engine='envpool', horizon=2); "
         "e = w.open(); o = e.reset(torch.arange(1)); s = e.step(torch.zeros(1, 1)); print(tuple(s.obs.shape), int(s.obs.max()) > 100)"

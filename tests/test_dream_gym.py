@@ -1,4 +1,4 @@
-"""Dreams in Gymnasium: the interface, the pictures, and another library's agent that learns in a dream and acts in the world."""
+"""Dream environments in Gymnasium: the interface, images, and training in a dream with another library."""
 
 import gymnasium
 import numpy as np
@@ -9,7 +9,7 @@ import sensorium  # noqa: F401  registers the environments
 from tests.conftest import trained
 
 
-def test_a_dream_passes_gymnasiums_own_check():
+def test_a_dream_passes_gymnasiums_check():
     env = gymnasium.make("sensorium/Dream-v0", run=str(trained("take-cover")), temperature=1.15, render_mode="rgb_array")
     check_env(env.unwrapped, skip_render_check=True)
     obs, _ = env.reset(seed=3)
@@ -21,7 +21,7 @@ def test_a_dream_passes_gymnasiums_own_check():
     assert picture.dtype == np.uint8
 
 
-def test_dreams_side_by_side_are_the_dreams_alone():
+def test_vector_dreams_equal_single_dreams():
     run = str(trained("car-racing-dream"))
     many, one = gymnasium.make_vec("sensorium/Dream-v0", 3, run=run), gymnasium.make("sensorium/Dream-v0", run=run)
     assert many.single_action_space.low.tolist() == [-1, 0, 0]
@@ -33,7 +33,7 @@ def test_dreams_side_by_side_are_the_dreams_alone():
         together, rewards, _, _, _ = many.step(np.stack([action, action, -action]))
         alone, reward, _, _, _ = one.step(action)
         assert abs(rewards[1] - reward) < 1e-3
-    # the next episode of a row starts with an empty memory, and its own clock
+    # the next episode of a row starts with zero memory and step count 0
     many.step(np.zeros((3, 3), dtype=np.float32))
     begun, _, _, _, _ = many.step(np.zeros((3, 3), dtype=np.float32))
     assert not begun[:, 32:].any()
@@ -41,7 +41,7 @@ def test_dreams_side_by_side_are_the_dreams_alone():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_another_librarys_agent_learns_in_the_dream_and_acts_in_the_world():
+def test_another_librarys_agent_trains_in_the_dream_and_acts_in_the_world():
     sb3 = pytest.importorskip("stable_baselines3")
     run = str(trained("take-cover"))
     agent = sb3.PPO("MlpPolicy", gymnasium.make("sensorium/Dream-v0", run=run), n_steps=32, batch_size=16, n_epochs=1, device="cpu", seed=0)

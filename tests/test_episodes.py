@@ -1,4 +1,4 @@
-"""Episodes on disk: lossless, checked, mended, and read in an order that is a function of the seed."""
+"""Episodes on disk: lossless, verified, repaired, and read in an order that is a function of the seed."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_written_is_read(folder: Path):
+def test_episodes_are_read_as_written(folder: Path):
     found = Episodes(sorted(folder.glob("shard-*")))
     assert found.lengths.tolist() == [5, 3, 4]
     for number, seed, terminated in ((0, 1, False), (1, 2, True), (2, 3, False)):
@@ -43,33 +43,33 @@ def test_numpy_opens_a_shard_without_pickles(folder: Path):
         assert file["frames-000"].shape == (4, 64, 64, 3)
 
 
-def test_the_same_episodes_are_the_same_bytes():
+def test_bytes_are_a_function_of_the_episodes():
     assert disk.pack([made(5, 1)]) == disk.pack([made(5, 1)])
 
 
-def test_a_second_writing_replaces_the_first(folder: Path):
+def test_rewriting_replaces_the_shard(folder: Path):
     disk.write(folder, 2, [made(6, 9)])
     assert Episodes(sorted(folder.glob("shard-*"))).lengths.tolist() == [5, 3, 6]
 
 
-def test_damage_is_named_and_mended_and_nothing_else_touched(folder: Path, capsys):
+def test_damaged_shards_are_reported_and_repaired_and_others_unchanged(folder: Path, capsys):
     good, bad = sorted(folder.glob("shard-*"))
     whole = good.stat().st_mtime_ns
     data = bytearray(bad.read_bytes())
     data[len(data) // 2] ^= 1
     bad.write_bytes(data)
     redone = []
-    disk.mend(folder, 3, lambda number: redone.append(number) or disk.write(folder, number, [made(4, number + 1)]))
+    disk.repair(folder, 3, lambda number: redone.append(number) or disk.write(folder, number, [made(4, number + 1)]))
     assert redone == [2, 3]  # one damaged, one missing
-    said = capsys.readouterr().err
-    assert "shard-00002" in said
-    assert "checksum" in said
-    assert "shard-00003: missing" in said
+    message = capsys.readouterr().err
+    assert "shard-00002" in message
+    assert "checksum" in message
+    assert "shard-00003: missing" in message
     assert good.stat().st_mtime_ns == whole
-    assert disk.broken(folder, 3) == []
+    assert disk.damaged(folder, 3) == []
 
 
-def test_a_damaged_shard_that_is_read_is_one_line(folder: Path):
+def test_reading_a_damaged_shard_is_a_failure(folder: Path):
     bad = next(folder.glob("shard-00001*"))
     data = bytearray(bad.read_bytes())
     data[200:260] = bytes(60)
@@ -82,7 +82,7 @@ def names(frames) -> list[tuple[int, int]]:
     return [(int(frame[0, 0, 0]), int(frame[0, 0, 1])) for frame in frames]
 
 
-def test_an_epoch_shows_every_episode_once(folder: Path):
+def test_an_epoch_contains_every_episode_once(folder: Path):
     reader = Shuffled(Episodes(sorted(folder.glob("shard-*"))), 1, 2)
     seen = {names(reader.take(number, 7))[0][0] for number in range(3)}
     again = {names(reader.take(number, 7))[0][0] for number in range(3, 6)}
@@ -90,7 +90,7 @@ def test_an_epoch_shows_every_episode_once(folder: Path):
     reader.close()
 
 
-def test_a_group_shows_no_frame_twice_and_is_a_function_of_the_seed(folder: Path):
+def test_a_group_repeats_no_frame_and_is_a_function_of_the_seed(folder: Path):
     reader, other = (Shuffled(Episodes(sorted(folder.glob("shard-*"))), 3, 12) for _ in range(2))
     frames = reader.take(0, 7)
     assert sorted(names(frames)) == [(1, t) for t in range(5)] + [(2, t) for t in range(3)] + [(3, t) for t in range(4)]
@@ -103,7 +103,7 @@ def test_a_group_shows_no_frame_twice_and_is_a_function_of_the_seed(folder: Path
         one.close()
 
 
-def test_more_frames_than_there_are_begin_again(folder: Path):
+def test_more_frames_than_available_are_repeated(folder: Path):
     reader = Shuffled(Episodes(sorted(folder.glob("shard-*"))), 3, 30)
     counts = {name: names(reader.take(0, 1)).count(name) for name in set(names(reader.take(0, 1)))}
     assert set(counts.values()) <= {2, 3}
@@ -111,7 +111,7 @@ def test_more_frames_than_there_are_begin_again(folder: Path):
     reader.close()
 
 
-def test_a_damaged_collection_is_collected_anew_by_whoever_reads_it(tmp_path: Path, capsys):
+def test_reading_a_damaged_collection_collects_it_again(tmp_path: Path, capsys):
     stages = registry.recipe("car-racing").stages("tiny")
     run(stages["collect"], tmp_path / "1-collect", 3, last=False)
     before = {path.name: path.read_bytes() for path in (tmp_path / "1-collect").glob("shard-*")}
@@ -122,7 +122,7 @@ def test_a_damaged_collection_is_collected_anew_by_whoever_reads_it(tmp_path: Pa
     assert {path.name: path.read_bytes() for path in (tmp_path / "1-collect").glob("shard-*")} == before
 
 
-def test_minari_reads_what_was_recorded(tmp_path: Path, monkeypatch):
+def test_minari_reads_the_exported_episodes(tmp_path: Path, monkeypatch):
     minari = pytest.importorskip("minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
     run(registry.recipe("car-racing").stages("tiny")["collect"], tmp_path / "run" / "1-collect", 3, last=False)
@@ -135,11 +135,11 @@ def test_minari_reads_what_was_recorded(tmp_path: Path, monkeypatch):
         assert np.array_equal(theirs.rewards, episode.rewards)
         assert (theirs.terminations[-1], theirs.truncations[-1]) == (episode.terminated, not episode.terminated)
         assert not (theirs.terminations | theirs.truncations)[:-1].any()
-    with pytest.raises(Usage, match="there already"):
+    with pytest.raises(Usage, match="exists; use another --out"):
         export(tmp_path / "run", tmp_path / "sets")
 
 
-def test_what_cannot_be_exported_is_one_line(tmp_path: Path):
+def test_folders_without_episodes_are_usage_errors(tmp_path: Path):
     pytest.importorskip("minari")
     with pytest.raises(Usage, match="no folder"):
         export(tmp_path / "nowhere", tmp_path / "sets")

@@ -1,4 +1,4 @@
-"""Strategies against their oracles: pycma for CMA-ES, estimates in closed form for PGPE, and both against functions with known optima."""
+"""Strategies against references: pycma for CMA-ES, explicit formulas for PGPE, and functions with known optima for both."""
 
 import cma
 import numpy as np
@@ -51,13 +51,13 @@ def test_cma_constants_have_the_published_properties():
     assert all(a >= b for a, b in zip(c.weights, c.weights[1:], strict=False))
 
 
-def test_centred_ranks_are_even_centred_and_fair_to_equals():
+def test_centred_ranks_are_evenly_spaced_centred_and_equal_for_ties():
     ranks = centred_ranks(torch.tensor([3.0, -1.0, 7.0, 3.0, 0.0]))
     assert ranks.tolist() == [0.125, -0.5, 0.5, 0.125, -0.25]
     assert abs(float(ranks.sum())) < 1e-6
 
 
-def test_pgpe_asks_in_symmetric_pairs():
+def test_pgpe_samples_symmetric_pairs():
     strategy = PGPE(population=2000, sigma=0.2)
     state = strategy.init(torch.linspace(-1, 1, 5))
     sample = strategy.ask(state, 3)
@@ -68,8 +68,8 @@ def test_pgpe_asks_in_symmetric_pairs():
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "clipup"])
-def test_pgpe_moves_as_the_formulas_say(optimizer):
-    """One generation worked by loops: gradient of the mean and of the spread, one step of the optimiser."""
+def test_pgpe_follows_the_formulas(optimizer):
+    """One generation by explicit loops: gradients of mean and sigma, one optimiser step."""
     strategy = PGPE(population=6, sigma=0.5, optimizer=optimizer, learning_rate=0.1, sigma_learning_rate=0.3)
     state = strategy.init(torch.zeros(2))
     candidates, fitness = strategy.ask(state, 1), torch.tensor([4.0, 1.0, 0.0, 2.0, 5.0, 3.0])
@@ -112,7 +112,7 @@ OPTIMA = [
 
 @pytest.mark.parametrize(("strategy", "function", "generations", "within"), OPTIMA)
 def test_both_reach_the_optimum(strategy, function, generations, within):
-    """All optima have the value 0; the noise is taken off for the judgement."""
+    """All optima have the value 0; evaluation is without noise."""
     state = strategy.init(torch.full((6,), -1.5))
     for generation in range(generations):
         candidates = strategy.ask(state, 1000 + generation)
@@ -121,7 +121,7 @@ def test_both_reach_the_optimum(strategy, function, generations, within):
     assert -float(exact(state["mean"][None])) < within
 
 
-def test_jobs_give_the_same_bits_here_and_on_processes():
+def test_jobs_are_bit_identical_here_and_on_processes():
     agent = FeedForwardAgent(3)
     vectors = torch.randn(12, agent.layout.size, generator=torch.Generator().manual_seed(0))
     seeds = row_seeds(0, 5).expand(12, -1)

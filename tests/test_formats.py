@@ -1,4 +1,4 @@
-"""Files of earlier formats load, play and report as they did: `formats/N` holds what the version of that format wrote."""
+"""Files of earlier formats load, evaluate and report as before: `formats/N` holds files written in format N."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ AGENTS = EXPECTED["agents"]
 
 @pytest.fixture
 def one(tmp_path: Path) -> Path:
-    """A copy of the fixtures of format 1: reports write beside what they read."""
+    """A copy of the fixtures of format 1, since reports are written to the same folder."""
     return Path(shutil.copytree(ONE, tmp_path / "1"))
 
 
@@ -36,7 +36,7 @@ def needs(agent: str) -> None:
 
 
 @pytest.mark.parametrize("agent", AGENTS)
-def test_an_agent_of_format_1_earns_what_it_earned(agent):
+def test_an_agent_of_format_1_has_the_same_scores(agent):
     needs(agent)
     expected, result = AGENTS[agent], sensorium.evaluate(ONE / agent, 4, world=AGENTS[agent]["world"])
     assert result["returns"] == pytest.approx(expected["returns"], abs=2e-3)
@@ -52,7 +52,7 @@ def test_a_run_of_format_1_is_reported(run_name, one, capsys):
     assert (one / run_name / "report.html").stat().st_size > 10_000
 
 
-def test_a_run_of_format_1_goes_on_where_it_stopped(one, capsys):
+def test_a_run_of_format_1_resumes(one, capsys):
     folder = one / "cart-pole-mlp" / "1-evolve"
     stage = checkpoint.stage(folder)
     stage = type(stage)(**{**vars(stage), "steps": stage.steps + 2})
@@ -63,12 +63,12 @@ def test_a_run_of_format_1_goes_on_where_it_stopped(one, capsys):
 
 
 @pytest.mark.parametrize("path", sorted((ONE / "cards").glob("*.json")), ids=lambda path: path.stem)
-def test_every_card_of_format_1_is_a_stage_of_today(path):
-    """All stages of the zoo as 0.1.0 wrote them: the migration gives the card that the zoo has now."""
+def test_every_card_of_format_1_is_a_valid_stage(path):
+    """The zoo's cards as written by 0.1.0 migrate to its current cards."""
     card = json.loads(path.read_text())
     today = migrated(card)
     assert (card["format"], today["format"]) == (1, FORMAT)
-    # fields that came later have their defaults
+    # fields added later have their defaults
     changed = [name for name, there, _ in cards.differences(today["stage"], cards.plain(build(today["stage"]))) if there is not None]
     assert changed == []
     kept = zoo.FOLDER.joinpath(*path.stem.split("--")) / "card.json"
@@ -82,9 +82,9 @@ def test_names_and_fields_are_renamed_at_every_depth():
 
 
 @pytest.mark.parametrize("number", [0, FORMAT + 1, "1", None, True])
-def test_a_card_of_no_known_format_is_refused(number, one):
+def test_a_card_of_an_unknown_format_is_an_error(number, one):
     folder = one / "cart-pole-mlp" / "1-evolve"
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "format": number}))
-    with pytest.raises((Failure, Usage), match="is no card that this Sensorium reads"):
+    with pytest.raises((Failure, Usage), match="is not a card that this version of Sensorium reads"):
         checkpoint.stage(folder)

@@ -1,4 +1,4 @@
-"""A fourth system costs its own folder and one line in the registry."""
+"""A new system needs only its folder and one line in the registry."""
 
 import json
 import sys
@@ -63,7 +63,7 @@ def fourth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         del sys.modules[name]
 
 
-def test_the_command_line_knows_it(fourth, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_the_command_line_supports_a_new_system(fourth, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = str(tmp_path / "run")
     assert cli.main(["train", "guess", "--out", out, "--guess.steps", "2"]) == 0
     assert cli.main(["train", "guess", "--out", out, "--guess.steps", "4"]) == 0

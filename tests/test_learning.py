@@ -1,4 +1,4 @@
-"""It learns: on the toy world, in seconds, from several seeds."""
+"""Learning tests on the toy world, in seconds, with several seeds."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron.model import FeedForwardAgent, SensoryAgent
 
 SOLVED = 18.0
-"""of at most 20; a point that stays where it starts earns 10 on average, the best policy 19"""
+"""target score of at most 20; a fixed point scores 10 on average, the best policy 19"""
 
 
 def score(folder: Path, senses: str = "") -> float:
@@ -43,7 +43,7 @@ def test_every_strategy_solves_the_toy(search, seed, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_clone_plays_as_its_teacher_does_even_shuffled(seed, tmp_path):
+def test_a_clone_scores_like_its_teacher_even_shuffled(seed, tmp_path):
     run(toy(FeedForwardAgent(3, layers=(4,)), PGPE(64, 0.3, 0.1)), tmp_path / "1-baseline", seed)
     agent = SensoryAgent(code=8, key=8)
     clone = Dagger(
@@ -66,7 +66,7 @@ def test_a_clone_plays_as_its_teacher_does_even_shuffled(seed, tmp_path):
 
 
 @pytest.mark.slow
-def test_evolution_goes_on_from_a_clone_and_makes_it_no_worse(tmp_path):
+def test_evolution_from_a_clone_does_not_lower_its_score(tmp_path):
     agent = SensoryAgent(code=8, key=8)
     run(toy(agent, PGPE(64, 0.3, 0.1), init_scale=1.0, steps=30), tmp_path / "1-evolve", 0)
     further = toy(agent, PGPE(64, 0.1, 0.02), start=Folder("../1-evolve"), steps=30, ema_decay=0.8)
@@ -76,7 +76,7 @@ def test_evolution_goes_on_from_a_clone_and_makes_it_no_worse(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_an_agent_climbs_the_gradient_of_its_return_even_shuffled(seed, tmp_path):
+def test_short_horizon_actor_critic_learns_even_shuffled(seed, tmp_path):
     agent = SensoryAgent(code=8, key=8)
     run(toy(agent, PGPE(64, 0.3, 0.1), init_scale=1.0, steps=1), tmp_path / "1-start", seed)
     climb = ShortHorizonActorCritic(

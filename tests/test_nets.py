@@ -1,4 +1,4 @@
-"""The parts that no paper owns, each against torch's own."""
+"""Shared network parts against torch's own."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn.functional import conv_transpose2d
 
 from sensorium.core.errors import Failure
 from sensorium.nets import descent, lstm, whitening
-from sensorium.nets.conv import doubled
+from sensorium.nets.conv import conv_transpose_stride2
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -17,12 +17,12 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("size", "side"), [(5, 1), (5, 5), (6, 13), (4, 3), (3, 2)])
-def test_doubled_is_a_transposed_convolution(size, side):
+def test_conv_transpose_stride2_equals_torchs(size, side):
     x, weight, bias = random(2, 3, side, side), random(3, 4, size, size, seed=1), random(4, seed=2)
-    torch.testing.assert_close(doubled(x, weight, bias), conv_transpose2d(x, weight, bias, stride=2), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(conv_transpose_stride2(x, weight, bias), conv_transpose2d(x, weight, bias, stride=2), rtol=1e-4, atol=1e-4)
 
 
-def test_cell_is_torchs_lstm_with_a_forget_bias():
+def test_cell_equals_torchs_lstm_with_a_forget_bias():
     n, h = 4, 5
     ours, theirs = {"kernel": random(n + h, 4 * h) * 0.4, "bias": random(4 * h, seed=1)}, torch.nn.LSTMCell(n, h)
     with torch.no_grad():
@@ -36,7 +36,7 @@ def test_cell_is_torchs_lstm_with_a_forget_bias():
         torch.testing.assert_close(mine, other)
 
 
-def test_sequence_and_its_gradient_are_those_of_the_cell_step_by_step():
+def test_sequence_and_its_gradient_equal_single_steps_of_the_cell():
     steps, rows, n, h = 7, 3, 4, 5
     x, keep = random(steps, rows, n), (torch.rand(steps, rows, 1, generator=torch.Generator().manual_seed(1)) > 0.3).float()
     parts = [random(n, 4 * h, seed=2), random(h, 4 * h, seed=3), random(4 * h, seed=4), random(rows, h, seed=5), random(rows, h, seed=6)]
@@ -57,7 +57,7 @@ def test_sequence_and_its_gradient_are_those_of_the_cell_step_by_step():
 
 
 @pytest.mark.slow
-def test_sequence_compiled_and_in_bfloat16_is_near_the_exact_one():
+def test_sequence_compiled_and_in_bfloat16_is_near_float32():
     steps, rows, h = 12, 8, 16
     sums, w_h, blank = random(steps, rows, 4 * h), 0.2 * random(h, 4 * h, seed=1), torch.zeros(rows, h)
     keep = torch.ones(steps, rows, 1)
@@ -68,7 +68,7 @@ def test_sequence_compiled_and_in_bfloat16_is_near_the_exact_one():
     torch.testing.assert_close(exact, half.float(), atol=0.03, rtol=0.03)
 
 
-def test_descent_is_torchs_adam_and_goes_on_from_its_state():
+def test_adam_equals_torchs_and_resumes_from_its_state():
     def loss(model: torch.nn.Module) -> torch.Tensor:
         return (model(random(5, 3, seed=3)) ** 2).sum()
 
@@ -92,7 +92,7 @@ def test_descent_is_torchs_adam_and_goes_on_from_its_state():
     torch.testing.assert_close(state["model/bias"], plain.bias.detach())
 
 
-def test_first_weights_are_glorots():
+def test_initial_weights_are_glorot_uniform():
     model = torch.nn.Linear(300, 200)
     descent.glorot(model, 1)
     bound = (6 / 500) ** 0.5
@@ -101,13 +101,13 @@ def test_first_weights_are_glorots():
     assert not model.bias.any()
 
 
-def test_a_vector_is_taught_by_adam_with_clipped_gradients():
+def test_update_vector_is_adam_with_clipped_gradients():
     start, gradients = torch.randn(20), [torch.randn(20) * scale for scale in (0.1, 3.0, 1.0, 0.02)]
-    state = descent.taught(start)
+    state = descent.init_vector(start)
     weights = torch.nn.Parameter(start.clone())
     average, adam = start.clone(), torch.optim.Adam([weights], 0.01)
     for number, gradient in enumerate(gradients, 1):
-        descent.teach(state, gradient.clone(), 0.01, 10**9, 0.5, 0.9)
+        descent.update_vector(state, gradient.clone(), 0.01, 10**9, 0.5, 0.9)
         weights.grad = gradient.clone()
         torch.nn.utils.clip_grad_norm_([weights], 0.5)
         adam.step()
@@ -118,24 +118,24 @@ def test_a_vector_is_taught_by_adam_with_clipped_gradients():
 
 
 @pytest.mark.parametrize("quantile", [0.75, 1.0])
-def test_long_gradients_of_rows_are_shortened_to_a_quantile_and_broken_ones_left_out(quantile):
+def test_per_row_gradients_are_clipped_to_a_quantile_and_infinite_ones_are_zero(quantile):
     gradients = torch.randn(64, 10, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 2, 64)[:, None]
     gradients[5] = math.inf
     gradients[6, 3] = math.nan
     gradients[7] = 1e30
     limited = whitening.limited(gradients, quantile).numpy()
-    twin = gradients.numpy().copy()
-    twin[[5, 6, 7]] = 0
-    lengths = np.linalg.norm(twin, axis=1)
+    expected = gradients.numpy().copy()
+    expected[[5, 6, 7]] = 0
+    lengths = np.linalg.norm(expected, axis=1)
     limit = np.quantile(lengths, quantile)
-    for row, length in zip(twin, lengths, strict=True):
+    for row, length in zip(expected, lengths, strict=True):
         row *= min(1, limit / length) if length else 1
-    np.testing.assert_allclose(limited, twin, rtol=1e-5)
+    np.testing.assert_allclose(limited, expected, rtol=1e-5)
     with pytest.raises(Failure, match="no gradient is finite"):
         whitening.limited(torch.full((3, 4), math.nan), quantile)
 
 
-def test_the_inverse_root_undoes_the_damped_spread():
+def test_the_inverse_root_inverts_the_damped_spread():
     rows = np.random.default_rng(0).normal(size=(40, 12)) @ np.diag(np.logspace(-2, 1, 12))
     spread = rows.T @ rows
     root = whitening.inverse_root(torch.from_numpy(spread), 0.01).numpy()
@@ -146,45 +146,45 @@ def test_the_inverse_root_undoes_the_damped_spread():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_whitened_steps_go_down_a_narrow_valley_that_lies_across_the_axes(seed):
-    """Rows pull with a strength that differs a hundred times between directions; Adam, at the rate that suits it best, is left far behind."""
+def test_whitened_steps_minimise_an_ill_conditioned_quadratic(seed):
+    """Gradient scales differ by a factor of 100 between rotated directions; Adam at its best learning rate is far behind."""
     generator = torch.Generator().manual_seed(seed)
     across = torch.linalg.qr(torch.randn(30, 30, generator=generator))[0] * torch.logspace(-2, 0, 30)
     goal = torch.randn(30, generator=generator)
 
-    def learn(state, teach):
+    def learn(state, update):
         for k in range(400):
             rows = torch.randn(128, 30, generator=torch.Generator().manual_seed(k)) @ across.mT
-            teach(k, state, ((state["weights"] - goal) * rows).sum(1, keepdim=True) * rows)
+            update(k, state, ((state["weights"] - goal) * rows).sum(1, keepdim=True) * rows)
         return float((state["agent"] - goal).norm() / goal.norm())
 
     def whitened(k, state, gradients):
         whitening.measure(state, gradients)
-        whitening.teach(state, gradients, whitening.whitener(state), 0.05, 100, 0.9)
+        whitening.update_vector(state, gradients, whitening.whitener(state), 0.05, 100, 0.9)
 
     def plain(rate):
-        return lambda _, state, gradients: descent.teach(state, gradients.mean(0), rate, 100, 1e9, 0.9)
+        return lambda _, state, gradients: descent.update_vector(state, gradients.mean(0), rate, 100, 1e9, 0.9)
 
-    far = learn(whitening.taught(torch.zeros(30)), whitened)
-    best = min(learn(descent.taught(torch.zeros(30)), plain(rate)) for rate in (0.003, 0.01, 0.03, 0.1, 0.3))
+    far = learn(whitening.init_vector(torch.zeros(30)), whitened)
+    best = min(learn(descent.init_vector(torch.zeros(30)), plain(rate)) for rate in (0.003, 0.01, 0.03, 0.1, 0.3))
     assert far < 0.5 * best, (far, best)
 
 
-def test_a_gradient_that_explodes_leads_no_further_than_one_of_chance_may():
-    generator, state = torch.Generator().manual_seed(0), whitening.taught(torch.zeros(30))
+def test_an_exploding_gradient_moves_no_further_than_noise():
+    generator, state = torch.Generator().manual_seed(0), whitening.init_vector(torch.zeros(30))
 
-    def teach(gradients):
-        whitening.teach(state, gradients, whiten, 0.01, 10**9, 0.9)
+    def update(gradients):
+        whitening.update_vector(state, gradients, whiten, 0.01, 10**9, 0.9)
 
     rows = [torch.randn(64, 30, generator=generator) for _ in range(50)]
     for gradients in rows:
         whitening.measure(state, gradients)
     whiten = whitening.whitener(state)
-    # so many updates that the mean gradient is no longer young
+    # enough updates for the mean gradient to converge
     for _ in range(50):
-        teach(torch.zeros(64, 30))
-    teach(1e6 * rows[0])
+        update(torch.zeros(64, 30))
+    update(1e6 * rows[0])
     for _ in range(100):
-        teach(torch.zeros(64, 30))
-    # in all, one step
+        update(torch.zeros(64, 30))
+    # one step in total
     assert float(state["weights"].norm()) == pytest.approx(0.01 * 30**0.5, rel=0.02)

@@ -1,4 +1,4 @@
-"""The swing-up through a camera: the same physics as without, and pictures from which the state can be read."""
+"""The swing-up with images: the physics of CartPole, and images that determine position and angle."""
 
 import math
 
@@ -9,7 +9,7 @@ from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.pixel_cart_pole import MARGIN, PIVOT, POLE, PixelCartPole, drawn
 
 
-def test_it_is_the_cart_pole_with_held_actions():
+def test_equals_cart_pole_with_held_actions():
     world, plain, seeds = PixelCartPole(horizon=20, repeat=3), CartPole(hard=False), row_seeds(0, 5)
     state, other = world.initial(seeds), plain.initial(seeds)
     for t in range(20):
@@ -25,24 +25,24 @@ def test_it_is_the_cart_pole_with_held_actions():
 
 
 def centre(cover: torch.Tensor) -> tuple[float, float]:
-    """Mean column and line of what is covered."""
+    """Mean column and row of a mask."""
     total = cover.sum()
     line = torch.arange(64.0)
     return float((cover.sum(0) * line).sum() / total), float((cover.sum(1) * line).sum() / total)
 
 
-def test_the_picture_shows_position_and_angle():
-    for position in (-2.0, 0.0, 1.5):  # the whole pole is always in the picture
+def test_the_image_shows_position_and_angle():
+    for position in (-2.0, 0.0, 1.5):  # the whole pole is always in the image
         for angle in (0.0, 1.0, math.pi, -2.0):
             picture = drawn(torch.tensor([position]), torch.tensor([angle]))[0].float()
             red, blue = picture[..., 0], picture[..., 2]
-            column, line = centre((red - blue > 70).float())  # only the pole is much redder than blue
+            column, line = centre((red - blue > 70).float())  # only the pole has much more red than blue
             middle = 32 + position * (32 - MARGIN) / 2.4
             assert abs(column - (middle - POLE / 2 * math.sin(angle))) < 1.5
             assert abs(line - (PIVOT - POLE / 2 * math.cos(angle))) < 1.5
 
 
-def test_an_angle_looks_the_same_after_a_turn():
+def test_an_angle_is_rendered_modulo_a_full_turn():
     angles = torch.tensor([0.3, 0.3 + 2 * math.pi, 0.3 - 4 * math.pi])
     world = PixelCartPole()
     zeros = torch.zeros(3)
@@ -50,7 +50,7 @@ def test_an_angle_looks_the_same_after_a_turn():
     assert int((pictures - pictures[:1]).abs().max()) <= 1
 
 
-def test_what_leaves_the_track_ends():
+def test_leaving_the_track_ends_the_episode():
     world = PixelCartPole()
     state = (torch.tensor([2.39]), torch.tensor([5.0]), torch.tensor([0.0]), torch.tensor([0.0]))
     _, step = world.transition(state, torch.zeros(1, 1), 0)

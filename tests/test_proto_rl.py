@@ -1,4 +1,4 @@
-"""Proto-RL's mathematics against numbers worked out apart from it, its properties, and what trains what."""
+"""Proto-RL's equations against independent numbers, their properties, and which loss trains which part."""
 
 import copy
 import math
@@ -61,7 +61,7 @@ def test_sinkhorn_on_a_worked_example():
     torch.testing.assert_close(q, expected, rtol=1e-6, atol=1e-8)
 
 
-def test_sinkhorn_does_the_iterations_that_it_is_asked_for_and_leaves_its_argument_alone():
+def test_sinkhorn_runs_the_given_iterations_and_does_not_change_its_argument():
     before = SCORES.clone()
     q = [eq.sinkhorn(SCORES, temperature=0.1, iterations=n) for n in (0, 1, 3, 200)]
     assert torch.equal(SCORES, before)
@@ -125,7 +125,7 @@ def test_the_particle_reward_on_a_worked_example(frozen_pointer, second, third):
     assert int(pointer) == (0 if frozen_pointer else 3)
 
 
-def test_candidates_are_drawn_with_the_right_frequencies():
+def test_candidates_are_sampled_with_the_right_frequencies():
     expected = rows(
         [0.5538362, 0.1855779, 0.0940508, 0.1665351],
         [0.3638423, 0.3882809, 0.1634987, 0.0843782],
@@ -141,7 +141,7 @@ def test_candidates_are_drawn_with_the_right_frequencies():
 def test_the_reward_is_the_distance_to_the_kth_neighbour_by_brute_force():
     generator = torch.Generator().manual_seed(1)
     z, queue = (normalize(torch.randn(n, 16, generator=generator), dim=1) for n in (64, 40))
-    queue[:3], queue[3:6] = z[0], 0.0  # one sample is there three times, and three rows are still empty
+    queue[:3], queue[3:6] = z[0], 0.0  # one sample occurs three times, and three rows are empty
     brute = np.sort(np.linalg.norm(z.numpy()[:, None] - queue.numpy()[None], axis=2), axis=1)[:, 2]
     reward = eq.particle_reward(z, queue, 3).numpy()
     np.testing.assert_allclose(reward, brute, atol=1e-4)
@@ -149,7 +149,7 @@ def test_the_reward_is_the_distance_to_the_kth_neighbour_by_brute_force():
     assert ((reward >= 0) & (reward <= 2)).all()
 
 
-def test_the_queue_forgets_its_oldest_and_wraps():
+def test_the_queue_overwrites_its_oldest_and_wraps():
     queue, pointer = torch.zeros(4, 1), torch.zeros((), dtype=torch.int64)
     for number in range(1, 4):
         queue, pointer = eq.enqueue(queue, pointer, torch.full((3, 1), float(number)))
@@ -157,7 +157,7 @@ def test_the_queue_forgets_its_oldest_and_wraps():
     assert int(pointer) == 1
 
 
-def test_particle_entropy_of_densities_whose_entropy_is_known():
+def test_particle_entropy_of_densities_with_known_entropy():
     generator = torch.Generator().manual_seed(0)
     for dimension in (1, 2, 4):
         points = 2 * torch.randn(4000, dimension, generator=generator, dtype=torch.float64)
@@ -191,9 +191,9 @@ def test_shapes_and_parameters_as_published():
     assert code.shape == (2, 39_200)
 
 
-def test_standardised_codes_are_told_apart_by_what_they_do_not_have_in_common():
-    """Codes that differ by a fiftieth of what they share: their z are one point, unless codes are standardised. Then what they share does not matter, nor how
-    large they are; while learning by the batch, else by averages of what the loss has seen, whoever else is in the batch."""
+def test_standardisation_separates_codes_with_a_large_common_part():
+    """Codes that differ by 1/50 of their common part have nearly equal z, unless they are standardised. Standardisation is invariant to
+    shift and scale. In training it uses batch statistics, else running averages from the loss, independent of the batch."""
     generator = torch.Generator().manual_seed(0)
     own, common = torch.randn(64, 24, generator=generator), 100 * torch.rand(24, generator=generator)
     plain, standard = (Proto(prototypes=8, queue=8, standardise=flag).representation((24,)) for flag in (False, True))
@@ -201,7 +201,7 @@ def test_standardised_codes_are_told_apart_by_what_they_do_not_have_in_common():
         orthogonal(model, 0)
     z = {model: lambda obs, model=model: model.project(model.encoder(obs)) for model in (plain, standard)}
     assert torch.pdist(z[plain](own + common)).mean() < 0.05
-    assert torch.pdist(z[standard](own + common)).mean() < 0.05  # it has seen nothing yet
+    assert torch.pdist(z[standard](own + common)).mean() < 0.05  # running averages are still initial
     for _ in range(200):
         Proto(prototypes=8, queue=8).loss(standard, standard.target(), own + common, own + common)
     assert torch.pdist(z[standard](own + common)).mean() > 1
@@ -212,7 +212,7 @@ def test_standardised_codes_are_told_apart_by_what_they_do_not_have_in_common():
     torch.testing.assert_close(z[standard](3 * own + common), z[standard](own), atol=0.01, rtol=0)
 
 
-def test_the_encoder_is_the_plain_convolutions_on_pixels_between_0_and_1():
+def test_the_encoder_equals_plain_convolutions_on_pixels_between_0_and_1():
     encoder = Encoder(4, 0.5)
     frames = torch.randint(0, 256, (3, 9, 84, 84), dtype=torch.uint8)
     picture = frames.float() / 255 - 0.5
@@ -223,8 +223,8 @@ def test_the_encoder_is_the_plain_convolutions_on_pixels_between_0_and_1():
     torch.testing.assert_close(encoder(frames.contiguous(memory_format=torch.channels_last)), encoder(frames))
 
 
-def life(folder: Path, name: str = "proto-pixels", stage: str = "pretrain", **changes) -> Resources:
-    """A tiny stage that has lived for one episode, as it goes on."""
+def after_one_episode(folder: Path, name: str = "proto-pixels", stage: str = "pretrain", **changes) -> Resources:
+    """Open resources of a tiny stage after one episode."""
     chosen = recipe(name).stages("tiny")[stage]
     chosen = placed(replace(chosen, **changes), folder / f"9-{stage}")  # type: ignore[type-var]
     state = chosen.init(Seeds(0, stage, 0))
@@ -234,22 +234,22 @@ def life(folder: Path, name: str = "proto-pixels", stage: str = "pretrain", **ch
 
 
 def learned_between(live: Resources, updates: range) -> dict[str, bool]:
-    """Which of the parts of a state change within some updates."""
+    """Which parts of a state change in some updates."""
     before = {name: tensor.clone() for name, tensor in live.state.items() if "/model/" in name}
     for number in updates:
         live.update(number, Seeds(0, "x", number))
     changed: dict[str, bool] = {}
     for name, tensor in before.items():
         part = name.partition("/")[0] + ("/encoder" if "encoder" in name else "")
-        # an update moves numbers by a ten-thousandth; giving prototypes length one again, by a last bit
+        # an update changes numbers by about 1e-4; normalising prototypes again changes the last bit
         changed[part] = changed.get(part, False) or not torch.allclose(tensor, live.state[name], rtol=0, atol=1e-6)
     return changed
 
 
-def test_critic_and_actor_never_train_the_encoder_where_prototypes_do(tmp_path):
-    # with the representation's own updates out of the way, an update of critic and actor leaves no gradient in it
+def test_critic_and_actor_do_not_train_the_encoder_with_prototypes(tmp_path):
+    # without the representation's updates, an update of critic and actor gives it no gradient
     proto = recipe("proto-pixels").stages("tiny")["pretrain"].proto  # type: ignore[attr-defined]
-    live = life(tmp_path, proto=replace(proto, every=1000))
+    live = after_one_episode(tmp_path, proto=replace(proto, every=1000))
     live.exploration.model.zero_grad(set_to_none=True)
     changed = learned_between(live, range(12, 13))
     assert changed["critic"]
@@ -258,7 +258,7 @@ def test_critic_and_actor_never_train_the_encoder_where_prototypes_do(tmp_path):
     assert not any(changed[part] for part in ("representation", "representation/encoder", "target", "target/encoder"))
     assert all(parameter.grad is None for parameter in live.exploration.model.parameters())
     live.close()
-    live = life(tmp_path / "as it is")
+    live = after_one_episode(tmp_path / "as it is")
     assert all(learned_between(live, range(12, 13)).values())
     norms = live.state["representation/model/prototypes"].norm(dim=1)
     live.update(13, Seeds(0, "x", 13))
@@ -267,30 +267,32 @@ def test_critic_and_actor_never_train_the_encoder_where_prototypes_do(tmp_path):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_the_critic_trains_the_encoder_where_it_is_to(tmp_path, half):
-    live = life(tmp_path, "drq-v2", "scratch", bfloat16=half)
+def test_the_critic_trains_the_encoder_with_by_critic(tmp_path, half):
+    live = after_one_episode(tmp_path, "drq-v2", "scratch", bfloat16=half)
     changed = learned_between(live, range(11, 12))
     assert changed["representation/encoder"]
     assert changed["actor"]
     live.close()
-    both = life(tmp_path / "both", bfloat16=half, proto=replace(recipe("proto-pixels").stages("tiny")["pretrain"].proto, by_critic=True))  # type: ignore[attr-defined]
+    both = after_one_episode(
+        tmp_path / "both", bfloat16=half, proto=replace(recipe("proto-pixels").stages("tiny")["pretrain"].proto, by_critic=True)
+    )  # type: ignore[attr-defined]
     changed = learned_between(both, range(11, 12))
     assert changed["representation/encoder"]
     assert not changed["representation"]
     both.close()
 
 
-def test_standardised_states_leave_a_critic_nothing_to_train(tmp_path):
+def test_standardised_states_have_no_parameters_for_the_critic_to_train(tmp_path):
     proto = replace(recipe("proto-states").stages("tiny")["pretrain"].proto, by_critic=True, standardise=True)  # type: ignore[attr-defined]
-    live = life(tmp_path, "proto-states", proto=proto)
+    live = after_one_episode(tmp_path, "proto-states", proto=proto)
     assert not live.exploration.by_critic
-    assert learned_between(live, range(11, 12))["representation/encoder"]  # the averages
+    assert learned_between(live, range(11, 12))["representation/encoder"]  # the running averages
     live.close()
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_every_layer_of_the_actor_learns(tmp_path, half):
-    live = life(tmp_path, bfloat16=half)
+def test_every_layer_of_the_actor_is_trained(tmp_path, half):
+    live = after_one_episode(tmp_path, bfloat16=half)
     before = {name: tensor.clone() for name, tensor in live.state.items() if name.startswith(("actor/model", "critic/model"))}
     for number in range(10, 14):
         live.update(number, Seeds(0, "x", number))
@@ -298,7 +300,7 @@ def test_every_layer_of_the_actor_learns(tmp_path, half):
     live.close()
 
 
-def test_an_encoder_that_both_train_is_resumed_to_the_bit(tmp_path):
+def test_an_encoder_trained_by_both_resumes_bit_identically(tmp_path):
     stage = recipe("proto-pixels").stages("tiny")["pretrain"]
     stage = replace(stage, proto=replace(stage.proto, by_critic=True))  # type: ignore[type-var, attr-defined]
     run(stage, tmp_path / "a" / "1-pretrain", 0)
@@ -310,10 +312,10 @@ def test_an_encoder_that_both_train_is_resumed_to_the_bit(tmp_path):
     assert all(torch.equal(a[1][name], b[1][name]) for name in a[1])
 
 
-def test_the_representation_is_frozen_while_a_task_is_learned_and_the_queue_is_not(tmp_path):
+def test_finetuning_freezes_the_representation_but_not_the_queue(tmp_path):
     for earlier in trained("proto-pixels").iterdir():
         (tmp_path / earlier.name).symlink_to(earlier)
-    live = life(tmp_path, stage="finetune")
+    live = after_one_episode(tmp_path, stage="finetune")
     queue = live.state["queue"].clone()
     changed = learned_between(live, range(10, 30))
     assert changed["actor"]
@@ -324,7 +326,7 @@ def test_the_representation_is_frozen_while_a_task_is_learned_and_the_queue_is_n
 
 
 @pytest.mark.parametrize(("name", "keep"), [("proto-pixels", False), ("proto-states", True)])
-def test_what_is_kept_of_the_explorer_and_what_begins_anew(name, keep):
+def test_which_parts_finetuning_keeps_and_which_it_initialises(name, keep):
     stage = placed(recipe(name).stages("tiny")["finetune"], trained(name) / "2-finetune")
     assert isinstance(stage, Finetune)
     loaded = checkpoint.load(trained(name) / "1-pretrain")
@@ -357,7 +359,7 @@ def test_snapshots_are_agents_and_can_be_fine_tuned(tmp_path):
     ({"pretrained": "nowhere"}, "no pre-trained agent at .*train one first"), ({"world": "pendulum_swingup"}, "another domain: walker there, pendulum here"),
     ({"proto": Proto()}, "another representation"), ({"standardise": True}, "another representation"),
 ])  # fmt: skip
-def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, tmp_path):
+def test_an_unsuitable_snapshot_is_a_usage_error(change, says, tmp_path):
     stage = recipe("proto-states").stages("tiny")["finetune"]
     assert isinstance(stage, Finetune)
     if "world" in change:
@@ -367,7 +369,7 @@ def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, t
     stage = replace(stage, **{"pretrained": str(trained("proto-states") / "1-pretrain"), **change})
     with pytest.raises(Usage, match=says):
         run(stage, tmp_path / "2-finetune", 0)
-    with pytest.raises(Usage, match="no agent that explored"):
+    with pytest.raises(Usage, match="holds no pre-trained agent"):
         run(replace(stage, pretrained=str(trained("cart-pole-mlp") / "1-evolve")), tmp_path / "2-finetune", 0)
 
 
@@ -375,17 +377,17 @@ def test_a_snapshot_that_does_not_fit_is_refused_in_one_sentence(change, says, t
     (lambda: recipe("proto-pixels.pendulum_swing").stages("tiny")["pretrain"].world.spec, "did you mean pendulum_swingup"),  # type: ignore[attr-defined]
     (lambda: recipe("cart-pole.walker"), "cart-pole has no tasks"), (lambda: recipe("proto-pixels").stages("tiny", variant="offical"), "did you mean official"),
     (lambda: recipe("scratch").stages("tiny", observations="sound"), "allowed: pixels, states"),
-    (lambda: recipe("scratch").stages("tiny", observations="states", variant="official"), "there are urlb"),
-    (lambda: Pretrain(recipe("proto-states").stages("tiny")["pretrain"].world, learner=DDPG(returns=3)), "intrinsic_reward is the reward of one step"),  # type: ignore[attr-defined]
+    (lambda: recipe("scratch").stages("tiny", observations="states", variant="official"), "known: urlb"),
+    (lambda: Pretrain(recipe("proto-states").stages("tiny")["pretrain"].world, learner=DDPG(returns=3)), "intrinsic_reward is a one-step reward"),  # type: ignore[attr-defined]
     (lambda: Proto(queue=1000), "no multiple"),
     (lambda: Proto(prototypes=0), "nothing trains the encoder"), (lambda: Proto(prototypes=0, by_critic=True, standardise=True), "give prototypes"), (lambda: Scratch(recipe("drq-v2").stages("tiny")["scratch"].world, batch=0), "at least 1"),  # type: ignore[attr-defined]
 ])  # fmt: skip
-def test_settings_that_make_no_sense_are_one_sentence(build, says):
+def test_invalid_settings_are_usage_errors(build, says):
     with pytest.raises(Usage, match=says):
         build()
 
 
-def test_a_run_that_went_on_to_a_task_gives_its_explorer_to_another():
+def test_the_pretrained_agent_of_a_finished_run_is_used_for_another_task():
     stage = recipe("proto-states").stages("tiny", task="walker_flip", pretrained=str(trained("proto-states")))["finetune"]
     theirs = checkpoint.load(trained("proto-states") / "1-pretrain")
     assert isinstance(stage, Finetune)
@@ -403,7 +405,7 @@ def test_the_other_variant_runs_from_pixels(stages, tmp_path):
         assert int(state["critic-updates"]) > 0
 
 
-def test_presets_live_for_as_many_frames_as_they_say():
+def test_presets_have_the_stated_number_of_frames():
     def frames(name: str, preset: str, stage: str, **flags) -> int:
         chosen = recipe(name).stages(preset, **flags)[stage]
         assert isinstance(chosen, ProtoStage)
@@ -418,17 +420,17 @@ def test_presets_live_for_as_many_frames_as_they_say():
     for preset in ("laptop", "paper"):
         for name in ("proto-pixels", "proto-states"):
             explore = recipe(name).stages(preset)["pretrain"]
-            # with more prototypes than samples most samples would be their own candidates, and earn nothing
+            # with more prototypes than samples most samples would be their own candidates, with reward 0
             assert explore.proto.prototypes <= explore.batch  # type: ignore[attr-defined]
 
 
-def test_tasks_follow_the_name_after_a_dot_and_choose_what_urlb_explores_on():
+def test_tasks_follow_the_name_after_a_dot_and_select_urlbs_pretraining_task():
     stages = recipe("proto-states.quadruped_jump").stages("paper")
     assert (stages["pretrain"].world.task, stages["finetune"].world.task) == ("quadruped_walk", "quadruped_jump")  # type: ignore[attr-defined]
     assert recipe("scratch.hopper_hop").stages("laptop")["scratch"].world.task == "hopper_hop"  # type: ignore[attr-defined]
 
 
-def test_a_damaged_replay_is_named(tmp_path):
+def test_a_damaged_replay_is_reported(tmp_path):
     stage = replace(recipe("proto-states").stages("tiny")["pretrain"], steps=3, checkpoint_every=1)  # type: ignore[type-var]
     run(stage, tmp_path / "1-pretrain", 0)
     path = tmp_path / "1-pretrain" / "replay-observations.bin"
@@ -440,8 +442,8 @@ def test_a_damaged_replay_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_losses_and_rewards_are_those_of_the_plain_formulation(half):
-    """At full size, beside float32, channels first, torch's own layers and all distances held; to the tolerance of bfloat16."""
+def test_losses_and_rewards_equal_the_plain_formulation(half):
+    """At full size, against float32, channels-first, torch's layers and a full distance matrix; to the tolerance of bfloat16."""
     proto, generator = Proto(), torch.Generator().manual_seed(0)
     online = proto.representation((9, 84, 84))
     orthogonal(online, 3)
@@ -474,7 +476,7 @@ def test_losses_and_rewards_are_those_of_the_plain_formulation(half):
     torch.testing.assert_close(reward, distances, **close)
 
 
-def test_explorers_act_at_random_at_first_and_without_noise_when_asked():
+def test_initial_actions_are_random_and_evaluation_is_without_noise():
     live = recipe("proto-states").stages("tiny")["pretrain"]
     policy = checkpoint.policy(trained("proto-states") / "1-pretrain")
     assert isinstance(policy, Acting)
@@ -488,7 +490,7 @@ def test_explorers_act_at_random_at_first_and_without_noise_when_asked():
     assert noisy.abs().max() < 1
 
 
-def test_prototypes_are_given_length_one_in_place():
+def test_prototypes_are_normalised_in_place():
     prototypes = torch.nn.Parameter(torch.randn(5, 3))
     where = prototypes.data_ptr()
     unit(prototypes.data)
@@ -496,7 +498,7 @@ def test_prototypes_are_given_length_one_in_place():
     assert prototypes.data_ptr() == where
 
 
-def test_a_linear_probe_finds_what_is_there_and_nothing_that_is_not():
+def test_a_linear_probe_finds_only_existing_relations():
     generator = torch.Generator().manual_seed(0)
     truth, other = torch.randn(400, 2, generator=generator), torch.randn(400, 600, generator=generator)
     code = truth @ torch.randn(2, 600, generator=generator) + 0.1 * other
@@ -504,7 +506,7 @@ def test_a_linear_probe_finds_what_is_there_and_nothing_that_is_not():
     assert ridge(other[:300], truth[:300], other[300:], truth[300:], 1.0).max() < 0.2
 
 
-def test_the_report_tells_what_exploring_came_to():
+def test_the_report_shows_exploration():
     page = sections(trained("proto-pixels"))
     titles = [section.title for section in page.sections]
     assert titles == [
@@ -516,8 +518,8 @@ def test_the_report_tells_what_exploring_came_to():
     assert "cells" in str(page.sections[2].paragraphs)
 
 
-def test_published_agents_go_on_and_are_shown(tmp_path):
-    """Of an explorer is published what fine-tuning needs, of what it became what acts."""
+def test_published_agents_can_be_fine_tuned_and_reported(tmp_path):
+    """A published pre-trained agent has the tensors for fine-tuning, a fine-tuned one those for acting."""
     for name in ("1-pretrain", "2-finetune"):
         checkpoint.publish(trained("proto-pixels") / name, tmp_path / "zoo" / name)
     tune = recipe("proto-pixels").stages("tiny", pretrained=str(tmp_path / "zoo"))["finetune"]
@@ -532,7 +534,7 @@ def test_published_agents_go_on_and_are_shown(tmp_path):
         run(tune, tmp_path / "2-finetune", 0)
 
 
-def test_tables_judge_fine_tuned_agents_of_their_own_tasks():
+def test_tables_accept_fine_tuned_agents_of_their_tasks():
     table = pixels(str(trained("proto-pixels")), 3)
     rows = {row.cell.split()[0]: row for row in table.rows}
     assert (rows["pendulum_swingup"].paper_mean, rows["pendulum_swingup"].episodes) == (847, 3)
@@ -540,5 +542,5 @@ def test_tables_judge_fine_tuned_agents_of_their_own_tasks():
     with pytest.raises(Usage, match="not fine-tuned for a task of this table"):
         pixels(str(trained("proto-pixels") / "1-pretrain"), 3)
     assert [row.paper_mean for row in urlb_states(None, None).rows][:2] == [378, 225]
-    # the published mean over walker, by the published expert scores
+    # the published mean over walker tasks, divided by the published expert scores
     assert np.mean([mean / EXPERT[task] for task, mean, _ in STATES if task.startswith("walker")]) == pytest.approx(0.556, abs=5e-4)

@@ -1,4 +1,4 @@
-"""Replay against a list of everything that ever happened."""
+"""Replay against a list of all transitions."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ def layout(folder: Path, **changes) -> Layout:
 
 
 def frame(episode: int, row: int, t: int) -> int:
-    """A number that says where a frame comes from."""
+    """A number that encodes a frame's episode, row and step."""
     return (14 * episode + 7 * row + t) % 250
 
 
-def live(replay, episode: int, steps: int = STEPS, ends: tuple[int, int] | None = None) -> None:
-    """Episode number `episode`, frames and rewards of which tell where they come from; `ends` terminates a row at a step."""
+def write_episode(replay, episode: int, steps: int = STEPS, ends: tuple[int, int] | None = None) -> None:
+    """Write an episode whose frames and rewards encode their origin; `ends` = (row, step) terminates a row at a step."""
 
     def obs(t: int) -> torch.Tensor:
         last = [torch.full((3, 4, 4), frame(episode, row, t), dtype=torch.uint8) for row in range(ROWS)]
@@ -41,12 +41,12 @@ def live(replay, episode: int, steps: int = STEPS, ends: tuple[int, int] | None 
 
 
 @pytest.mark.parametrize("n", [1, 3])
-def test_stacks_and_rewards_are_those_that_were_lived_through(tmp_path, n):
+def test_stacks_and_rewards_equal_the_written_ones(tmp_path, n):
     kind = layout(tmp_path)
     replay = kind.open(kind.init())
     for episode in range(5):
-        live(replay, episode)
-    live(replay, 5, steps=4)
+        write_episode(replay, episode)
+    write_episode(replay, 5, steps=4)
     drawn = replay.draw(500, n, seed=3)
     seen, then = drawn.obs[:, ::3, 0, 0].int(), drawn.next_obs[:, ::3, 0, 0].int()
     found = set()
@@ -63,17 +63,17 @@ def test_stacks_and_rewards_are_those_that_were_lived_through(tmp_path, n):
         assert then[i].tolist() == [frame(episode, row, max(t + n - k, 0)) for k in (2, 1, 0)]
         assert drawn.rewards[i].tolist() == [frame(episode, row, t + k) for k in range(n)]
         assert not drawn.terminated[i].any()
-    # the newest 40 of 68, without the starts that have no n rewards yet: episode 2 lives on in part
+    # the newest 40 of 68, without starts that lack n rewards: a part of episode 2 remains
     assert len(replay) == 40
     expected = {(e, r, t) for e in range(2, 6) for r in range(ROWS) for t in range((4 if e == 5 else STEPS) - n + 1) if e > 2 or t >= 2}
     assert found == expected
     replay.close()
 
 
-def test_what_an_end_cuts_off_counts_nothing(tmp_path):
+def test_rewards_after_an_end_are_zero(tmp_path):
     kind = layout(tmp_path)
     replay = kind.open(kind.init())
-    live(replay, 0, ends=(0, 3))
+    write_episode(replay, 0, ends=(0, 3))
     drawn = replay.draw(400, 3, seed=0)
     for i in range(400):
         t, row = int(drawn.action[i, 0]), int(drawn.rewards[i, 0]) // 7
@@ -87,36 +87,36 @@ def test_what_an_end_cuts_off_counts_nothing(tmp_path):
     replay.close()
 
 
-def test_a_run_that_was_killed_draws_what_it_would_have_drawn(tmp_path):
+def test_a_killed_and_resumed_run_samples_the_same(tmp_path):
     whole, killed = layout(tmp_path / "whole"), layout(tmp_path / "killed")
     states = [whole.init(), killed.init()]
     for kind, state in zip((whole, killed), states, strict=True):
         replay = kind.open(state)
         for episode in range(9):
-            live(replay, episode)
+            write_episode(replay, episode)
         replay.close()
     saved = {name: tensor.clone() for name, tensor in states[1].items()}
-    # two more episodes and a part of one, after the last checkpoint; then dead
+    # two more episodes and a part of one after the last checkpoint, then the process dies
     replay = killed.open(states[1])
-    live(replay, 100)
-    live(replay, 101, steps=3)
+    write_episode(replay, 100)
+    write_episode(replay, 101, steps=3)
     one, other = whole.open(states[0]), killed.open(saved)
     for episode in (9, 10):
         for replay in (one, other):
-            live(replay, episode, steps=4)
+            write_episode(replay, episode, steps=4)
         for a, b in zip(one.draw(200, 1, seed=episode), other.draw(200, 1, seed=episode), strict=True):
             assert torch.equal(a, b)
         for replay in (one, other):
-            live(replay, episode)
+            write_episode(replay, episode)
     one.close()
     other.close()
 
 
-def test_everything_is_drawn_alike(tmp_path):
+def test_sampling_is_uniform(tmp_path):
     kind = layout(tmp_path, capacity=24)
     replay = kind.open(kind.init())
     for episode in range(3):
-        live(replay, episode)
+        write_episode(replay, episode)
     drawn = replay.draw(24_000, 1, seed=0)
     counts = torch.bincount(drawn.rewards[:, 0].long())
     counts = counts[counts > 0]
@@ -144,7 +144,7 @@ def test_states_need_no_stack(tmp_path):
     replay.close()
 
 
-def test_100_000_steps_of_pixels_take_2_2_gigabytes_and_too_large_a_replay_is_refused_at_once(tmp_path):
+def test_100_000_steps_of_pixels_take_2_2_gigabytes_and_too_large_a_replay_is_a_usage_error(tmp_path):
     kind = Layout(tmp_path, 100_000, 500, 1, 1, (3, 84, 84), 6, 3)
     assert kind.bytes < 2.2e9
     huge = Layout(tmp_path, 10**9, 500, 1, 1, (3, 84, 84), 6, 3)
@@ -153,7 +153,7 @@ def test_100_000_steps_of_pixels_take_2_2_gigabytes_and_too_large_a_replay_is_re
     assert not list(tmp_path.glob("*.bin"))
 
 
-def test_an_empty_replay_says_so(tmp_path):
+def test_sampling_from_an_empty_replay_is_a_failure(tmp_path):
     kind = layout(tmp_path)
     with pytest.raises(Failure, match="empty replay"):
         kind.open(kind.init()).draw(3, 1, seed=0)

@@ -1,4 +1,4 @@
-"""Learners on codes: their equations against worked numbers, and that they learn."""
+"""Learners on codes: their equations against known numbers, and learning tests."""
 
 import math
 
@@ -17,7 +17,7 @@ from sensorium.nets.mlp import mlp, orthogonal
 from sensorium.rl.acting import RandomTurns
 from sensorium.rl.ddpg import DDPG
 from sensorium.rl.sac import SAC
-from sensorium.rl.targets import Batch, follow, lambda_returns, linear_schedule, n_step
+from sensorium.rl.targets import Batch, ema_update, lambda_returns, linear_schedule, n_step
 
 
 def test_log_sd_between_its_bounds():
@@ -26,7 +26,7 @@ def test_log_sd_between_its_bounds():
     torch.testing.assert_close(bounded_log_sd(raw, -10, 2), torch.tensor(expected, dtype=torch.float64), rtol=1e-6, atol=1e-7)
 
 
-def test_squashed_normal_on_a_worked_example_and_beside_torch():
+def test_squashed_normal_on_a_worked_example_and_against_torch():
     mean, sd, before = (torch.tensor([x], dtype=torch.float64) for x in ([0.3, -0.7], [0.2, 0.5], [0.45, -1.2]))
     action, log_density = squashed(mean, sd, (before - mean) / sd)
     torch.testing.assert_close(action, torch.tensor([[0.4218990, -0.8336546]], dtype=torch.float64), rtol=1e-6, atol=0)
@@ -35,7 +35,7 @@ def test_squashed_normal_on_a_worked_example_and_beside_torch():
     torch.testing.assert_close(log_density, theirs)
 
 
-def test_truncated_actions_stay_inside_and_let_gradients_pass():
+def test_truncated_actions_are_bounded_and_pass_gradients():
     mean = torch.tensor([[0.9, 0.0]], requires_grad=True)
     action = truncated(mean, 1.0, torch.tensor([[5.0, 5.0]]), clip=0.3)
     torch.testing.assert_close(action.detach(), torch.tensor([[1 - 1e-6, 0.3]]))
@@ -59,13 +59,13 @@ def test_schedule_n_step_and_moving_average_on_worked_examples():
     torch.testing.assert_close(discount, torch.tensor([0.970299, 0, 0], dtype=torch.float64))
     slow = [torch.zeros((), dtype=torch.float64)]
     for _ in range(10):
-        follow(slow, [torch.ones((), dtype=torch.float64)], 0.05)
+        ema_update(slow, [torch.ones((), dtype=torch.float64)], 0.05)
     assert slow[0].item() == pytest.approx(0.4012630608, abs=1e-9)
 
 
 @pytest.mark.parametrize("trace", [0.0, 0.3, 1.0])
-def test_lambda_returns_weigh_the_n_step_returns(trace):
-    """G = (1 - l) sum_n l^(n-1) G_n, the longest with what is left of the weights; after an end all further ones are equal."""
+def test_lambda_returns_are_weighted_n_step_returns(trace):
+    """G = (1 - l) sum_n l^(n-1) G_n, the longest with the remaining weight; after an end all longer ones are equal."""
     generator, discount = torch.Generator().manual_seed(0), 0.9
     rewards, values = (torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in range(2))
     ended = torch.tensor([[False, False, False, False, False], [False, False, True, True, True], [False, False, False, False, True]]).mT
@@ -83,7 +83,7 @@ def test_lambda_returns_weigh_the_n_step_returns(trace):
             assert float(goals[t, row]) == pytest.approx(sum(w * g for w, g in zip(weights, returns, strict=True)), abs=1e-12)
 
 
-def test_random_shift_is_a_crop_of_the_padded_picture():
+def test_random_shift_is_a_crop_of_the_padded_image():
     frames = torch.randint(0, 256, (6, 3, 20, 20), dtype=torch.uint8)
     moves = torch.tensor([[0, 0], [8, 8], [4, 4], [0, 8], [3, 5], [7, 1]])
     moved = random_shift(frames, moves)
@@ -95,7 +95,7 @@ def test_random_shift_is_a_crop_of_the_padded_picture():
     drawn = shifts(0, 5000)
     assert torch.equal(drawn, shifts(0, 5000))
     assert torch.bincount(drawn[:, 0], minlength=9).min() > 450
-    # DrQ-v2 samples with a grid; on whole pixels that is the same picture
+    # DrQ-v2 samples with a grid; at whole pixels the result is equal
     side = frames.shape[-1] + 8
     line = torch.linspace(-1 + 1 / side, 1 - 1 / side, side)[:20]
     grid = torch.stack(torch.meshgrid(line, line, indexing="ij")[::-1], -1)[None] + 2 / side * moves.flip(1)[:, None, None, :]
@@ -130,7 +130,7 @@ def test_heads_have_the_published_layers(states):
 
 
 def batch(code: torch.Tensor, action: torch.Tensor) -> Batch:
-    """One step and the end: the best action is the first number of the code."""
+    """Episodes of one step; the best action is the first number of the code."""
     reward = 1 - (action[:, 0] - code[:, 0]) ** 2
     return Batch(code, action, reward, torch.zeros(len(code)), code)
 
@@ -148,7 +148,7 @@ def test_a_learner_finds_the_best_action(settings):
     code = 0.8 * (2 * torch.rand(256, 2, generator=generator) - 1)
     action = settings.act(learner.actor, code, None, 0)
     assert (action[:, 0] - code[:, 0]).abs().mean() < 0.12
-    # what was learned lies in the state
+    # the state holds the result
     again = settings.open(state, 2, 1, True)
     assert torch.equal(settings.act(again.actor, code, None, 0), action)
 
@@ -178,14 +178,14 @@ def test_the_soft_target_by_hand(monkeypatch):
     )
 
 
-def test_parts_of_a_state_are_its_own_tensors():
+def test_parts_of_a_state_share_its_tensors():
     state = descent.under("a", descent.first(nn.Linear(2, 1)))
     part = descent.part("a", state)
     part["model/weight"].fill_(3)
     assert state["a/model/weight"].eq(3).all()
 
 
-def test_a_stumbling_policy_holds_on_to_something_random_in_a_share_of_its_turns():
+def test_random_turns_hold_a_random_action_in_a_share_of_turns():
     class Still:
         members = 1
 
@@ -204,6 +204,6 @@ def test_a_stumbling_policy_holds_on_to_something_random_in_a_share_of_its_turns
     assert (turns == turns[:, :1]).all()
     wild = turns[:, 0][(turns[:, 0] != 0.5).any(2)]
     assert len(wild) / 5000 == pytest.approx(0.25, abs=0.02)
-    # uniform, and one number independent of the others
+    # uniform and independent
     torch.testing.assert_close(wild.T.cov(), torch.eye(3) / 3, atol=0.03, rtol=0)
     assert float(wild.mean()) == pytest.approx(0.0, abs=0.03)

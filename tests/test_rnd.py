@@ -1,4 +1,4 @@
-"""RND's equations against numbers worked by hand and NumPy; that the predictor learns, and the reward falls where one has been."""
+"""RND's equations against hand-computed numbers and NumPy; the predictor learns, and the reward of visited states falls."""
 
 import numpy as np
 import pytest
@@ -21,18 +21,18 @@ def test_observations_are_whitened_and_clipped():
     assert eq.whitened(obs).flatten().tolist() == pytest.approx([-1, -1, 1, 1], abs=1e-4)
     one_far = torch.zeros(100, 1)
     one_far[0] = 1.0
-    # its distance would be sqrt(99)
+    # unclipped it would be sqrt(99)
     assert float(eq.whitened(one_far)[0]) == 5.0
 
 
-def test_every_channel_of_an_image_is_whitened_by_itself():
+def test_every_channel_of_an_image_is_whitened_separately():
     image = torch.rand(3, 2, 4, 4) * torch.tensor([1.0, 100.0]).view(1, 2, 1, 1)
     white = eq.whitened(image)
     assert white.mean((0, 2, 3)).abs().max() < 1e-4
     assert white.std((0, 2, 3), correction=0).tolist() == pytest.approx([1, 1], abs=1e-3)
 
 
-def test_running_moments_are_those_of_the_stream():
+def test_running_moments_equal_those_of_all_data():
     random = np.random.default_rng(0)
     batches = [random.normal(3, 2, 16) for _ in range(50)]
     mean, variance, count = torch.zeros(()), torch.zeros(()), torch.tensor(1e-4)
@@ -40,13 +40,13 @@ def test_running_moments_are_those_of_the_stream():
         mean, variance, count = eq.running_moments(mean, variance, count, torch.tensor(batch, dtype=torch.float32))
     whole = np.concatenate(batches)
     assert float(mean) == pytest.approx(whole.mean(), rel=1e-3)
-    # each batch's own variance is unbiased: it counts 16/15 of the biased one
+    # each batch's variance is unbiased: 16/15 of the biased one
     expected = np.mean([batch.var(ddof=1) for batch in batches]) + np.var([batch.mean() for batch in batches])
     assert float(variance) == pytest.approx(expected, rel=1e-2)
     assert float(count) == pytest.approx(800, rel=1e-4)
 
 
-def test_the_reward_is_the_error_by_its_standard_deviation():
+def test_the_reward_is_the_error_divided_by_its_standard_deviation():
     assert eq.intrinsic_reward(torch.tensor([3.0, 6.0]), torch.tensor(9.0)).tolist() == pytest.approx([1.0, 2.0])
 
 
@@ -55,7 +55,7 @@ def opened(rnd: RND, observation: tuple[int, ...]):
     return state, rnd.open(state, observation, True, torch.float32)
 
 
-def test_what_was_seen_is_predicted_and_the_random_network_stays_as_it_was():
+def test_the_predictor_fits_seen_data_and_the_target_is_constant():
     state, live = opened(RND(outputs=8, hidden=32, learning_rate=1e-3), (4,))
     before = {name: tensor.clone() for name, tensor in state.items() if name.startswith("random/")}
     generator = torch.Generator().manual_seed(0)
@@ -65,7 +65,7 @@ def test_what_was_seen_is_predicted_and_the_random_network_stays_as_it_was():
         live.learn(near, near, number)
     assert float(live.error(near).detach().mean()) < 0.1 * first
     assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
-    # the same batch with some rows elsewhere: those rows are the surprise
+    # the same batch with some rows replaced: those have the largest error
     mixed = near.clone()
     mixed[:16, 3] = 8.0
     reward = live.intrinsic_reward(mixed, mixed, Seeds(0, "pretrain", 1))
@@ -73,7 +73,7 @@ def test_what_was_seen_is_predicted_and_the_random_network_stays_as_it_was():
     assert float(state["error/count"]) == pytest.approx(256, rel=1e-4)
 
 
-def test_the_predictor_trains_the_encoder_of_pixels_and_a_task_alone_does_not():
+def test_the_predictor_trains_the_encoder_of_pixels_and_a_task_without_intrinsic_reward_does_not():
     settings = RND(outputs=8, hidden=16, channels=4)
     state, live = opened(settings, (9, 84, 84))
     obs = torch.randint(0, 255, (4, 9, 84, 84), dtype=torch.uint8)
@@ -96,7 +96,7 @@ def test_the_error_does_not_depend_on_the_layout_in_memory_and_changes_no_observ
     live.learn(innermost, innermost, 0)
 
 
-def test_the_paper_preset_is_urlbs():
+def test_the_paper_preset_equals_urlb():
     stages = registry.recipe("rnd-states").stages("paper")
     explore, tune = stages["pretrain"], stages["finetune"]
     assert (explore.world.task, tune.world.task) == ("walker_stand", "walker_run")  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Counter-based randomness: the published vectors of Philox, uniformity, independence, and that nothing is shared between rows."""
+"""Counter-based random numbers: Philox's published vectors, uniformity, and independence of rows."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 
 from sensorium.core.seeding import Seeds, bits, fold, normal, philox, row_seeds, uniform
 
-# Random123's known answers for philox4x32-10: counter, key, result
+# Random123's known-answer tests of philox4x32-10: counter, key, result
 VECTORS = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
@@ -25,7 +25,7 @@ def test_philox_gives_the_published_words(counter, key, expected):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-def test_compiled_for_a_gpu_the_words_are_the_same():
+def test_words_compiled_for_a_gpu_are_equal():
     seeds = row_seeds(0, 5)
     assert torch.equal(torch.compile(bits)(seeds.cuda(), 7, 40).cpu(), bits(seeds, 7, 40))
 
@@ -39,7 +39,7 @@ def test_uniform_is_uniform():
     assert chi_squared < 94  # the 99.99 % quantile with 49 degrees of freedom
 
 
-def test_normal_has_the_moments_of_a_normal():
+def test_normal_numbers_have_the_right_moments():
     draws = normal(row_seeds(1, 2000), 0, 101).flatten().double()
     assert abs(draws.mean()) < 0.01
     assert abs(draws.std() - 1) < 0.01
@@ -56,7 +56,7 @@ def test_rows_times_and_indices_are_uncorrelated():
     assert abs(np.corrcoef(here[:-1, 0], here[1:, 0])[0, 1]) < 0.08
 
 
-def test_a_row_draws_the_same_whoever_its_neighbours_are():
+def test_a_rows_numbers_do_not_depend_on_other_rows():
     seeds = row_seeds(3, 10)
     assert torch.equal(uniform(seeds, 5, 7)[4], uniform(seeds[4:5], 5, 7)[0])
     assert torch.equal(uniform(seeds, 5, 7), uniform(seeds, 5, 9)[:, :7])
@@ -64,7 +64,7 @@ def test_a_row_draws_the_same_whoever_its_neighbours_are():
     assert torch.equal(uniform(seeds, torch.tensor(5), 7), uniform(seeds, 5, 7))
 
 
-def test_names_seeds_and_steps_tell_streams_apart():
+def test_names_seeds_and_steps_give_different_streams():
     seeds = row_seeds(4, 100)
     assert not torch.equal(fold(seeds, "shuffle"), fold(seeds, "noise"))
     assert len(set(fold(seeds, "shuffle").tolist())) == 100

@@ -1,4 +1,4 @@
-"""Treatments of the senses: what each does, that a row's are a function of its seed, and that they compose."""
+"""Treatments of vector observations: their effects, dependence on the row's seed only, and composition."""
 
 import pytest
 import torch
@@ -27,8 +27,8 @@ SPECS = [
 SEEDS = row_seeds(0, 40)
 
 
-def watch(spec: str, steps: int = 30, seeds: torch.Tensor = SEEDS) -> tuple[torch.Tensor, torch.Tensor]:
-    """Raw and altered observations [T + 1, rows, channels] under the same actions."""
+def observe(spec: str, steps: int = 30, seeds: torch.Tensor = SEEDS) -> tuple[torch.Tensor, torch.Tensor]:
+    """Raw and treated observations [T + 1, rows, channels] for the same actions."""
     plain, altered = CartPole().open(), Sensed(CartPole(), spec).open()
     raw, seen = [plain.reset(seeds)], [altered.reset(seeds)]
     for t in range(steps):
@@ -38,8 +38,8 @@ def watch(spec: str, steps: int = 30, seeds: torch.Tensor = SEEDS) -> tuple[torc
     return torch.stack(raw), torch.stack(seen)
 
 
-def test_a_shuffle_is_one_order_for_the_episode():
-    raw, seen = watch("shuffle")
+def test_a_shuffle_is_one_permutation_for_the_episode():
+    raw, seen = observe("shuffle")
     for row in range(len(SEEDS)):
         order = [int((raw[:, row] == seen[:, row, slot, None]).all(0).nonzero()[0]) for slot in range(5)]
         assert sorted(order) == list(range(5))
@@ -47,7 +47,7 @@ def test_a_shuffle_is_one_order_for_the_episode():
     assert len(set(first.tolist())) == 5
 
 
-def test_every_order_is_equally_likely():
+def test_permutations_are_uniform():
     layout = Shuffle().layout(row_seeds(3, 12000), 0, 3)
     counts = torch.bincount(layout[:, 0] * 9 + layout[:, 1] * 3 + layout[:, 2], minlength=27)
     counts = counts[counts > 0]
@@ -55,8 +55,8 @@ def test_every_order_is_equally_likely():
     assert ((counts - 2000).abs() < 200).all()
 
 
-def test_reshuffling_happens_at_its_steps_and_only_there():
-    raw, seen = watch("shuffle:every=7", 28)
+def test_reshuffles_happen_only_when_due():
+    raw, seen = observe("shuffle:every=7", 28)
     orders = [(seen[t][:, :, None] == raw[t][:, None, :]).float().argmax(2) for t in range(29)]
     for t in range(1, 29):
         alive = (raw[t] != raw[t - 1]).any(1)
@@ -66,15 +66,15 @@ def test_reshuffling_happens_at_its_steps_and_only_there():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_swaps_move_at_most_two_channels_each(count):
-    raw, seen = watch(f"swap:{count}")
+    raw, seen = observe(f"swap:{count}")
     moved = (raw[0] != seen[0]).sum(1)
     assert (moved <= 2 * count).all()
     if count == 1:
         assert (moved == 2).all()
 
 
-def test_noise_comes_after_the_channels_with_sd_a_tenth_and_fresh_at_each_step():
-    raw, seen = watch("noise:5")
+def test_noise_channels_come_last_with_sd_0_1_and_change_at_each_step():
+    raw, seen = observe("noise:5")
     assert torch.equal(seen[..., :5], raw)
     noise = seen[..., 5:]
     assert abs(float(noise.std()) - 0.1) < 0.005
@@ -83,9 +83,9 @@ def test_noise_comes_after_the_channels_with_sd_a_tenth_and_fresh_at_each_step()
 
 
 def test_duplicate_and_drop():
-    raw, seen = watch("duplicate")
+    raw, seen = observe("duplicate")
     assert torch.equal(seen, torch.cat([raw, raw], 2))
-    raw, seen = watch("drop:0.4")
+    raw, seen = observe("drop:0.4")
     assert seen.shape[2] == 3
     for row in range(len(SEEDS)):
         places = [int((raw[:, row] == seen[:, row, slot, None]).all(0).nonzero()[0]) for slot in range(3)]
@@ -93,7 +93,7 @@ def test_duplicate_and_drop():
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_the_world_is_the_same_whatever_the_senses(spec):
+def test_treatments_do_not_change_the_world(spec):
     seeds, action = row_seeds(1, 16), torch.ones(16, 1)
     plain, altered = CartPole().open(), Sensed(CartPole(), spec).open()
     plain.reset(seeds)
@@ -104,14 +104,14 @@ def test_the_world_is_the_same_whatever_the_senses(spec):
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_row_senses_the_same_whoever_its_neighbours_are(spec):
-    _, together = watch(spec)
-    _, alone = watch(spec, seeds=SEEDS[11:12])
+def test_a_rows_treatment_does_not_depend_on_other_rows(spec):
+    _, together = observe(spec)
+    _, alone = observe(spec, seeds=SEEDS[11:12])
     torch.testing.assert_close(together[:, 11], alone[:, 0])
 
 
 @pytest.mark.parametrize("spec", SPECS[1:])
-def test_any_env_can_be_sensed_not_only_those_in_torch(spec):
+def test_any_env_can_be_treated(spec):
     inside, outside = TorchEnv(Sensed(CartPole(), spec)), SensedEnv(CartPole().open(), Sensed(CartPole(), spec))
     assert torch.equal(inside.reset(SEEDS), outside.reset(SEEDS))
     for _ in range(12):
@@ -121,12 +121,12 @@ def test_any_env_can_be_sensed_not_only_those_in_torch(spec):
 
 
 @pytest.mark.parametrize("spec", ["shufle", "swap", "swap:0", "noise:x", "drop:1.5", "shuffle:evry=3", "duplicate:2", "shuffle:every=-1"])
-def test_what_cannot_be_read_is_one_line_that_says_what_can(spec):
+def test_invalid_specifications_are_usage_errors_with_the_grammar(spec):
     with pytest.raises(Usage, match="allowed"):
         parse(spec)
 
 
-def test_memory_stays_with_its_slot_unless_it_is_to_be_forgotten():
+def test_memory_stays_with_its_slot_unless_forget_is_set():
     agent = SensoryAgent()
     vector = torch.randn(agent.layout.size, generator=torch.Generator().manual_seed(0))
     seeds = row_seeds(2, 8)
@@ -136,7 +136,7 @@ def test_memory_stays_with_its_slot_unless_it_is_to_be_forgotten():
         runs[spec] = play(world.open(), policy, seeds, keep=("memory", "observations"))
     kept, cleared = runs["shuffle:every=5"], runs["shuffle:every=5:forget"]
     assert torch.equal(kept.memory[0][:5], cleared.memory[0][:5])
-    # at step 5 the cleared agent knows what one that begins there with the same observation knows
+    # at step 5 the reset memory equals that of an agent that starts there with the same observation
     policy = agent.policy(vector)
     hidden, _ = policy.neurons(cleared.observations[5], policy.begin(seeds))
     torch.testing.assert_close(cleared.memory[0][5], hidden)

@@ -1,4 +1,4 @@
-"""The shapes in signatures are true: the mathematics once more, every call checked by jaxtyping and beartype."""
+"""Shapes in signatures: selected tests again, with every call checked by jaxtyping and beartype."""
 
 import subprocess
 import sys

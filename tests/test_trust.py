@@ -1,4 +1,4 @@
-"""Nothing is lost, and what is wrong is one clear sentence with the right exit code."""
+"""Robustness: no data is lost, and errors are one line with the right exit code."""
 
 import errno
 import json
@@ -29,7 +29,7 @@ from sensorium.systems.attention_neuron.model import FeedForwardAgent
 STAGE = replace(registry.recipe("cart-pole-mlp").stages("tiny")["evolve"], world=Toy(), agent=FeedForwardAgent(3), steps=6)  # type: ignore[type-var]
 
 
-def say(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+def run_command(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Exit code and the one line on stderr of a command."""
     capsys.readouterr()
     code = cli.main(arguments)
@@ -49,7 +49,7 @@ def newest(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("harm", ["truncate", "flip", "remove"])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(trained, harm, tmp_path, capsys):
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_used(trained, harm, tmp_path, capsys):
     whole, path = newest(trained).read_bytes(), newest(trained)
     if harm == "truncate":
         path.write_bytes(whole[: len(whole) // 2])
@@ -61,23 +61,23 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(trained, harm,
     assert loaded is not None
     assert loaded[0] == 4
     assert path.name in capsys.readouterr().err
-    # and the run, gone on with from there, is the run that it would have been
+    # the resumed run equals an uninterrupted one
     run(STAGE, trained, 0, about={"recipe": "cart-pole-mlp"})
     assert newest(trained).read_bytes() == whole
     assert [row["step"] for row in rows(trained / "metrics.jsonl")] == [1, 2, 3, 4, 5, 6]
 
 
-def test_when_no_checkpoint_is_whole_the_run_says_so(trained, capsys):
+def test_only_damaged_checkpoints_is_a_failure(trained, capsys):
     for path in trained.glob("*.safetensors"):
         path.write_bytes(b"nothing")
     assert cli.main(["evaluate", str(trained), "--episodes", "2"]) == 1
     said = capsys.readouterr().err
     assert all(path.name in said for path in trained.glob("*.safetensors"))
-    assert "is whole; delete the folder" in said.splitlines()[-1]
+    assert "are damaged; delete the folder" in said.splitlines()[-1]
 
 
 @pytest.mark.parametrize("harm", ["remove", "damage"])
-def test_without_latest_json_the_checkpoints_are_found_all_the_same(trained, harm, capsys):
+def test_checkpoints_are_found_without_latest_json(trained, harm, capsys):
     whole = newest(trained)
     if harm == "remove":
         (trained / "latest.json").unlink()
@@ -91,7 +91,7 @@ def test_without_latest_json_the_checkpoints_are_found_all_the_same(trained, har
     assert whole.exists()
 
 
-def test_settings_that_cannot_be_opened_leave_nothing_that_refuses_the_mended_ones(tmp_path, capsys):
+def test_settings_that_fail_to_open_leave_no_card(tmp_path, capsys):
     wrong = ["train", "cart-pole-mlp", "--preset", "tiny", "--out", str(tmp_path), "--evolve.steps", "1"]
     assert cli.main([*wrong, "--on", "processes:2"]) == 2
     assert cli.main([*wrong, "--evolve.senses", "shufle"]) == 2
@@ -103,7 +103,7 @@ def test_exactly_two_checkpoints_are_kept_and_no_drafts(trained):
     assert not list(trained.glob("*.draft"))
 
 
-def test_a_second_process_is_kept_out(trained):
+def test_a_second_process_is_rejected(trained):
     hold = f"import fcntl, sys; f = open({str(trained / '.lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
@@ -113,8 +113,10 @@ def test_a_second_process_is_kept_out(trained):
         holder.kill()
 
 
-@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "read-only")])
-def test_a_disk_that_refuses_costs_nothing_but_the_last_steps(tmp_path, monkeypatch, number, says):
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.ENOSPC, "the disk is full"), (errno.EROFS, "read-only"), (errno.EACCES, "permission denied")]
+)
+def test_a_write_error_loses_only_the_last_steps(tmp_path, monkeypatch, number, says):
     folder = tmp_path / "1-evolve"
     reference = tmp_path / "reference"
     run(STAGE, reference, 0)
@@ -132,11 +134,11 @@ def test_a_disk_that_refuses_costs_nothing_but_the_last_steps(tmp_path, monkeypa
     monkeypatch.setattr(os, "fsync", real)
     assert checkpoint.load(folder) is not None
     run(STAGE, folder, 0)
-    # the stage's name, and with it its seeds, comes from the folder's: "1-evolve" and "reference" differ
+    # the stage's name, and so its seeds, come from the folder: "1-evolve" and "reference" differ
     assert checkpoint.step_of(folder) == checkpoint.step_of(reference) == 6
 
 
-def test_a_score_that_is_not_a_number_stops_the_search(tmp_path, monkeypatch):
+def test_a_nan_score_stops_the_search(tmp_path, monkeypatch):
     monkeypatch.setattr("sensorium.es.workers.Workers.scores", lambda self, v, s: torch.full((len(v), 2), float("nan")))
     with pytest.raises(Failure, match="candidate 0 of generation 1 scored nan"):
         run(STAGE, tmp_path / "1-evolve", 0)
@@ -169,18 +171,18 @@ WRONG = [
 @pytest.mark.parametrize(("arguments", "says"), WRONG, ids=[" ".join(a) for a, _ in WRONG])
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments, says, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, line = say(arguments, capsys)
+    code, line = run_command(arguments, capsys)
     assert code == 2
     assert says in line
     assert list(tmp_path.rglob("*.safetensors")) == []
 
 
 def test_wrong_senses_and_wrong_number_of_channels(trained, capsys):
-    code, line = say(["evaluate", str(trained), "--senses", "shufle"], capsys)
+    code, line = run_command(["evaluate", str(trained), "--senses", "shufle"], capsys)
     assert (code, "did you mean shuffle" in line) == (2, True)
-    code, line = say(["evaluate", str(trained), "--senses", "noise:2"], capsys)
+    code, line = run_command(["evaluate", str(trained), "--senses", "noise:2"], capsys)
     assert (code, "reads 3 channels" in line) == (2, True)
-    code, line = say(["evaluate", str(trained), "--episodes", "0"], capsys)
+    code, line = run_command(["evaluate", str(trained), "--episodes", "0"], capsys)
     assert (code, "at least 1" in line) == (2, True)
 
 
@@ -193,12 +195,12 @@ def test_wrong_senses_and_wrong_number_of_channels(trained, capsys):
         ({"is": "toy", "horizon": "long"}, "cannot be 'long'"),
     ],
 )
-def test_a_card_that_names_what_it_should_not_is_refused(card, says):
+def test_a_card_with_invalid_names_or_values_is_a_failure(card, says):
     with pytest.raises(Failure, match=says):
         build(card)
 
 
-def test_brackets_without_end_are_damage_like_any_other(trained):
+def test_deeply_nested_json_is_reported_as_damage(trained):
     (trained / "latest.json").write_text("[" * 100_000)
     assert checkpoint.load(trained)[0] == STAGE.steps
     (trained / "card.json").write_text("[" * 100_000)
@@ -206,15 +208,15 @@ def test_brackets_without_end_are_damage_like_any_other(trained):
         checkpoint.stage(trained)
 
 
-def test_importing_the_wrong_file_says_which_layouts_are_known(tmp_path, capsys):
+def test_importing_a_wrong_file_lists_the_known_layouts(tmp_path, capsys):
     import numpy as np
 
     path = tmp_path / "x.npz"
     np.savez(path, params=np.zeros(912, np.float32))
-    code, line = say(["import", "attention-neuron/cart-pole", str(path), "--out", str(tmp_path / "a")], capsys)
+    code, line = run_command(["import", "attention-neuron/cart-pole", str(path), "--out", str(tmp_path / "a")], capsys)
     assert (code, "912" in line, "known layouts" in line, "ant 2504" in line) == (2, True, True, True)
     path.write_bytes(b"not a zip")
-    code, line = say(["import", "attention-neuron/cart-pole", str(path), "--out", str(tmp_path / "a")], capsys)
+    code, line = run_command(["import", "attention-neuron/cart-pole", str(path), "--out", str(tmp_path / "a")], capsys)
     assert (code, "cannot be read" in line) == (1, True)
     assert not (tmp_path / "a").exists()
 
@@ -231,7 +233,7 @@ def arguments(out: Path, recipe: str = "cart-pole-clone") -> list[str]:
 
 
 def begun(out: Path, recipe: str, said: Path) -> BaseProcess:
-    """A training in a process of its own, which has imported torch already."""
+    """A training run in a child process with torch already imported."""
     program = f"from sensorium import cli; raise SystemExit(cli.main({arguments(out, recipe)}))"
     child = children("torch._dynamo", "sensorium.cli").Process(target=attempt, args=(program, os.devnull, str(said)))
     child.start()
@@ -244,7 +246,7 @@ def ended(child: BaseProcess) -> int | None:
 
 
 def left(out: Path) -> dict[str, bytes]:
-    """Of every stage: the tensors that latest.json names, and the metrics."""
+    """For every stage: the tensors listed in latest.json, and the metrics."""
     found = {}
     for folder in checkpoint.stages_of(out):
         found[folder.name], found[f"{folder.name} metrics"] = newest(folder).read_bytes(), (folder / "metrics.jsonl").read_bytes()
@@ -252,7 +254,7 @@ def left(out: Path) -> dict[str, bytes]:
 
 
 def steps_in(out: Path) -> int:
-    """Steps that a run has behind it, all its stages together."""
+    """Completed steps of a run, summed over its stages."""
     return sum(len(rows(path)) for path in out.glob("*/metrics.jsonl"))
 
 
@@ -260,8 +262,8 @@ def steps_in(out: Path) -> int:
 @pytest.mark.parametrize(
     ("recipe", "longest"), [("cart-pole-clone", [6, 6, 6, 6, 6]), ("take-cover", [3, 6, 4]), ("proto-pixels", [8, 16])]
 )
-def test_kills_change_nothing(recipe, longest, tmp_path):
-    """Killed after a random number of steps, at most so many, and a random part of the next one."""
+def test_killed_and_resumed_runs_equal_uninterrupted_ones(recipe, longest, tmp_path):
+    """Each kill comes after a random number of steps, at most `longest`, and a random part of the next one."""
     draw, out, said, killed = random.Random(1), tmp_path / "killed", tmp_path / "said", 0
     assert ended(begun(tmp_path / "whole", recipe, said)) == 0
     for most in longest:
@@ -282,11 +284,11 @@ def test_kills_change_nothing(recipe, longest, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(number, tmp_path):
+def test_a_signal_finishes_the_step_and_saves(number, tmp_path):
     command = [sys.executable, "-m", "sensorium.cli", *arguments(tmp_path / "stopped")]
     command[command.index("12")] = "4000"
     folder = tmp_path / "stopped" / "1-baseline"
-    # the tests themselves may run under nohup, whose ignored SIGHUP a child inherits
+    # under nohup a child inherits the ignored SIGHUP
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)) as process:
         deadline = time.monotonic() + 30
         while not rows(folder / "metrics.jsonl") and time.monotonic() < deadline:
@@ -294,17 +296,17 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(number, tmp_path
         process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 128 + number
-    assert "the same command goes on from there" in said
+    assert "the same command resumes" in said
     assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0
 
 
 def alive(process: int) -> bool:
-    """Whether a process runs: one that has ended and was not waited for does not count."""
+    """Whether a process runs; zombies do not count."""
     return fields(process)[:1] not in ([], ["Z"])
 
 
 def children_of(process: int) -> list[int]:
-    """Process ids of the direct children."""
+    """Process ids of direct children."""
     known = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
     return [other for other in known if fields(other)[1:2] == [str(process)]]
 

@@ -1,4 +1,4 @@
-"""Eyes of patches and the neurons behind them, against plain layers, brute force, and what must not matter."""
+"""Patch observations and vision agents, against plain layers, brute force and invariances."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ pytest.importorskip("envpool")
 
 
 class Still:
-    """A scene of which every frame is known: pixel values tell row, time and place."""
+    """A scene with known frames: pixel values encode row, step and position."""
 
     def __init__(self, senses: str = "", horizon: int = 30):
         self.treatments, self.horizon = patches.parse(senses), horizon
@@ -47,16 +47,16 @@ class Still:
 
             def reset(self, seeds):
                 self.t, self.rows = 0, len(seeds)
-                return self.see()
+                return self.observation()
 
-            def see(self):
+            def observation(self):
                 place = torch.arange(16).repeat_interleave(36).view(1, 16, 36) * 10
                 return patches.mosaic((place + self.t).to(torch.uint8), 24, 24).repeat(self.rows, 1, 1)
 
             def step(self, action):
                 self.t += 1
                 blank = torch.zeros(self.rows, dtype=torch.bool)
-                return patches.Step(self.see(), torch.zeros(self.rows), blank, blank)
+                return patches.Step(self.observation(), torch.zeros(self.rows), blank, blank)
 
             def close(self): ...
 
@@ -69,7 +69,7 @@ class Still:
         return None
 
 
-def watch(senses: str, steps: int, rows: int = 3) -> list[torch.Tensor]:
+def observe(senses: str, steps: int, rows: int = 3) -> list[torch.Tensor]:
     env = patches.PatchEnv(Still(senses))  # type: ignore[arg-type]
     seen = [env.reset(row_seeds(0, rows))]
     for _ in range(steps):
@@ -77,7 +77,7 @@ def watch(senses: str, steps: int, rows: int = 3) -> list[torch.Tensor]:
     return seen
 
 
-def test_patches_are_cut_row_by_row_and_laid_out_again():
+def test_cut_is_row_major_and_mosaic_inverts_it():
     picture = torch.arange(2 * 12 * 18, dtype=torch.int32).view(2, 12, 18)
     pieces = patches.cut(picture)
     assert pieces.shape == (2, 6, 36)
@@ -85,54 +85,54 @@ def test_patches_are_cut_row_by_row_and_laid_out_again():
     assert torch.equal(patches.mosaic(pieces, 12, 18), picture)
 
 
-def test_grey_is_opencvs():
+def test_luma_equals_opencv():
     colours = torch.tensor([[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [102, 230, 102], [255, 255, 255]]]], dtype=torch.uint8)
     assert patches.luma(colours)[0, 0].tolist() == [76, 150, 29, 177, 255]
 
 
 def test_the_stack_holds_four_frames_oldest_first():
-    seen = watch("", 5)
+    seen = observe("", 5)
     assert seen[0][0, 0, :, 0].tolist() == [0, 0, 0, 0]
     assert seen[2][0, 0, :, 0].tolist() == [0, 0, 1, 2]
     assert seen[5][0, 3, :, 0].tolist() == [32, 33, 34, 35]
 
 
-def test_patches_are_shuffled_by_the_rows_seed_and_stale_frames_keep_their_old_order():
-    seen = watch("patches:every=3", 6)
+def test_patches_are_shuffled_by_the_rows_seed_and_older_frames_keep_their_order():
+    seen = observe("patches:every=3", 6)
     order = [(frame[:, :, 3, 0].int() - t) // 10 for t, frame in enumerate(seen)]
     assert all(sorted(row.tolist()) == list(range(16)) for row in order[0])
     assert not torch.equal(order[0][0], order[0][1])
     assert torch.equal(order[0], order[2])
     assert not torch.equal(order[2], order[3])
-    # just after the reshuffle the older frames still stand as they stood
+    # just after the reshuffle the older frames keep their order
     assert torch.equal((seen[3][:, :, 2, 0].int() - 2) // 10, order[0])
-    assert torch.equal(watch("patches:every=3", 6)[6], seen[6])
-    assert torch.equal(watch("patches:every=3", 6, rows=1)[6], seen[6][:1])
+    assert torch.equal(observe("patches:every=3", 6)[6], seen[6])
+    assert torch.equal(observe("patches:every=3", 6, rows=1)[6], seen[6][:1])
 
 
-def test_occluded_patches_are_gone_and_blackened_ones_are_black():
+def test_occluded_patches_are_removed_and_blackout_patches_are_black():
     assert Pong(senses="occlude:0.7").spec.observation == (59, 4, 36)
-    seen = watch("occlude:0.5", 3)
+    seen = observe("occlude:0.5", 3)
     assert seen[3].shape == (3, 8, 4, 36)
     kept = (seen[3][:, :, 3, 0].int() - 3) // 10
     assert (kept.diff(dim=1) > 0).all()
     assert torch.equal(kept, (seen[0][:, :, 3, 0].int()) // 10)
-    black = watch("blackout:0.25", 2)
+    black = observe("blackout:0.25", 2)
     assert ((black[2][:, :, 3] == 0).all(2).sum(1) == 4).all()
     assert black[2].shape[1] == 16
 
 
-def test_swapped_and_extra_patches():
-    order = (watch("swap:1", 0)[0][:, :, 3, 0].int()) // 10
+def test_swapped_and_noise_patches():
+    order = (observe("swap:1", 0)[0][:, :, 3, 0].int()) // 10
     assert ((order != torch.arange(16)).sum(1) == 2).all()
-    noisy = watch("noise:5", 2)
+    noisy = observe("noise:5", 2)
     assert noisy[0].shape[1] == 21
     assert not torch.equal(noisy[1][:, 16:, 3], noisy[2][:, 16:, 3])
     assert noisy[2][:, 16:].float().std() > 60
 
 
 @pytest.mark.parametrize("name", patches.SCENERY)
-def test_backgrounds_show_through_the_grass_alone(name):
+def test_backgrounds_replace_only_the_grass(name):
     plain, behind = (CarPatches(senses=senses).open() for senses in ("", f"background:{name}"))
     seen = [env.reset(row_seeds(0, 1)) for env in (plain, behind)]
     changed = patches.mosaic((seen[0] != seen[1])[0, :, 3][None], 96, 96)[0]
@@ -146,38 +146,38 @@ def test_a_background_from_a_file(tmp_path):
     Image.new("RGB", (50, 40), (200, 10, 10)).save(tmp_path / "red.png")
     assert patches.scenery(str(tmp_path / "red.png"), 96, 96).unique(dim=0).shape[0] == 1
     (tmp_path / "no.png").write_text("no")
-    with pytest.raises(Usage, match="no picture that can be read"):
+    with pytest.raises(Usage, match="cannot be read as an image"):
         patches.parse(f"background:{tmp_path / 'no.png'}")
 
 
 @pytest.mark.parametrize(("senses", "says"), [
     ("patch", "did you mean patches"), ("patches:often", "allowed"), ("occlude:1", "allowed"), ("swap:0", "allowed"), ("background:duns", "did you mean dunes"),
-    ("shuffle", "no treatment of pictures"),
+    ("shuffle", "no treatment of images"),
 ])  # fmt: skip
-def test_what_cannot_be_done_to_eyes_is_one_sentence(senses, says):
+def test_invalid_image_treatments_are_usage_errors(senses, says):
     with pytest.raises(Usage, match=says):
         patches.parse(senses)
 
 
-def test_evaluation_sees_a_scene_through_the_senses_it_is_given():
+def test_evaluation_uses_the_given_senses():
     world, policy = wrapped(CarPatches(senses="noise:3"), LAYOUTS["car-racing"].policy(torch.zeros(7212)), "patches:every=5:forget")
     assert world.senses == "patches:every=5:forget"  # type: ignore[attr-defined]
     assert isinstance(policy, MemoryReset)
     assert sensed(CarPatches(), "patches").senses == "patches"  # type: ignore[attr-defined]
-    # a world that has senses of its own keeps them where no others are named
+    # an empty specification keeps the world's own senses
     assert sensed(CarPatches(senses="patches"), "").senses == "patches"  # type: ignore[attr-defined]
     assert wrapped(CarPatches(senses="patches"), policy, "")[0].senses == ""  # type: ignore[attr-defined]
 
 
-def test_memory_is_cleared_in_evaluation_alone_and_files_may_have_any_name(tmp_path):
-    with pytest.raises(Usage, match="forget clears"):
+def test_forget_is_for_evaluation_only_and_not_confused_with_file_names(tmp_path):
+    with pytest.raises(Usage, match="forget resets"):
         sensed(CarPatches(senses="patches:every=5:forget"), "")
     Image.new("RGB", (4, 4)).save(tmp_path / "forget.png")
     assert sensed(CarPatches(), f"background:{tmp_path / 'forget.png'}").treatments  # type: ignore[attr-defined]
 
 
-def test_a_background_is_refused_where_nothing_stands_behind():
-    with pytest.raises(Usage, match="nothing behind"):
+def test_a_background_for_pong_is_a_usage_error():
+    with pytest.raises(Usage, match="no background to replace"):
         Pong(senses="background:dunes")
 
 
@@ -193,7 +193,7 @@ def random_patches(rows: int, n: int, seed: int = 0) -> torch.Tensor:
 
 
 def plain_code(neurons: VisionNeurons, t: dict[str, torch.Tensor], obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-    """One row, layer by layer with loops: the released module as its description reads."""
+    """One row, layer by layer with loops, from the description of the released module."""
     frames, keys, values = obs.double().numpy() / 255, [], []
     table = np.array([[np.sin(i / 10000 ** (2 * (j // 2) / 8)) if j % 2 == 0 else np.cos(i / 10000 ** (2 * (j // 2) / 8)) for j in range(8)] for i in range(neurons.code)])  # fmt: skip
     w = {name: tensor[0].double().numpy() for name, tensor in t.items()}
@@ -219,7 +219,7 @@ def plain_code(neurons: VisionNeurons, t: dict[str, torch.Tensor], obs: torch.Te
 @pytest.mark.parametrize(
     "neurons", [VisionNeurons(code=16), VisionNeurons(actions=6, code=25, width=32, time_last=False, learned_norms=True)]
 )
-def test_the_code_is_that_of_the_description_row_by_row(neurons):
+def test_the_code_equals_the_description_row_by_row(neurons):
     agent = VotingAgent(neurons) if neurons.actions == 3 else PongAgent(neurons)
     raw = agent.layout.split(weights(agent))
     obs, action = random_patches(2, 7), torch.randn(2, neurons.actions)
@@ -228,17 +228,17 @@ def test_the_code_is_that_of_the_description_row_by_row(neurons):
         torch.testing.assert_close(code[row].double(), plain_code(neurons, raw, obs[row], action[row]), rtol=1e-4, atol=2e-4)
 
 
-def test_the_order_of_patches_is_forgotten_and_their_number_may_change():
+def test_the_code_is_invariant_to_the_order_of_patches_and_allows_any_number():
     neurons, agent = VisionNeurons(code=64), VotingAgent(VisionNeurons(code=64))
     tensors = neurons.fold(agent.layout.split(weights(agent)))
     obs, action, order = random_patches(1, 30), torch.randn(1, 3), torch.randperm(30)
     torch.testing.assert_close(neurons(tensors, obs, action), neurons(tensors, obs[:, order], action), rtol=1e-4, atol=1e-4)
     assert neurons(tensors, obs[:, :11], action).shape == (1, 64, 16)
-    # the same patch twice in each place says no more than once
+    # duplicated patches change nothing
     torch.testing.assert_close(neurons(tensors, obs, action), neurons(tensors, obs.repeat(1, 2, 1, 1), action), rtol=1e-4, atol=1e-4)
 
 
-def test_a_population_is_its_members_one_by_one():
+def test_a_population_equals_its_members():
     for agent, actions in ((VotingAgent(VisionNeurons(code=64)), 3), (PongAgent(), 6)):
         vectors = weights(agent, members=2)
         obs = random_patches(4, 20)
@@ -253,7 +253,7 @@ def test_a_population_is_its_members_one_by_one():
             torch.testing.assert_close(action[rows], mine, rtol=1e-3, atol=1e-3)
 
 
-def test_votes_are_column_sums_compiled_or_not():
+def test_votes_are_column_sums_compiled_and_eager():
     q, k = torch.randn(3, 256, 4), 5 * torch.randn(3, 256, 4)
     with torch.no_grad():
         found = [votes(q, k, False), votes(q, k, True)]
@@ -265,7 +265,7 @@ def test_votes_are_column_sums_compiled_or_not():
     torch.testing.assert_close(expected.sum(1), torch.full((3,), 256.0))
 
 
-def test_pongs_player_is_made_of_the_released_layers():
+def test_the_pong_agent_equals_the_released_layers():
     agent = PongAgent()
     assert agent.layout.size == 1_687_726
     vector = weights(agent)
@@ -286,11 +286,11 @@ def test_pongs_player_is_made_of_the_released_layers():
         assert before.argmax(1).tolist() == [3, 3]
         code = agent.neurons(tensors, obs, before)
         picture = torch.relu(code.reshape(2, 20, 20, 32).permute(0, 3, 1, 2))
-        torch.testing.assert_close(agent.say(tensors, obs, before), convolutions(picture), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(agent.predict(tensors, obs, before), convolutions(picture), rtol=1e-3, atol=1e-3)
 
 
-def test_the_driver_by_hand():
-    """Averaging, voting, the LSTM and the share of the old code, step by step with torch's own cell."""
+def test_the_voting_agent_by_hand():
+    """Averaging, voting, the LSTM and the share of the old code, step by step with torch's cell."""
     agent = VotingAgent(VisionNeurons(code=64), compile=False)
     raw = agent.layout.split(weights(agent, 3))
     tensors, cell = agent.neurons.fold(raw), nn.LSTMCell(20, 16)
@@ -342,8 +342,8 @@ def test_the_baseline_by_hand():
             torch.testing.assert_close(action[0], torch.stack([drive[0], (drive[1] + 1) / 2, (drive[2] + 1) / 2]), rtol=1e-4, atol=1e-4)
 
 
-def test_whole_frames_can_only_be_put_before_a_background():
-    with pytest.raises(Usage, match="only be put before a background"):
+def test_whole_frames_allow_only_backgrounds():
+    with pytest.raises(Usage, match="whole frames allow only background"):
         CarFrames(senses="patches")
     seeds, grass = row_seeds(0, 2), patches.scenery("sunset", 96, 96)
     plain, other = CarFrames(horizon=5).open().reset(seeds), CarFrames(horizon=5, senses="background:sunset").open().reset(seeds)
@@ -371,7 +371,7 @@ def test_every_released_layout_is_imported(read, name, world, recipe, tmp_path):
         read([tmp_path / "other.npz"], tmp_path / "other")
 
 
-def test_training_does_not_wait_for_who_has_lost_the_road():
+def test_training_episodes_end_after_negative_rewards():
     agent = VotingAgent(VisionNeurons(code=64), compile=False)
     idle = agent.policy(torch.zeros(agent.layout.size))
     world = CarPatches(horizon=60)
@@ -392,7 +392,7 @@ def test_pong_is_played():
     assert screen[20:80].float().std() > 1
 
 
-def test_the_authors_driver_is_imported_and_drives(tmp_path):
+def test_the_authors_car_racing_agent_is_imported_and_scores(tmp_path):
     path = REFERENCE / "attention_neuron" / "carracing_pi.npz"
     if not path.exists():
         pytest.skip(f"the authors' weights are not at {path} (SENSORIUM_REFERENCE names another folder)")
@@ -404,12 +404,12 @@ def test_the_authors_driver_is_imported_and_drives(tmp_path):
     stage, policy = checkpoint.stage(tmp_path / "car"), checkpoint.policy(tmp_path / "car")
     assert isinstance(stage.world, CarPatches)  # type: ignore[attr-defined]
     scores = [play(CarPatches(horizon=100, senses=senses).open(), policy, row_seeds(0, 6)).returns for senses in ("", "patches")]
-    # after two seconds of a lap; a car that stands still has -10
+    # after two seconds of a lap; a standing car has -10
     assert all(score.mean() > 30 for score in scores)
     torch.testing.assert_close(scores[0].mean(), scores[1].mean(), rtol=0.15, atol=0)
 
 
-def test_the_table_names_every_cell_of_the_paper(tmp_path, monkeypatch):
+def test_the_table_has_every_cell_of_the_paper(tmp_path, monkeypatch):
     monkeypatch.setattr(zoo, "FOLDER", tmp_path)
     rows = {row.cell: row for row in table(None, 1).rows}
     assert rows["AttentionNeuron, usual grass, patches shuffled"].paper_mean == 801
@@ -417,6 +417,6 @@ def test_the_table_names_every_cell_of_the_paper(tmp_path, monkeypatch):
     assert all(row.verdict == "not-run" for row in rows.values())
 
 
-def test_unknown_places_are_refused(tmp_path):
+def test_unknown_folders_are_usage_errors(tmp_path):
     with pytest.raises(Usage, match="no folder"):
         table(str(Path(tmp_path) / "x"), 1)

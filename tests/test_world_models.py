@@ -1,4 +1,4 @@
-"""The mathematics of World Models against brute force, and V, M and C against what the paper says they do."""
+"""World Models' equations against brute force, and V, M and C against the paper."""
 
 import math
 
@@ -20,14 +20,14 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 # equations
 
 
-def test_divergence_is_torchs():
+def test_divergence_equals_torchs():
     mu, log_variance = random(5, 3), random(5, 3, seed=1)
     ours = eq.divergence(mu, log_variance)
     normal = torch.distributions.Normal(mu, torch.exp(log_variance / 2))
     torch.testing.assert_close(ours, torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0)).sum(1))
 
 
-def test_the_floor_is_on_the_whole_vector():
+def test_the_kl_tolerance_applies_to_the_whole_vector():
     assert eq.floored(torch.tensor([3.0, 16.0, 20.0]), 0.5, 32).tolist() == [16, 16, 20]
 
 
@@ -41,7 +41,7 @@ def test_latents_have_their_mean_and_deviation():
     assert float(z.std()) == pytest.approx(3, rel=0.03)
 
 
-def test_outputs_of_a_dimension_stand_together():
+def test_outputs_of_a_dimension_are_contiguous():
     """Number 15 d + 5 p + k: dimension d, then logits, means, log deviations, then the mixture."""
     output = torch.arange(2 * 15, dtype=torch.float32)
     log_weight, mean, log_sd = eq.mixture_parameters(output, 5)
@@ -50,7 +50,7 @@ def test_outputs_of_a_dimension_stand_together():
     torch.testing.assert_close(log_weight[1], torch.log_softmax(torch.arange(15.0, 20.0), 0))
 
 
-def test_the_mixtures_density_integrates_to_one():
+def test_mixture_density_integrates_to_one():
     log_weight, mean, log_sd = torch.log_softmax(random(1, 5), -1), random(1, 5, seed=1), 0.3 * random(1, 5, seed=2)
     z = torch.linspace(-15, 15, 60001, dtype=torch.float64)[:, None]
     parts = [part.double().expand(60001, 1, 5) for part in (log_weight, mean, log_sd)]
@@ -58,7 +58,7 @@ def test_the_mixtures_density_integrates_to_one():
     assert float(torch.trapezoid(density[:, 0], z[:, 0])) == pytest.approx(1, abs=1e-6)
 
 
-def test_the_mixtures_likelihood_by_brute_force():
+def test_mixture_likelihood_by_brute_force():
     z, output = random(4, 3), random(4, 3 * 15, seed=1)
     ours = eq.mixture_log_likelihood(z, *eq.mixture_parameters(output, 5))
     for row in range(4):
@@ -88,19 +88,19 @@ def test_temperature_acts_on_logits_and_on_the_variance():
     assert float(z[z < 0].std()) == pytest.approx(0.5 * 1.3, rel=0.03)
 
 
-def test_every_component_can_be_chosen_and_the_ends_belong_to_one():
+def test_component_sampling_including_both_ends():
     log_weight = torch.log(torch.full((1, 5), 0.2))
     mean, log_sd = torch.arange(5.0)[None], torch.zeros(1, 5)
     for u, component in ((0.0, 0), (0.19, 0), (0.21, 1), (0.5, 2), (0.7, 3), (0.999999, 4)):
         assert float(eq.mixture_sample(log_weight, mean, log_sd, 1.0, torch.tensor([u]), torch.zeros(1))) == component
 
 
-def test_restarts_weigh_ten_times_as_much():
+def test_restarts_have_weight_ten():
     logit = torch.tensor([0.0, 0.0])
     assert eq.restart_cost(logit, torch.tensor([0.0, 1.0]), 10.0).tolist() == pytest.approx([math.log(2), 10 * math.log(2)])
 
 
-def test_the_dream_ends_beyond_one_half():
+def test_the_dream_ends_above_probability_one_half():
     assert eq.ends(torch.tensor([-0.1, 0.0, 0.1])).tolist() == [False, False, True]
 
 
@@ -111,7 +111,7 @@ def test_gas_and_brake():
 # model
 
 
-def test_parameters_are_as_many_as_the_papers():
+def test_parameter_counts_equal_the_papers():
     def size(model: torch.nn.Module) -> int:
         return sum(parameter.numel() for parameter in model.parameters())
 
@@ -121,8 +121,8 @@ def test_parameters_are_as_many_as_the_papers():
     assert Linear("zch", 64, 512, 1, bias=False, car=False).layout.size == 1088
 
 
-def test_v_is_the_papers_layers():
-    """The same parameters through torch's own layers."""
+def test_v_equals_the_papers_layers():
+    """The same parameters in torch's layers."""
     model = ConvVAE(32)
     descent.glorot(model, 3)
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -161,7 +161,7 @@ def a_memory(restart: bool = True, **heads: bool) -> MDNRNN:
     return memory.requires_grad_(False)
 
 
-def test_m_forgets_where_an_episode_begins_anew():
+def test_m_resets_its_memory_where_an_episode_restarts():
     memory, z, action = a_memory(), random(2, 4), random(2, 1, seed=1)
     hidden, cell = random(2, 6, seed=2), random(2, 6, seed=3)
     restart = torch.tensor([0.0, 1.0])
@@ -182,7 +182,7 @@ def test_the_first_output_is_the_restart():
     torch.testing.assert_close(seen.mean[:, 0], output[:, 6:9])
 
 
-def test_c_sees_the_hidden_state_from_before_the_frame():
+def test_cs_input_is_the_hidden_state_before_the_frame():
     vision, memory = ConvVAE(4), a_memory(restart=False)
     descent.glorot(vision, 1)
     vision.requires_grad_(False)
@@ -198,13 +198,13 @@ def test_c_sees_the_hidden_state_from_before_the_frame():
         z = eq.latent(mu, log_variance, normal(seeds, t, 4))
         torch.testing.assert_close(action, c.act(c.layout.split(vector), z, hidden, cell))
         torch.testing.assert_close(known[1], hidden)
-        # in every second step something else is done than what was said, and M hears that
+        # in every second step another action is executed, which is M's input
         done = action if t % 2 else action + 1
         known = driver.with_action(known, done)
         hidden, cell = memory.step(z, done, torch.zeros(2), hidden, cell)
 
 
-def test_a_population_is_its_members():
+def test_a_population_equals_its_members():
     c = Linear("zch", 4, 6, 1, car=False)
     vectors, obs = random(3, c.layout.size), random(6, 16, seed=1)
     together, _ = LatentPolicy(c, vectors).take(torch.arange(3).repeat_interleave(2)).act(obs, (), 0)
@@ -229,7 +229,7 @@ def test_held_actions_change_where_the_tic_is_a_multiple():
     assert float(actions.mean()) == pytest.approx(0, abs=0.05)
 
 
-def test_held_actions_may_vary_from_episode_to_episode():
+def test_holding_times_may_vary_between_episodes():
     seeds, player = row_seeds(4, 300), HeldActions(varied=10)
     known = player.begin(seeds)
     assert 1 <= float(known[3].min()) < 1.2
@@ -240,7 +240,7 @@ def test_held_actions_may_vary_from_episode_to_episode():
         assert bool((known[2] <= known[3].ceil()).all())
 
 
-def test_random_networks_are_a_bias_of_their_own_and_noise():
+def test_random_networks_are_a_bias_per_row_and_noise():
     seeds, player = row_seeds(4, 400), RandomNetworks()
     known, actions = player.begin(seeds), []
     for t in range(40):

@@ -1,4 +1,4 @@
-"""The machine of World Models: dreams, what M learns from, the authors' files, and how the parts play together."""
+"""World Models' stages: dreams, M's training data, the authors' files, and the stages together."""
 
 import json
 import math
@@ -31,7 +31,7 @@ from sensorium.systems.world_models.tables import prediction_errors
 from tests.conftest import REFERENCE, trained
 from tests.test_world_models import a_memory, random
 
-# the dream
+# dreams
 
 
 def a_dream(temperature: float = 1.0, horizon: int = 12, **heads: bool) -> DreamWorld:
@@ -39,7 +39,7 @@ def a_dream(temperature: float = 1.0, horizon: int = 12, **heads: bool) -> Dream
 
 
 def test_the_dream_step_by_step():
-    """Reward 1 or M's, the end where the restart logit passes 0, the memory as M leaves it."""
+    """Reward 1 or M's, the end where the restart logit exceeds 0, and M's memory."""
     for heads in ({}, {"reward": True}):
         world = a_dream(**heads)
         state = world.initial(row_seeds(3, 64))
@@ -59,7 +59,7 @@ def test_the_dream_step_by_step():
             torch.testing.assert_close(step.obs, torch.cat([z, cell, hidden], 1))
 
 
-def test_a_dream_is_a_function_of_its_seed_and_not_of_its_neighbours():
+def test_a_dream_is_a_function_of_its_seed_independent_of_other_rows():
     world, c = a_dream(), Linear("zch", 4, 6, 1, bias=False, car=False)
     policy, seeds = LatentPolicy(c, random(c.layout.size)), row_seeds(0, 32)
     together = play(world.open(), policy, seeds, keep=("observations",))
@@ -70,7 +70,7 @@ def test_a_dream_is_a_function_of_its_seed_and_not_of_its_neighbours():
     assert not torch.allclose(together.observations[0], other.observations[0])
 
 
-def test_a_cold_dream_takes_the_likeliest_way():
+def test_a_cold_dream_follows_the_likeliest_component():
     """At a temperature near 0 z is the mean of the likeliest component."""
     world = a_dream(temperature=1e-6)
     state = world.initial(row_seeds(0, 16))
@@ -80,17 +80,17 @@ def test_a_cold_dream_takes_the_likeliest_way():
     torch.testing.assert_close(following[0], seen.mean.gather(-1, best)[..., 0], atol=0.02, rtol=0.02)
 
 
-def test_a_temperature_of_nothing_is_refused():
+def test_temperature_zero_is_a_usage_error():
     with pytest.raises(Usage, match="more than 0"):
         Dream("x", temperature=0.0)
 
 
 @pytest.mark.slow
-def test_the_dream_compiled_and_in_bfloat16_is_the_dream():
+def test_a_compiled_dream_in_bfloat16_equals_the_eager_one():
     world, c = a_dream(horizon=40), Linear("zch", 4, 6, 1, bias=False, car=False)
     policy, seeds = LatentPolicy(c, random(c.layout.size)), row_seeds(0, 512)
     eager = play(world.open(), policy, seeds, compile=False)
-    # each batch size is compiled by itself, for half a minute: one is enough here
+    # each batch size takes half a minute to compile, so only one is tested
     plain, fast = (play(world.open(), policy, seeds[:16], compile=flag) for flag in (False, True))
     assert len(plain.lengths.unique()) > 1
     assert (plain.lengths == fast.lengths).all()
@@ -99,7 +99,7 @@ def test_the_dream_compiled_and_in_bfloat16_is_the_dream():
     assert float(half.returns.mean()) == pytest.approx(float(eager.returns.mean()), rel=0.05)
 
 
-# what M learns from
+# M's training data
 
 
 def some_latents() -> Latents:
@@ -120,17 +120,17 @@ def test_whole_episodes_start_at_their_beginning_and_count_to_their_end():
             length = int(data.lengths[episode])
             assert index[:, row].tolist() == [start + min(t, length - 1) for t in range(5)]
             assert follows[:, row].tolist() == [float(t + 1 < length) for t in range(4)]
-            assert earns[:, row].tolist() == [float(t < length) for t in range(4)]  # the last action earns something as well
+            assert earns[:, row].tolist() == [float(t < length) for t in range(4)]  # the last action has a reward too
 
 
-def test_streams_go_on_from_window_to_window_and_show_an_epoch_once():
+def test_streams_continue_from_window_to_window_and_cover_an_epoch_once():
     data, seen = some_latents(), []
     for number in range(2):  # 2 streams of 9 frames, windows of 4 steps
         index, follows, earns, fresh = data.batch("streams", number, 2, 4, seed=1, across=False)
         assert fresh == (number == 0)
         assert follows.tolist() == (1 - data.first[index[1:]].float()).tolist()
         assert bool(earns.all())
-        # across an end M learns that another episode begins, but not where one was merely cut short: the third, frames 8 to 13
+        # M is trained to predict restarts after terminations, but not after truncations: the third episode, frames 8 to 13
         assert data.batch("streams", number, 2, 4, seed=1, across=True).next_mask.tolist() == (index[:-1] != 13).float().tolist()
         seen.append(index)
     assert torch.equal(seen[0][-1], seen[1][0])
@@ -166,7 +166,7 @@ def test_costs_of_m_by_brute_force():
 
 
 def moving_square(length: int, seed: int) -> Episode:
-    """A light square that moves by its action: what V can draw and M can foresee."""
+    """A bright square that moves by its action, which V can reconstruct and M can predict."""
     random = np.random.default_rng(seed)
     actions = random.choice([-1.0, 1.0], (length, 1))
     place, frames = random.integers(0, 13), np.full((length, 64, 64, 3), 90, dtype=np.uint8)
@@ -177,7 +177,7 @@ def moving_square(length: int, seed: int) -> Episode:
 
 
 @pytest.mark.slow
-def test_v_learns_to_draw_and_m_to_foresee(tmp_path: Path):
+def test_v_learns_to_reconstruct_and_m_to_predict(tmp_path: Path):
     collect = registry.recipe("take-cover").stages("tiny")["collect"]
     run(replace(collect, steps=0), tmp_path / "1-collect", 0)  # type: ignore[type-var]
     for number in range(1, 5):
@@ -190,7 +190,7 @@ def test_v_learns_to_draw_and_m_to_foresee(tmp_path: Path):
     run(memory, tmp_path / "3-memory", 0)
     rows = [json.loads(line) for line in (tmp_path / "3-memory" / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["z"] < rows[0]["z"] - 0.3
-    # told the wrong actions, it foresees less
+    # with wrong actions its predictions are worse
     model, data = load_model(str(tmp_path / "3-memory"), bfloat16=False), memory.__class__.latents
     placed = checkpoint.placed(memory, tmp_path / "3-memory")
     latents = data(placed, "cpu")
@@ -217,7 +217,7 @@ def authors() -> Path:
     return folder
 
 
-def test_the_authors_m_foresees_the_authors_latents(authors: Path, tmp_path: Path):
+def test_the_authors_m_predicts_the_authors_latents(authors: Path, tmp_path: Path):
     said = official.car_racing([authors / "car_racing_rnn.json", authors / "car_racing_controller.json"], tmp_path / "out")
     assert said[0] == "missing: vision (vae.json)"
     with np.load(authors / "car_racing_official_latents.npz") as file:
@@ -238,12 +238,12 @@ VAE = [
 ]  # fmt: skip
 
 
-def test_v_is_read_as_tensorflow_meant_it():
-    """A fully connected layer after the last convolution, its features in the order height, width, colours."""
+def test_v_is_imported_in_tensorflows_layout():
+    """A fully connected layer after the last convolution, with features in the order height, width, channels."""
     tensors = [torch.tensor(part, dtype=torch.float32) for part in integers(*VAE)]
     model = descent.loaded(ConvVAE(32), official.vision_state(tensors, 32)).requires_grad_(False)
     features = random(1, 256, 2, 2)
-    flat = features.permute(0, 2, 3, 1).flatten(1)  # as TensorFlow flattens
+    flat = features.permute(0, 2, 3, 1).flatten(1)  # TensorFlow's order
     torch.testing.assert_close(model.mu(features.flatten(1)), flat @ (tensors[8] / 1e4) + tensors[9] / 1e4, rtol=1e-3, atol=1e-3)
     kernel = tensors[0] / 1e4
     image = random(1, 3, 4, 4, seed=1)
@@ -256,7 +256,7 @@ def test_v_is_read_as_tensorflow_meant_it():
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (2, 3, 0, 1)])
-def test_either_order_of_m_is_read(tmp_path: Path, order):
+def test_both_gate_orders_of_m_are_imported(tmp_path: Path, order):
     parts = integers((256, 480), (480,), (291, 1024), (1024,))
     (tmp_path / "rnn.json").write_text(json.dumps([parts[i] for i in order]))
     official.car_racing([tmp_path / "rnn.json"], tmp_path / "out")
@@ -266,7 +266,7 @@ def test_either_order_of_m_is_read(tmp_path: Path, order):
     assert model.head_bias.tolist() == pytest.approx((np.array(parts[1]) / 1e4).tolist(), abs=1e-4)
 
 
-def test_a_controller_is_read_as_it_acts():
+def test_an_imported_controller_acts_the_same():
     values, c = random(867), Linear("zh")
     z, hidden = random(2, 32, seed=1), random(2, 256, seed=2)
     ours = c.act(c.layout.split(official.controller_vector(values, c)), z, hidden, hidden)
@@ -274,7 +274,7 @@ def test_a_controller_is_read_as_it_acts():
     torch.testing.assert_close(ours, eq.car_action(theirs), rtol=1e-4, atol=1e-5)
 
 
-def test_a_whole_set_of_files_plays(tmp_path: Path):
+def test_a_complete_set_of_files_plays(tmp_path: Path):
     pytest.importorskip("envpool")
     random = np.random.default_rng(1)
     files = {
@@ -290,7 +290,7 @@ def test_a_whole_set_of_files_plays(tmp_path: Path):
     assert play(env, checkpoint.policy(tmp_path / "out"), row_seeds(0, 2)).lengths.tolist() == [3, 3]
 
 
-def test_what_is_none_of_their_files_is_one_line(tmp_path: Path):
+def test_unknown_files_are_usage_errors(tmp_path: Path):
     (tmp_path / "x.json").write_text("[[1, 2], [3]]")
     with pytest.raises(Usage, match="none of their files"):
         official.car_racing([tmp_path / "x.json"], tmp_path / "out")
@@ -299,10 +299,10 @@ def test_what_is_none_of_their_files_is_one_line(tmp_path: Path):
         official.car_racing([tmp_path / "y.json"], tmp_path / "out")
 
 
-# the machine
+# stages
 
 
-def test_an_agent_of_the_world_dreams_and_one_of_the_dream_drives():
+def test_agents_of_the_real_world_and_of_the_dream_play_in_both():
     import sensorium
 
     for recipe, world in (("car-racing-dream", "car-racing"), ("take-cover", "take-cover")):
@@ -313,28 +313,28 @@ def test_an_agent_of_the_world_dreams_and_one_of_the_dream_drives():
         assert sensorium.evaluate(folder, 2)["world"] == world
 
 
-def test_a_dream_that_neither_pays_nor_ends_has_no_score():
+def test_a_dream_without_reward_and_end_is_a_usage_error():
     import sensorium
 
     with pytest.raises(Usage, match="neither reward nor end"):
         sensorium.evaluate(trained("car-racing"), 2, world="dream")
 
 
-def test_widths_that_do_not_fit_are_one_line():
+def test_widths_that_do_not_fit_are_a_usage_error():
     stage = registry.recipe("car-racing").stages("tiny")["controller"]
     wrong = replace(stage, controller=Linear("zh", hidden=17))  # type: ignore[type-var,call-arg]
     with pytest.raises(Usage, match="V and M have 32 and 16"):
         checkpoint.placed(wrong, trained("car-racing") / "4-controller").init(Seeds(0))
 
 
-def test_without_a_memory_there_is_no_dream():
+def test_a_dream_without_memory_is_a_usage_error():
     import sensorium
 
     with pytest.raises(Usage, match="dream"):
         sensorium.evaluate(trained("car-racing-z"), 2, world="dream")
 
 
-def test_stages_that_do_not_act_say_so():
+def test_stages_without_a_policy_are_usage_errors():
     for part in ("2-vision", "3-memory"):
         with pytest.raises(Usage, match="does not act"):
             checkpoint.policy(trained("take-cover") / part)
@@ -350,7 +350,7 @@ def test_every_stage_learns_on_a_gpu(tmp_path: Path):
     assert play(world.open(), policy, row_seeds(0, 4, device)).returns.device.type == device
 
 
-def test_the_report_shows_what_there_is():
+def test_report_sections():
     from sensorium.systems.world_models.figures import sections
 
     titles = {
@@ -370,7 +370,7 @@ def test_the_report_shows_what_there_is():
         sections(trained("car-racing") / "2-vision")
 
 
-def test_processes_collect_and_evolve_the_same(tmp_path: Path):
+def test_processes_collect_and_evolve_bit_identically(tmp_path: Path):
     from sensorium.es.workers import on
 
     stages = registry.recipe("car-racing-z").stages("tiny")
@@ -390,7 +390,7 @@ def test_processes_collect_and_evolve_the_same(tmp_path: Path):
 
 
 def test_the_best_mean_is_kept(tmp_path: Path):
-    """The agent is the mean that scored best on fresh episodes, not the last one."""
+    """The agent is the mean with the best score on new episodes, not the last one."""
     stage = checkpoint.placed(registry.recipe("take-cover").stages("tiny")["controller"], trained("take-cover") / "4-controller")
     state = stage.init(Seeds(0, "x", 0))
     live = stage.open(state)
@@ -406,7 +406,7 @@ def test_the_best_mean_is_kept(tmp_path: Path):
     live.close()
 
 
-def test_surprise_pays_in_the_real_world():
+def test_curiosity_adds_a_reward_in_the_real_world():
     vision, memory, world, seeds = ConvVAE(4), a_memory(), PixelCartPole(horizon=4), row_seeds(0, 3)
     descent.glorot(vision, 1)
     vision.requires_grad_(False)
@@ -429,8 +429,8 @@ def test_surprise_pays_in_the_real_world():
         torch.testing.assert_close(step.reward, other.reward + 0.5 * surprise)
 
 
-def test_the_loop_names_its_own_folders(tmp_path: Path):
-    """Every folder that a stage of a later round names is one of the stages before it."""
+def test_the_loops_folders_refer_to_its_own_stages(tmp_path: Path):
+    """Every folder of a later round's stage is that of an earlier stage."""
     for curiosity in (0.0, 0.5):
         stages = registry.recipe("iterate").stages("laptop", rounds=3, curiosity=curiosity)
         folders = [tmp_path / f"{number}-{name}" for number, name in enumerate(stages, 1)]
@@ -444,7 +444,7 @@ def test_the_loop_names_its_own_folders(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_the_loop_goes_round_with_curiosity(tmp_path: Path):
+def test_the_loop_trains_with_curiosity(tmp_path: Path):
     for number, (name, stage) in enumerate(registry.recipe("iterate").stages("tiny", rounds=2, curiosity=0.5).items(), 1):
         run(stage, tmp_path / f"{number}-{name}", 0, last=name == "controller-2")
     assert play(PixelCartPole(horizon=5).open(), checkpoint.policy(tmp_path), row_seeds(0, 2)).lengths.tolist() == [5, 5]

@@ -1,4 +1,4 @@
-"""Worlds that are simulators: what they show, what they pay, and that a row is a function of its seed and its actions."""
+"""Simulated worlds: observations, rewards, and determinism of a row given its seed and actions."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_a_row_is_a_function_of_its_seed_and_its_actions(world):
     assert not torch.equal(obs[-1, 0], obs[-1, 1])
 
 
-def test_it_is_truncated_at_its_horizon_and_not_before(world):
+def test_truncation_at_the_horizon(world):
     _, steps = episode(world, row_seeds(5, 2))
     assert not any(bool(step.truncated.any()) for step in steps[:-1])
     assert bool((steps[-1].truncated | steps[-1].terminated).all())
@@ -66,7 +66,7 @@ def test_an_env_may_be_reset_again_with_other_rows(world):
 
 
 class Scripted:
-    """Simulators whose row r ends after r + 1 steps, and which begin anew by themselves."""
+    """Simulators with automatic resets whose row r ends after r + 1 steps."""
 
     def begin(self, seeds):
         self.t = 0
@@ -91,15 +91,15 @@ def test_rows_that_have_ended_repeat_their_last_observation_without_reward():
     assert steps[2].truncated.tolist() == [False, False, False, True]
 
 
-def test_small_is_pillows_bilinear():
+def test_small_equals_pillows_bilinear():
     frames = torch.randint(0, 256, (2, 96, 96, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     for mine, frame in zip(pixels.small(frames, 84), frames, strict=True):
         theirs = np.asarray(Image.fromarray(frame[:84].numpy()).resize((64, 64), Image.Resampling.BILINEAR))
         assert np.abs(mine.numpy().astype(int) - theirs).max() <= 1
 
 
-def test_legacy_pictures_are_stretched_and_lowered_by_one():
-    """Grass and road as the authors' own demo shows them: brightest value 229 without a kerb, 255 with one."""
+def test_legacy_images_are_stretched_and_lowered_by_one():
+    """Grass and road as in the authors' demo: largest value 229 without a kerb, 255 with one."""
     plain = torch.tensor([[102, 204, 102], [102, 229, 102], [102, 102, 102], [0, 0, 0]], dtype=torch.uint8)
     kerb = torch.cat([plain, torch.tensor([[255, 255, 255]], dtype=torch.uint8)])
     for colours, expected in (
@@ -113,12 +113,12 @@ def test_legacy_pictures_are_stretched_and_lowered_by_one():
         assert [shown[0, 10 * i + 5, 5].tolist() for i in range(len(expected))] == expected
 
 
-def test_actions_beyond_a_third_are_steps():
+def test_actions_beyond_a_third_move():
     assert moves(np.array([[-1.0], [-0.34], [-0.33], [0.0], [0.33], [0.34], [1.0]])).tolist() == [-1, -1, 0, 0, 0, 1, 1]
 
 
-def test_engines_agree_which_way_is_left():
-    """Stepping left uncovers the wall on that side: the two engines show the same scene, shifted the same way."""
+def test_engines_agree_on_left_and_right():
+    """Moving left reveals the wall on that side: both engines render the same scene with the same shift."""
     shown = {}
     for engine in ("envpool", "vizdoom"):
         for way in (-1.0, 1.0):
@@ -133,7 +133,7 @@ def test_engines_agree_which_way_is_left():
         assert same < other
 
 
-def test_wrong_settings_are_one_line():
+def test_wrong_settings_are_usage_errors():
     with pytest.raises(Usage, match="allowed: envpool, gymnasium"):
         CarRacing(engine="pybullet").open()  # type: ignore[arg-type]
     with pytest.raises(Usage, match="vizdoom"):
@@ -141,8 +141,8 @@ def test_wrong_settings_are_one_line():
 
 
 @pytest.mark.slow
-def test_a_random_players_score_lies_where_the_paper_has_it():
-    """A new action at every tic, faithful screen: the paper has 210 +- 108. Held actions live longer: the authors' data has 308."""
+def test_a_random_policys_score_equals_the_papers():
+    """A new action at every tic, faithful screen: the paper has 210 +- 108. Held actions survive longer: the authors' data have 308."""
     pytest.importorskip("vizdoom")
     world = TakeCover("vizdoom", faithful=True)
     env = world.open()
@@ -151,8 +151,8 @@ def test_a_random_players_score_lies_where_the_paper_has_it():
     assert 150 < float(scores.mean()) < 270
 
 
-def test_a_random_driver_earns_what_facts_say():
-    """No tile or few: the authors' first generation scored -55, others -72."""
+def test_a_random_policys_car_racing_score():
+    """Few tiles: the authors' first generation scored -55, others -72."""
     pytest.importorskip("envpool")
     scores = play(CarRacing(horizon=150).open(), RandomNetworks(), row_seeds(0, 8)).returns
     assert -40 < float(scores.mean()) < 60

@@ -1,4 +1,4 @@
-"""Sensorium: agents that first learn to sense and only then to act. The library in five functions; the command line is a thin skin over them.
+"""Sensorium: AttentionNeuron, World Models, Proto-RL and RND. Five functions are the main API, which the command line uses.
 
 >>> import sensorium
 >>> agent = sensorium.load("zoo/cart-pole-clone")
@@ -39,7 +39,10 @@ def load(folder: str | Path, device: str = "cpu") -> Policy:
 
 
 def world(name: str, senses: str = "", **fields: Any) -> World:
-    """A world by name ("cart-pole"), its fields as arguments, seen through altered senses (the grammar of `evaluate --senses`)."""
+    """A world by name ("cart-pole"), with its fields as arguments and a senses specification (as for `evaluate --senses`).
+
+    Errors: core.errors.Usage for an unknown name or specification.
+    """
     from sensorium import registry
     from sensorium.envs.wrappers import sensed
 
@@ -47,7 +50,7 @@ def world(name: str, senses: str = "", **fields: Any) -> World:
 
 
 def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: Collection[str] = (), device: str = "cpu") -> Rollout:
-    """Play episodes and return what happened: returns and lengths [episodes], and what `keep` names, time first.
+    """Play episodes; returns their returns and lengths [episodes] and the values named in `keep`, time first.
 
     `keep` may name observations [T, episodes, ...], actions [T, episodes, actions], rewards [T, episodes] and memory.
     """
@@ -64,7 +67,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Mean, sd, median, IQM, 95 % interval and all returns of a trained agent.
 
-    Without `senses` and `world` the agent meets those that it was trained with; `senses` replaces them ("" for none).
+    By default `senses` and `world` are those of training; `senses` "" means none, `world` may be a name or "dream".
+    Errors: core.errors.Usage for wrong arguments, or a world that does not fit the agent.
     """
     from sensorium.core import card, checkpoint
     from sensorium.core.env import closing
@@ -77,17 +81,17 @@ def evaluate(
         raise Usage(f"--episodes cannot be {episodes}; at least 1")
     path = checkpoint.agent(folder)
     stage, facts = checkpoint.stage(path), card.read(path)
-    place, policy = _meeting(path, world, device)
+    place, policy = _world_and_policy(path, world, device)
     if senses is None:
         senses = next((part.senses for part in (stage, place) if isinstance(part, Sensed) and part.senses), "")
-    seen, policy = wrapped(place, policy, senses)
-    with closing(seen) as env:
+    treated, policy = wrapped(place, policy, senses)
+    with closing(treated) as env:
         result = scores(env, policy, episodes, seed, device)
     return {"recipe": facts.get("recipe", ""), **result, "seed": seed, "senses": senses, "world": place.spec.name}
 
 
-def _meeting(path: Path, world: str | None, device: str) -> tuple[World, Policy]:
-    """A world by name, or by default the one in which an agent's stage has it play, and the agent as it plays there."""
+def _world_and_policy(path: Path, world: str | None, device: str) -> tuple[World, Policy]:
+    """The named world, by default that of the agent's stage, and the agent's policy in it."""
     from sensorium import registry
     from sensorium.core import checkpoint
     from sensorium.core.env import require_fit
@@ -97,7 +101,7 @@ def _meeting(path: Path, world: str | None, device: str) -> tuple[World, Policy]
     if world == "dream":
         stage, state = checkpoint.restored(path, device)
         if not isinstance(stage, Dreaming):
-            raise Usage(f"{path} has no dream: it is no world model with a memory")
+            raise Usage(f"{path} has no dream: it has no world model with a memory")
         with checkpoint.fitting(path):
             return stage.in_dream(state)
     policy, trained = checkpoint.policy(path, device), checkpoint.stage(path).world  # type: ignore[attr-defined]
@@ -112,9 +116,9 @@ def train(
     recipe: str, preset: str = "laptop", out: str | Path | None = None, seed: int = 0, device: str = "cpu", on: str = "",
     stages: dict[str, Stage] | None = None, tensorboard: bool = False, **flags: Any,
 ) -> Path:  # fmt: skip
-    """Run every stage of a recipe into a folder, from wherever an earlier call left it; returns the run's folder.
+    """Run every stage of a recipe in a folder, resuming an earlier call; returns the run's folder.
 
-    `flags` are the recipe's own arguments; `stages` replaces the recipe's stages by edited ones; `tensorboard` also writes event files.
+    `flags` are the recipe's arguments; `stages` replaces the recipe's stages; `tensorboard` also writes event files. Errors: as `core.run.run`.
     """
     from sensorium import registry
     from sensorium.core.run import run

@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""The command line: one shape for every system, built from the registry. Heavy things are imported by the command that needs them."""
+"""The command line, built from the registry. Each command imports the heavy modules that it needs."""
 
 import argparse
 import itertools
@@ -30,22 +30,22 @@ def main(arguments: list[str] | None = None) -> int:
         COMMANDS[options.command](options, rest)
         return 0
     except Usage as error:
-        return say(error, 2)
+        return print_error(error, 2)
     except Failure as error:
-        return say(error, 1)
+        return print_error(error, 1)
     except Interrupted as error:
-        return say(error, 128 + error.signal)
+        return print_error(error, 128 + error.signal)
     except Terminated as error:
-        return say("terminated; whatever was saved is intact", 128 + error.signal)
+        return print_error("terminated; saved checkpoints are intact", 128 + error.signal)
     except KeyboardInterrupt:
-        return say("interrupted; whatever was saved is intact", 130)
-    except BrokenPipeError:  # the reader of our output has left: all is well if there was nothing else to do
+        return print_error("interrupted; saved checkpoints are intact", 130)
+    except BrokenPipeError:  # the reader of stdout has closed it; an error only for train
         sys.stderr.close()
         return int(options.command == "train")
 
 
 def catch_termination() -> None:
-    """Have SIGTERM and SIGHUP raise Terminated, so that worlds and worker processes are closed; one that is ignored (nohup) stays ignored."""
+    """Make SIGTERM and SIGHUP raise Terminated, so that worlds and workers are closed; an ignored signal (nohup) stays ignored."""
 
     def terminate(number: int, frame: Any) -> None:
         raise Terminated(number)
@@ -56,24 +56,26 @@ def catch_termination() -> None:
                 signal.signal(number, terminate)
 
 
-def say(message: object, code: int) -> int:
+def print_error(message: object, code: int) -> int:
+    """Print one line to stderr and return the exit code."""
     print(f"sensorium: {message}", file=sys.stderr)
     return code
 
 
 def emit(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document to stdout."""
     print(json.dumps(value))
 
 
 def prepare() -> None:
-    """Before anything heavy: keep the allocator's pages."""
+    """Configure the memory allocator; called before torch is used."""
     from sensorium.core.machine import keep_pages
 
     keep_pages()
 
 
 def list_(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium list`: recipes and trained agents."""
     from sensorium import registry
     from sensorium.core import card, checkpoint
 
@@ -110,37 +112,38 @@ def list_(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def paragraph(name: str, *texts: str) -> str:
-    """A name and beside it some texts, broken to the terminal's width."""
+    """A name and texts in two columns, wrapped to the terminal's width."""
     width = max(shutil.get_terminal_size().columns, 60)
     lines = [line for text in texts for line in textwrap.wrap(text, width - 33, break_on_hyphens=False)]
     return "\n".join(f"  {name if i == 0 else '':30} {line}" for i, line in enumerate(lines))
 
 
 def chain(stages: list[str]) -> str:
-    """Stages in order; what repeats with a number behind it is said once: "teacher -> (teach -> clone) x 8"."""
+    """Stages in order, with numbered repetitions collapsed: "teacher -> (teach -> clone) x 8"."""
     names = [re.sub(r"-\d+$", "", stage) for stage in stages]
     kinds = list(dict.fromkeys(names))
     rounds = {kind: names.count(kind) for kind in kinds}
     parts = []
     for count, group in itertools.groupby(kinds, rounds.__getitem__):
-        said = " -> ".join(group)
-        parts.append(said if count == 1 else f"({said}) x {count}")
+        joined = " -> ".join(group)
+        parts.append(joined if count == 1 else f"({joined}) x {count}")
     return " -> ".join(parts)
 
 
 def train(options: argparse.Namespace, rest: list[str]) -> None:
+    """`sensorium train`: run a recipe for one or several seeds."""
     if options.recipe is None:
         if options.help:
             print(options.usage())
             return
-        raise Usage("train which recipe? `sensorium list` shows them")
+        raise Usage("train needs a recipe; `sensorium list` shows them")
     prepare()
     import sensorium
     from sensorium.settings import parse_settings
 
     check_device(options.device)
     if options.device == "cuda" and options.on.startswith("processes"):
-        raise Usage("--device cuda evaluates --on here")
+        raise Usage("--device cuda needs --on here")
     if options.seed is not None and options.seeds:
         raise Usage("--seed for one run or --seeds for several, not both")
     if (options.seed or 0) < 0:
@@ -155,15 +158,15 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
 
 
 def check_device(device: str) -> None:
-    """One line where the device is not there."""
+    """Check that the device is available. Errors: core.errors.Usage."""
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise Usage("no CUDA device here; allowed: --device cpu")
+        raise Usage("no CUDA device on this machine; allowed: --device cpu")
 
 
 def runs(seeds: str | None, seed: int, base: Path) -> list[tuple[int, Path]]:
-    """The (seed, folder) of each run that a command line asks for."""
+    """(seed, folder) of each run of a command line. Errors: core.errors.Usage for invalid `seeds`."""
     if not seeds:
         return [(seed, base)]
     first, dots, last = seeds.partition("..")
@@ -173,6 +176,7 @@ def runs(seeds: str | None, seed: int, base: Path) -> list[tuple[int, Path]]:
 
 
 def evaluate(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium evaluate`: scores of a trained agent."""
     prepare()
     import sensorium
 
@@ -182,7 +186,7 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> None:
         return emit(result)
     low, high = result["ci95"]
     print(
-        f"{options.dir} in {result['world']}, senses {result['senses'] or 'as they are'}, {result['episodes']} episodes from seed {result['seed']}"
+        f"{options.dir} in {result['world']}, senses {result['senses'] or 'unchanged'}, {result['episodes']} episodes from seed {result['seed']}"
     )
     print(
         f"mean {result['mean']:.1f} (95 % interval {low:.1f} to {high:.1f})   sd {result['sd']:.1f}   median {result['median']:.1f}   IQM {result['iqm']:.1f}"
@@ -191,6 +195,7 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def verify(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium verify`: a published table compared with our results."""
     prepare()
     from sensorium import registry
     from sensorium.core.table import show
@@ -204,6 +209,7 @@ def verify(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def import_(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium import`: convert the original authors' files."""
     from sensorium import registry
 
     for line in registry.look_up("IMPORTS", options.kind, "kind of file")([Path(file) for file in options.files], Path(options.out)):
@@ -211,6 +217,7 @@ def import_(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def export(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium export`: write recorded episodes as a Minari dataset."""
     from sensorium.data.minari import export
 
     name = export(options.dir, options.out)
@@ -218,6 +225,7 @@ def export(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def report(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium report`: write report.html and print its path."""
     prepare()
     from dataclasses import replace
 
@@ -244,6 +252,7 @@ def report(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def plan(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium plan`: estimate time, disk and memory of a recipe."""
     prepare()
     from sensorium.plan import estimate
 
@@ -254,12 +263,13 @@ def plan(options: argparse.Namespace, _: list[str]) -> None:
     for stage in result["stages"]:
         print(f"  {stage['name']:12} {stage['steps']:>8,} steps  {stage['minutes']:8.1f} min  {stage['disk_mb']:8.2f} MB")
     print(
-        f"  {'in all':12} {'':>14}  {result['minutes']:8.1f} min  {result['disk_mb']:8.2f} MB of disk, {result['memory_mb']:.0f} MB of memory"
+        f"  {'total':12} {'':>14}  {result['minutes']:8.1f} min  {result['disk_mb']:8.2f} MB of disk, {result['memory_mb']:.0f} MB of memory"
     )
     print(f"  {result['note']}")
 
 
 def doctor(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium doctor`: check worlds, extras and tools on this machine."""
     from sensorium.doctor import diagnose
 
     findings = diagnose()
@@ -272,20 +282,21 @@ def doctor(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def bench(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium bench`: measure throughput and baselines."""
     prepare()
     from sensorium import registry
     from sensorium.core.machine import facts
 
     if not (registry.ROOT / "bench" / "rows.py").exists():
-        raise Failure("bench needs the source checkout (pip install -e .): its baselines are not part of the package")
+        raise Failure("bench needs the source checkout (pip install -e .): the package does not include its baselines")
     sys.path.insert(0, str(registry.ROOT))
     from bench.rows import measured  # type: ignore[import-not-found]
 
     if options.json:
         return emit({"machine": facts(), "rows": list(measured(options.name))})
     for row in measured(options.name):
-        beside = f"{row['ratio']:.2f} x {row['baseline']} ({row['baseline_value']:,.4g})" if row["ratio"] else row["baseline"]
-        print(f"{row['name']:44} {row['value']:>12,.4g} {row['unit']:22} {beside}", flush=True)
+        comparison = f"{row['ratio']:.2f} x {row['baseline']} ({row['baseline_value']:,.4g})" if row["ratio"] else row["baseline"]
+        print(f"{row['name']:44} {row['value']:>12,.4g} {row['unit']:22} {comparison}", flush=True)
 
 
 COMMANDS = {

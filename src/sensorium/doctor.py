@@ -1,4 +1,4 @@
-"""What works on this machine: each world and tool is tried in a child process, so that a crash there is a finding here."""
+"""Checks of this machine: each world and tool is tested in a child process, so that a crash is reported as a result."""
 
 import multiprocessing
 import os
@@ -19,18 +19,18 @@ EXTRAS = {
     "atari": "ale_py",
     "minari": "minari",
 }
-"""extra -> the module that it brings"""
+"""extra -> module that it installs"""
 
 CHECKS = (
     ("cart-pole", "import sensorium; w = sensorium.world('cart-pole'); import torch; print(tuple(w.open().reset(torch.arange(3)).shape))", "pip install -e ."),
     (
         "compiled steps",
         "import torch; print(float(torch.compile(lambda x: (x * 2).sum(), dynamic=False)(torch.ones(3))))",
-        "apt-get install g++ (without a compiler everything runs, several times slower)",
+        "apt-get install g++ (without a compiler steps run uncompiled, several times slower)",
     ),
     (
-        "the allocator keeps its pages",
-        "from sensorium.core.machine import keep_pages; assert keep_pages(); print('mallopt set; SENSORIUM_MALLOC=system leaves it alone')",
+        "memory allocator settings",
+        "from sensorium.core.machine import keep_pages; assert keep_pages(); print('mallopt set; SENSORIUM_MALLOC=system disables it')",
         "glibc on Linux only; unset SENSORIUM_MALLOC",
     ),
     (
@@ -70,7 +70,7 @@ CHECKS = (
         )
     ),
     (
-        "drawing without a screen",
+        "offscreen rendering",
         "from sensorium.envs.renderer import prepare; prepare(); import torch, sensorium; e = sensorium.world('control', pixels=True, horizon=3).open(); "
         "o = e.reset(torch.arange(2)); e.close(); print(tuple(o.shape), o.dtype)",
         "pip install 'sensorium[control]'; apt-get install libegl1 libgl1 (or MUJOCO_GL=osmesa, with libosmesa6)",
@@ -86,48 +86,48 @@ CHECKS = (
     ),
     ("EvoJAX, for `bench`", "import os, subprocess; p = os.environ['SENSORIUM_EVOJAX_PYTHON']; print(subprocess.check_output([p, '-c', 'import evojax; print(evojax.__file__)'], text=True).strip())", "set SENSORIUM_EVOJAX_PYTHON to an interpreter that has the evojax package"),
 )  # fmt: skip
-"""name, a program that prints what there is to know, and the line that mends it"""
+"""name, a program that prints the details, and the line that fixes a failure"""
 
 
 def children(*imported: str) -> ForkServerContext:
-    """Where short-lived processes come from: copies of one, started at the first call, that has imported these modules; torch takes each of them 2 s of a core otherwise."""
+    """A forkserver context with these modules imported; importing torch in each child would take 2 s of CPU time."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(imported))
     return context
 
 
-def attempt(program: str, prints: str, complains: str) -> None:
-    """In a process of its own: run a program that writes into two files. What it starts is of its group, and can be ended with it."""
+def attempt(program: str, stdout: str, stderr: str) -> None:
+    """In a child process: run a program with stdout and stderr redirected to files, in a new process group that can be killed."""
     os.setsid()
-    for path, stream in ((prints, 1), (complains, 2)):
+    for path, stream in ((stdout, 1), (stderr, 2)):
         with open(path, "wb") as file:
             os.dup2(file.fileno(), stream)
     exec(program, {})
 
 
 def examine(name: str, program: str, mend: str) -> dict[str, Any]:
-    """One check, in a process of its own: what dies there dies alone."""
+    """Run one check in a child process, for at most two minutes; returns an item of `diagnose`."""
     with tempfile.TemporaryDirectory() as place:
-        prints, complains = Path(place, "prints"), Path(place, "complains")
-        child = children("torch", "sensorium").Process(target=attempt, args=(program, str(prints), str(complains)))
+        stdout, stderr = Path(place, "stdout"), Path(place, "stderr")
+        child = children("torch", "sensorium").Process(target=attempt, args=(program, str(stdout), str(stderr)))
         child.start()
         child.join(120)
         late = child.is_alive()
         assert child.pid
-        with suppress(ProcessLookupError):  # simulators may outlive it
+        with suppress(ProcessLookupError):  # simulators may still run
             os.killpg(child.pid, signal.SIGKILL)
         if late:
             return {"name": name, "works": False, "detail": "no answer within two minutes", "mend": mend}
         works = child.exitcode == 0
-        said = prints if works else complains
-        lines = said.read_text(errors="replace").strip().splitlines() if said.exists() else []
+        output = stdout if works else stderr
+        lines = output.read_text(errors="replace").strip().splitlines() if output.exists() else []
         code = child.exitcode or 0
-    died = f"died with signal {-code}" if code < 0 else f"died with exit code {code}"
+    died = f"killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
     detail = lines[-1] if lines else "" if works else died
     return {"name": name, "works": works, "detail": detail, "mend": mend}
 
 
 def diagnose() -> list[dict[str, Any]]:
-    """Try everything, as many checks at once as there are cores; {"name", "works", "detail", "mend"} each."""
+    """Run all checks, one per core at a time; returns a list of {"name", "works", "detail", "mend"}."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(examine, *zip(*CHECKS, strict=True)))

@@ -1,4 +1,4 @@
-"""What a recipe will take on this machine, from a few timed steps of each stage."""
+"""Estimate of a recipe's time, disk and memory on this machine, from a few timed steps of each stage."""
 
 import re
 import tempfile
@@ -13,15 +13,15 @@ from sensorium.core.run import run
 from sensorium.core.stage import Warmed
 
 TIMED, SLOW = 4, 30.0
-"""steps a stage; two where they take longer than so many seconds"""
+"""timed steps per stage; fewer where they take longer than SLOW seconds"""
 
 
 def estimate(name: str, preset: str) -> dict[str, Any]:
-    """Minutes, disk and memory of every stage, each run for a few steps in a folder of its own that is thrown away."""
+    """Minutes, disk (MB) and memory (MB) of a recipe, measured in a temporary folder; the result of `plan --json`."""
     recipe, stages, known = registry.recipe(name), [], {}
     with tempfile.TemporaryDirectory() as place:
         for number, (stage_name, stage) in enumerate(recipe.stages(preset).items(), 1):
-            # the second round of a loop tells of later ones
+            # the second round of a loop is representative of later ones
             kind = re.sub(r"-\d+$", "-2", stage_name)
             if kind in known:
                 each = known[kind]["seconds_per_step"]
@@ -34,7 +34,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
                 seconds = [row["seconds"] for row in rows(folder / "times.jsonl")]
                 if sum(seconds[-1:]) > SLOW:
                     break
-            # at first things are compiled, and learners wait for something to learn from; a second session opens its things anew
+            # the first steps include compilation and steps without updates; a second session reopens its resources
             half = len(seconds) // 2 if timed <= least else len(seconds) - 1
             each = (seconds[-1] - seconds[half - 1]) / (len(seconds) - half) if half else 0.0
             compiling = max(seconds[half - 1] - each * half, 0.0) if half else 0.0
@@ -51,10 +51,10 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
                 "disk_mb": round((files * checkpoint.KEPT + maps + shards + logs * stage.steps) / 1e6, 3),
             }
             stages.append(known[kind])
-    reckoned = recipe.minutes.get(preset)
-    note = "steps grow longer as an agent survives for longer"
-    if reckoned:
-        note += f"; on two cores of an AMD Zen 5 we reckon with {reckoned:g} minutes for the whole recipe"
+    reference = recipe.minutes.get(preset)
+    note = "steps take longer as episodes become longer"
+    if reference:
+        note += f"; on two cores of an AMD Zen 5 the whole recipe takes about {reference:g} minutes"
     return {
         "recipe": name, "preset": preset, "stages": stages, "minutes": round(sum(s["minutes"] for s in stages), 2),
         "disk_mb": round(sum(s["disk_mb"] for s in stages), 3), "memory_mb": round(memory_megabytes()), "note": note,

@@ -1,4 +1,4 @@
-"""Who is here. A system costs its own folder and one line in SYSTEMS; everything is a string until it is asked for."""
+"""Tables of systems, worlds, strategies, learners and stages, as import paths. A new system is a folder and one line in SYSTEMS."""
 
 import functools
 import importlib
@@ -53,25 +53,25 @@ STAGES = {
     "actor-critic": "sensorium.rl.actor_critic:ActorCritic",
     "short-horizon": "sensorium.rl.short_horizon:ShortHorizonActorCritic",
 }
-"""stages that no paper here owns"""
+"""stages shared by all systems"""
 
 ROOT = Path(__file__).resolve().parents[2]
-"""the checkout, where `bench` lies"""
+"""root of the repository, which contains `bench`"""
 
 
 def system(name: str) -> Any:
-    """A system's package: its __init__ names its PARTS, RECIPES, TABLES, IMPORTS and REPORT, as strings."""
+    """A system's package, which defines PARTS, RECIPES, TABLES, IMPORTS and REPORT as import paths."""
     return importlib.import_module(SYSTEMS[name])
 
 
 def resolve(place: str) -> Any:
-    """What "module:attribute" of one of our own tables stands for."""
+    """The object of a "module:attribute" path from one of our tables."""
     module, _, attribute = place.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def fill() -> None:
-    """Tell `core.card` every name that may stand in a card."""
+    """Register in `core.card` every name that a card may contain."""
     from sensorium.core.card import NAMES
 
     NAMES.update({**WORLDS, **STRATEGIES, **LEARNERS, **STAGES, "sensed": "sensorium.envs.sensors:Sensed"})
@@ -86,7 +86,7 @@ def table(kind: str) -> dict[str, str]:
 
 
 def look_up(kind: str, name: str, what: str) -> Any:
-    """An entry by name, or one line with the nearest names."""
+    """An entry by name. Errors: core.errors.Usage with the nearest names."""
     known = table(kind)
     if name not in known:
         raise Usage(nearest(name, list(known), what))
@@ -94,7 +94,7 @@ def look_up(kind: str, name: str, what: str) -> Any:
 
 
 def recipe(name: str) -> "Recipe":
-    """A recipe by name; what follows a dot is its task: proto-pixels.pendulum_swingup."""
+    """A recipe by name, with its task after a dot: proto-pixels.pendulum_swingup. Errors: core.errors.Usage."""
     bare, _, task = name.partition(".")
     found = look_up("RECIPES", bare, "recipe")
     if not task:
@@ -105,12 +105,12 @@ def recipe(name: str) -> "Recipe":
 
 
 def system_of(recipe_name: str) -> str:
-    """The system to which a recipe belongs."""
+    """The system of a recipe; "" where there is none."""
     return next((name for name in SYSTEMS if recipe_name.partition(".")[0] in system(name).RECIPES), "")
 
 
 def system_of_card(card: dict[str, Any]) -> str:
-    """The system of an agent: its recipe's, or that of the first part of its stage that a system owns."""
+    """The system of an agent: that of its recipe, else of the first system-specific name in its stage."""
 
     def names(data: Any) -> Iterator[str]:
         if isinstance(data, dict):
@@ -123,7 +123,7 @@ def system_of_card(card: dict[str, Any]) -> str:
 
 
 def world(name: str) -> type:
-    """A world's class by name."""
+    """A world's class by name. Errors: core.errors.Usage."""
     if name not in WORLDS:
         raise Usage(nearest(name, list(WORLDS), "world"))
     return resolve(WORLDS[name])

@@ -1,4 +1,4 @@
-"""Second pass of the command line: a recipe's flags and its stages' fields, parsed by tyro from the stages themselves."""
+"""Second pass of the command line: a recipe's flags, and its stages' fields, which tyro parses from the dataclasses."""
 
 import contextlib
 import inspect
@@ -16,18 +16,21 @@ from sensorium.core.stage import folders, unplaced
 
 
 def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -> Stages:
-    """The stages of a recipe with the command line's changes; `folder` is the run's, from which flags that name folders are seen."""
+    """The stages of a recipe with the command line's changes; Folder fields become relative to the stages' folders in the run's `folder`.
+
+    Errors: core.errors.Usage.
+    """
     recipe = registry.recipe(name)
     flags, arguments = recipe_flags(recipe, arguments)
     stages = recipe.stages(preset, **flags)
     for argument in (a for a in arguments if a.startswith("-") and a not in ("-h", "--help") and not _number(a)):
         check(argument, stages, recipe)
     chosen = parse_stages(every_stage(arguments, stages), stages, recipe)
-    return {key: seen_from(stage, stages[key], folder / f"{i}-{key}") for i, (key, stage) in enumerate(chosen.items(), 1)}
+    return {key: relative_to(stage, stages[key], folder / f"{i}-{key}") for i, (key, stage) in enumerate(chosen.items(), 1)}
 
 
-def seen_from(stage: Any, default: Any, folder: Path) -> Any:
-    """The stage with the folders that the user named seen from its own folder: no card holds the path of one machine."""
+def relative_to(stage: Any, default: Any, folder: Path) -> Any:
+    """The stage with the folders given by the user made relative to its own folder, so that cards contain no absolute paths."""
     given = {
         name: os.path.abspath(place) for name, place in folders(stage).items() if place != getattr(default, name) and os.path.isdir(place)
     }
@@ -39,14 +42,14 @@ def _number(text: str) -> bool:
 
 
 def recipe_flags(recipe: Recipe, arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """The recipe's own arguments (`--teacher DIR`), and what is left."""
-    flags, left, rest = {}, [], list(arguments)
+    """The recipe's flags (`--teacher DIR`) as values, and the remaining arguments. Errors: core.errors.Usage."""
+    flags, remaining, rest = {}, [], list(arguments)
     while rest:
         argument = rest.pop(0)
         key, _, value = argument.partition("=")
         flag = key.removeprefix("--").replace("-", "_")
         if not key.startswith("--") or flag not in recipe.arguments:
-            left.append(argument)
+            remaining.append(argument)
             continue
         if not value and (not rest or rest[0] == "--help"):
             raise Usage(f"{key} needs a value")
@@ -57,11 +60,11 @@ def recipe_flags(recipe: Recipe, arguments: list[str]) -> tuple[dict[str, Any], 
         except (KeyError, ValueError):
             allowed = "allowed: True, False" if isinstance(default, bool) else f"it is a {type(default).__name__}, e.g. {default!r}"
             raise Usage(f"{key} cannot be '{value}'; {allowed}") from None
-    return flags, left
+    return flags, remaining
 
 
 def field_names(value: Any, prefix: str = "") -> list[str]:
-    """Dotted names of all fields of a dataclass, nested ones too."""
+    """Dotted names of all fields of a dataclass, including nested ones."""
     names = []
     for f in fields(value):
         inner = getattr(value, f.name)
@@ -70,7 +73,7 @@ def field_names(value: Any, prefix: str = "") -> list[str]:
 
 
 def check(argument: str, stages: Stages, recipe: Recipe) -> None:
-    """One line for an argument that no stage knows."""
+    """Check that an argument is a field of a stage. Errors: core.errors.Usage."""
     stage, dot, name = argument.partition("=")[0].lstrip("-").replace("-", "_").partition(".")
     allowed = {key.replace("-", "_"): field_names(value) for key, value in stages.items()}
     if not dot:
@@ -86,7 +89,7 @@ def check(argument: str, stages: Stages, recipe: Recipe) -> None:
 
 
 def every_stage(arguments: list[str], stages: Stages) -> list[str]:
-    """Write out the word `stage`: every stage of the recipe that has the field."""
+    """Expand `--stage.FIELD` to every stage of the recipe that has the field."""
     written: list[str] = []
     rest = list(arguments)
     while rest:
@@ -106,18 +109,18 @@ def every_stage(arguments: list[str], stages: Stages) -> list[str]:
 
 
 def parse_stages(arguments: list[str], stages: Stages, recipe: Recipe) -> Stages:
-    """Let tyro read the fields; its errors become one line."""
+    """The stages with fields parsed by tyro. Errors: core.errors.Usage with tyro's message in one line."""
     import tyro
 
     name, flags = recipe.name, ", ".join(f"--{flag} (default: {default!r})" for flag, default in recipe.arguments.items())
-    told = (inspect.getdoc(getattr(recipe.build, "func", recipe.build)) or "").splitlines()
-    # a blank line keeps each line of its own
-    about = "\n\n".join(line for line in [*told, f"flags of this recipe: {flags}" if flags else ""] if line)
+    description = (inspect.getdoc(getattr(recipe.build, "func", recipe.build)) or "").splitlines()
+    # blank lines, because tyro joins consecutive lines
+    about = "\n\n".join(line for line in [*description, f"flags of this recipe: {flags}" if flags else ""] if line)
     shown = {key.replace("-", "_"): narrowed(stage) for key, stage in stages.items()}
     kind: Any = make_dataclass("Recipe", [(key, type(stage), field(default=stage)) for key, stage in shown.items()])
-    said = io.StringIO()
+    stderr = io.StringIO()
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(stderr):
             chosen = tyro.cli(
                 tyro.conf.AvoidSubcommands[tyro.conf.FlagConversionOff[kind]],
                 args=arguments,
@@ -128,14 +131,14 @@ def parse_stages(arguments: list[str], stages: Stages, recipe: Recipe) -> Stages
         if not end.code:
             raise
         words = " ".join(
-            line.strip("│╭╮╰╯─ ") for line in said.getvalue().splitlines() if "─────" not in line and "full helptext" not in line
+            line.strip("│╭╮╰╯─ ") for line in stderr.getvalue().splitlines() if "─────" not in line and "full helptext" not in line
         )
         raise Usage(f"{name}: {' '.join(words.split())} (`sensorium train {name} --help` shows every field)") from None
     return {key: widened(getattr(chosen, key.replace("-", "_")), type(stage)) for key, stage in stages.items()}
 
 
 def narrowed(stage: Any) -> Any:
-    """The stage with each field that holds a dataclass declared as that dataclass: tyro reads no fields of a protocol."""
+    """The stage with dataclass-valued fields annotated by their class, since tyro cannot parse fields annotated by a protocol."""
     values = {f.name: getattr(stage, f.name) for f in fields(stage)}
     inner = [(name, type(value), field(default=value)) for name, value in values.items() if is_dataclass(value)]
     kind = make_dataclass(type(stage).__name__, inner, bases=(type(stage),), frozen=True, namespace={"__doc__": type(stage).__doc__})

@@ -1,4 +1,4 @@
-"""What the command line takes, as data: command by command, argument by argument."""
+"""The commands and arguments of the command line, as data."""
 
 import argparse
 import os
@@ -12,13 +12,13 @@ EPILOG = """\
 examples:
   sensorium train cart-pole-clone --out runs/mine      train; the same command resumes
   sensorium evaluate zoo/cart-pole-clone --senses shuffle
-  sensorium report runs/mine                           a page that explains what came out
+  sensorium report runs/mine                           write a page with the results
   sensorium train cart-pole --help                     every setting of a recipe
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """Errors are one line and exit code 2."""
+    """A parser that raises core.errors.Usage with a one-line message."""
 
     def error(self, message: str) -> NoReturn:
         raise Usage(f"{message} (`{self.prog} --help` shows what is allowed)")
@@ -29,6 +29,7 @@ Arguments = tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
 
 
 def argument(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names and options of one argument, as for `add_argument`."""
     return names, how
 
 
@@ -38,12 +39,12 @@ TRAIN: Arguments = (
     argument("-h", "--help", action="store_true", help="with a recipe: every setting of its stages"),
     argument("--preset", default="laptop", metavar="P", help="tiny (seconds), laptop (default) or paper (as published)"),
     argument("--out", metavar="DIR", help="the run's folder (default: runs/RECIPE)"),
-    argument("--seed", type=int, metavar="N", help="root of all random numbers (default: 0)"),
+    argument("--seed", type=int, metavar="N", help="seed of all random numbers (default: 0)"),
     argument("--seeds", metavar="A..B", help="several runs, in OUT/seed-A to OUT/seed-B"),
     DEVICE,
     argument(
         "--on", default="", metavar="PLACE",
-        help="who evaluates: here or processes:N (default: a process a core for simulators, here for worlds in torch)",
+        help="where candidates are evaluated: here or processes:N (default: one process per core for simulators, here for torch worlds)",
     ),
     argument("--tensorboard", action="store_true", help="also write TensorBoard's event files into the stages' folders"),
 )  # fmt: skip
@@ -51,13 +52,13 @@ EVALUATE: Arguments = (
     argument("dir", metavar="DIR", help="a run, a stage's folder or a zoo agent"),
     argument("--episodes", type=int, default=100, metavar="N", help="default: 100"),
     argument("--seed", type=int, default=0, metavar="N", help="default: 0"),
-    argument("--senses", metavar="SPEC", help="treatment of the senses, e.g. shuffle,noise:5 (default: as in training)"),
-    argument("--world", metavar="NAME", help="default: the world that it was trained in"),
+    argument("--senses", metavar="SPEC", help="treatment of observations, e.g. shuffle,noise:5 (default: as in training)"),
+    argument("--world", metavar="NAME", help="default: the world of training; dream: the agent's world model"),
     DEVICE,
 )
 VERIFY: Arguments = (
     argument("name", metavar="NAME"),
-    argument("--agent", metavar="DIR", help="the agent to judge (default: the zoo's)"),
+    argument("--agent", metavar="DIR", help="the agent to evaluate (default: the zoo's)"),
     argument("--episodes", type=int, metavar="N", help="default: as many as the paper"),
 )
 LINES: dict[str, tuple[str, bool, Arguments]] = {
@@ -68,43 +69,44 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
     ),
     "train": ("run every stage of a recipe; the same command resumes", PLAIN, TRAIN),
     "evaluate": ("scores of a trained agent over many episodes", JSON, EVALUATE),
-    "verify": ("one published table: the paper beside ours", JSON, VERIFY),
+    "verify": ("compare a published table with our results", JSON, VERIFY),
     "import": (
         "the original authors' published files -> our checkpoint", PLAIN,
         (argument("kind", metavar="KIND"), argument("files", metavar="FILE", nargs="+"), argument("--out", required=True, metavar="DIR")),
     ),
     "export": (
-        "recorded episodes in the field's format", PLAIN,
+        "write recorded episodes as a Minari dataset", PLAIN,
         (
             argument("dir", metavar="DIR", help="a run, or a stage that has recorded episodes"),
             argument("--to", required=True, choices=["minari"]), argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets"),
         ),
     ),
     "report": ("write DIR/report.html, one self-contained page", PLAIN, (argument("dir", metavar="DIR"),)),
-    "doctor": ("what works on this machine, and the line that mends what does not", JSON, ()),
+    "doctor": ("check worlds, extras and tools on this machine, and how to fix what fails", JSON, ()),
     "bench": (
-        "throughput here, beside a baseline measured in the same run", JSON,
+        "throughput on this machine, compared with a baseline measured in the same run", JSON,
         (argument("name", metavar="NAME", nargs="?", default="", help="only rows that begin with NAME"),),
     ),
 }  # fmt: skip
-"""command -> what it does, whether it speaks JSON, what it takes"""
+"""command -> description, whether it has --json, arguments"""
 
 
 def parser() -> Parser:
+    """The parser of all commands."""
     main = Parser(
         "sensorium",
-        description="Agents that first learn to sense and only then to act.",
+        description="Train, evaluate and verify AttentionNeuron, World Models, Proto-RL and RND agents.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     main.add_argument("--version", action="version", version=f"sensorium {__version__}")
     commands = main.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, (does, speaks_json, arguments) in LINES.items():
-        # a recipe's own help needs its stages
-        command = commands.add_parser(name, help=does, description=does, allow_abbrev=False, add_help=name != "train")
+    for name, (description, has_json, arguments) in LINES.items():
+        # the help of a recipe needs its stages
+        command = commands.add_parser(name, help=description, description=description, allow_abbrev=False, add_help=name != "train")
         command.set_defaults(usage=command.format_help)
-        if speaks_json:
+        if has_json:
             command.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else there")
         for names, how in arguments:
             action = command.add_argument(*names, **how)

@@ -1,1 +1,1 @@
-"""The nine words. Imports torch and numpy, and nothing else of Sensorium."""
+"""The core abstractions: worlds, policies, stages, recipes, rollouts, checkpoints, cards. It imports no other package of ours."""

@@ -1,4 +1,4 @@
-"""A card: a stage as plain data, and back. Nothing that is read can run code: names are looked up in a table, never imported."""
+"""Cards: stages serialised to plain data and back. A card cannot run code: its names are looked up in a table."""
 
 import importlib
 import json
@@ -12,11 +12,11 @@ from sensorium.core.errors import Failure, nearest
 from sensorium.core.migrations import FORMAT, migrated
 
 NAMES: dict[str, str] = {}
-"""what a card may name, e.g. "cart-pole" -> "sensorium.envs.cart_pole:CartPole"; filled by the registry"""
+"""names allowed in cards -> import path, e.g. "cart-pole" -> "sensorium.envs.cart_pole:CartPole"; filled by the registry"""
 
 
 def named(name: str) -> type:
-    """The dataclass that a card means by a name."""
+    """The dataclass registered under a name. Errors: core.errors.Failure for an unknown name."""
     if name not in NAMES:
         raise Failure(nearest(name, list(NAMES), "stage, world or agent") + " (is the card from a newer Sensorium?)")
     module, _, attribute = NAMES[name].partition(":")
@@ -24,7 +24,7 @@ def named(name: str) -> type:
 
 
 def name_of(kind: type) -> str:
-    """The name under which a dataclass stands in cards."""
+    """The name of a dataclass in cards. Errors: KeyError where it is not registered."""
     place = f"{kind.__module__}:{kind.__qualname__}"
     for name, where in NAMES.items():
         if where == place:
@@ -33,7 +33,7 @@ def name_of(kind: type) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A dataclass as {"is": name, field: value, ...}, tuples as lists, numbers and strings as they are."""
+    """A dataclass as {"is": name, field: value, ...}, tuples as lists, numbers and strings unchanged. Errors: TypeError for other types."""
     if is_dataclass(value) and not isinstance(value, type):
         return {"is": name_of(type(value)), **{f.name: plain(getattr(value, f.name)) for f in fields(value)}}
     if isinstance(value, (tuple, list)):
@@ -44,7 +44,7 @@ def plain(value: Any) -> Any:
 
 
 def build(data: Any) -> Any:
-    """The inverse of `plain`."""
+    """The inverse of `plain`. Errors: core.errors.Failure for unknown names or fields, wrong types and missing fields."""
     if isinstance(data, list):
         return tuple(build(item) for item in data)
     if not isinstance(data, dict):
@@ -64,7 +64,7 @@ def build(data: Any) -> Any:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value from a card can stand in a field of this type."""
+    """Whether a value from a card is valid for a field of this type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, typing.NewType):
         return _fits(value, kind.__supertype__)
@@ -82,7 +82,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The card of a stage's folder, brought to today's format."""
+    """The card of a stage's folder, migrated to the current format. Errors: core.errors.Failure where it is missing or damaged."""
     path = folder / "card.json"
     try:
         card = json.loads(path.read_text())
@@ -92,12 +92,12 @@ def read(folder: Path) -> dict[str, Any]:
         raise Failure(f"{path} is damaged ({error})") from None
     card = migrated(card) if isinstance(card, dict) else {}
     if card.get("format") != FORMAT or not isinstance(card.get("stage"), dict):
-        raise Failure(f"{path} is no card that this Sensorium reads (formats 1 to {FORMAT})")
+        raise Failure(f"{path} is not a card that this version of Sensorium reads (formats 1 to {FORMAT})")
     return card
 
 
 def differences(old: Any, new: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """Where two plain values differ: (field, old, new)."""
+    """The fields in which two plain values differ, as (dotted field, old, new)."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = [*old, *(name for name in new if name not in old)]
         found = [differences(old.get(name), new.get(name), f"{path}.{name}" if path else name) for name in names]

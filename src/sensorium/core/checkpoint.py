@@ -1,4 +1,4 @@
-"""Checkpoint: a stage's folder. Safe files only, written under a draft name and renamed, the last two kept, each with its checksum."""
+"""Checkpoints in a stage's folder: safetensors files with checksums, written atomically; the last two are kept."""
 
 import errno
 import hashlib
@@ -23,22 +23,22 @@ from sensorium.core.policy import Policy
 from sensorium.core.stage import Stage, State, placed
 
 KEPT = 2
-"""checkpoints that a folder keeps"""
+"""number of checkpoints kept in a folder"""
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Turn what the file system says into one sentence."""
+    """Convert an OSError while writing to `folder` into a one-line core.errors.Failure."""
     try:
         yield
     except OSError as error:
-        reason = {errno.ENOSPC: "the disk is full", errno.EROFS: "it is read-only", errno.EACCES: "it is read-only for you"}
+        reason = {errno.ENOSPC: "the disk is full", errno.EROFS: "it is read-only", errno.EACCES: "permission denied"}
         why = reason.get(error.errno or 0, error.strerror)
-        raise Failure(f"cannot write to {folder}: {why}; what was there before is intact") from error
+        raise Failure(f"cannot write to {folder}: {why}; existing files are intact") from error
 
 
 def write(path: Path, data: bytes) -> None:
-    """Put a file in place whole or not at all."""
+    """Write a file atomically: to a draft, synced, then renamed."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     try:
         with open(draft, "wb") as file:
@@ -52,6 +52,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically."""
     write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
@@ -61,7 +62,7 @@ def file_name(step: int) -> str:
 
 
 def save(folder: Path, step: int, state: State) -> None:
-    """Write the state after `step` steps and forget all but the last two."""
+    """Write the state after `step` steps and delete all but the last two checkpoints."""
     name = file_name(step)
     data = save_tensors({key: tensor.detach().cpu().contiguous() for key, tensor in state.items()})
     entry = {"step": step, "file": name, "sha256": hashlib.sha256(data).hexdigest()}
@@ -75,7 +76,7 @@ def save(folder: Path, step: int, state: State) -> None:
 
 
 def _entries(folder: Path) -> list[dict[str, Any]]:
-    """The checkpoints that latest.json names, oldest first; where it is missing or damaged, those that lie in the folder."""
+    """The checkpoints listed in latest.json, oldest first; those found in the folder where it is missing or damaged."""
     try:
         entries = json.loads((folder / "latest.json").read_text())["checkpoints"]
         found = [{"step": e["step"], "file": file_name(e["step"]), "sha256": e["sha256"]} for e in entries]
@@ -87,42 +88,42 @@ def _entries(folder: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         found = sorted(folder.glob("step-*.safetensors"))
         if found:
-            print(f"sensorium: {folder / 'latest.json'} is missing or damaged; looking for checkpoints beside it", file=sys.stderr)
-        return [
-            {"step": int(p.stem[5:]), "file": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()}
-            for p in found
-            if p.stem[5:].isdigit()
-        ]
+            print(f"sensorium: {folder / 'latest.json'} is missing or damaged; using the checkpoint files in its folder", file=sys.stderr)
+        found = [path for path in found if path.stem[5:].isdigit()]
+        return [{"step": int(p.stem[5:]), "file": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in found]
 
 
 def load(folder: Path, device: str = "cpu") -> tuple[int, State] | None:
-    """Step and state of the newest checkpoint that is whole; a damaged one is named and the one before it used. None: there is none."""
+    """Step and state of the newest intact checkpoint, None if the folder has none. Each damaged one is reported and skipped.
+
+    Errors: core.errors.Failure where all checkpoints are damaged.
+    """
     entries = _entries(folder)
     for entry in reversed(entries):
         path = folder / entry["file"]
         try:
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-                raise ValueError("its checksum is wrong")
-            # copied: how a tensor lies in memory must not depend on whether it was just read
+                raise ValueError("wrong checksum")
+            # cloned, so that memory alignment does not depend on whether the state was just loaded
             state = {state_name(name): tensor.to(device).clone() for name, tensor in load_tensors(data).items()}
             return entry["step"], state
         except (OSError, ValueError, SafetensorError) as error:
-            why = "it is missing" if isinstance(error, FileNotFoundError) else str(error)
-            print(f"sensorium: {path} is damaged ({why}); using the checkpoint before it", file=sys.stderr)
+            why = "missing" if isinstance(error, FileNotFoundError) else str(error)
+            print(f"sensorium: {path} is damaged ({why}); trying the previous checkpoint", file=sys.stderr)
     if entries:
-        raise Failure(f"no checkpoint in {folder} is whole; delete the folder to begin this stage anew")
+        raise Failure(f"all checkpoints in {folder} are damaged; delete the folder to restart this stage")
     return None
 
 
 def checksum(folder: Path) -> str | None:
-    """The SHA-256 of the newest checkpoint, as it was written."""
+    """The recorded SHA-256 of the newest checkpoint, None if there is none."""
     entries = _entries(folder)
     return entries[-1]["sha256"] if entries else None
 
 
 def step_of(folder: Path) -> int | None:
-    """The step of the newest checkpoint, unread."""
+    """The step of the newest checkpoint, from latest.json; None if there is none."""
     entries = _entries(folder)
     return entries[-1]["step"] if entries else None
 
@@ -134,7 +135,10 @@ def stages_of(folder: Path) -> list[Path]:
 
 
 def agent(folder: str | Path) -> Path:
-    """The stage folder meant by a run folder, a stage folder or a zoo agent: itself, or its last finished stage."""
+    """The stage folder for a stage folder (itself), a run folder or a zoo agent (its last finished stage).
+
+    Errors: core.errors.Usage where the folder is missing, holds no agent or several runs, or has no finished stage.
+    """
     folder = zoo.located(Path(folder))
     if not folder.is_dir():
         raise Usage(f"no folder {folder}; give a run, a stage or a zoo agent (`sensorium list` shows the zoo)")
@@ -148,33 +152,33 @@ def agent(folder: str | Path) -> Path:
     if seeds:
         raise Usage(f"{folder} holds several runs; choose one: {', '.join(str(folder / name) for name in seeds)}")
     if stages:
-        raise Usage(f"no stage of {folder} has finished yet; name one to take it as it is: {stages[-1]}")
+        raise Usage(f"no stage of {folder} has finished yet; to use an unfinished stage give its folder, e.g. {stages[-1]}")
     raise Usage(f"{folder} holds no agent (no card.json)")
 
 
 def shipped() -> dict[str, Path]:
-    """The agents of the zoo at hand, by name. A folder that holds only the earlier stages of a run is left out: it has no world."""
+    """The zoo's agents by name: the folders whose last finished stage has a world."""
     folders = sorted(path for path in zoo.FOLDER.glob("*") if path.is_dir())
     return {path.name: path for path in folders if "world" in cards.read(agent(path))["stage"]}
 
 
 def stage(folder: str | Path) -> Stage:
-    """The stage whose card lies in a folder."""
+    """The stage described by a folder's card."""
     return cards.build(cards.read(Path(folder))["stage"])
 
 
 def restored(folder: str | Path, device: str = "cpu") -> tuple[Stage, State]:
-    """The stage of any agent, with the folders that it names found, and its newest state."""
+    """The stage of any agent, its folders as absolute paths, and its newest state in float32. Errors: as `agent` and `load`."""
     path = agent(folder)
     loaded = load(path, device)
     if loaded is None:
-        raise Failure(f"{path} holds no checkpoint yet")
+        raise Failure(f"{path} has no checkpoint yet")
     state = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in loaded[1].items()}
     return placed(stage(path), path), state
 
 
 def policy(folder: str | Path, device: str = "cpu") -> Policy:
-    """Open any agent: the policy of a run, of a stage or from the zoo."""
+    """The trained policy of a run folder, a stage folder or a zoo agent."""
     stage, state = restored(folder, device)
     with fitting(folder):
         return stage.policy(state)
@@ -192,10 +196,10 @@ def fitting(folder: str | Path) -> Iterator[None]:
 
 
 def publish(folder: Path, out: Path, results: dict[str, Any] | None = None, rows: int = 300) -> None:
-    """Write a finished stage as the zoo keeps it: what its policy reads, in half precision, and a thinned learning curve."""
+    """Write a finished stage in the zoo's form: its `learned` tensors in float16, and at most about `rows` rows of each log."""
     loaded, learner, facts = load(folder), stage(folder), cards.read(folder)
     if loaded is None:
-        raise Failure(f"{folder} holds no checkpoint yet")
+        raise Failure(f"{folder} has no checkpoint yet")
     step, state = loaded
     out.mkdir(parents=True, exist_ok=True)
     tensors = {name: state[name] for name in learner.learned}

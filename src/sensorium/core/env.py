@@ -1,4 +1,4 @@
-"""Env: a batch of worlds. World: the frozen description that opens one. Worlds written in torch are pure functions as well."""
+"""Env: a batch of environments with state. World: the frozen description that opens one. A TorchWorld also has pure functions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from torch import Tensor
 from sensorium.core.errors import Usage
 
 State = Any
-"""A tuple of tensors (nested as one likes), batch first."""
+"""A (nested) tuple of tensors, batch first."""
 
 
 class Step(NamedTuple):
-    """What a batch of worlds answers to a batch of actions."""
+    """The result of one step of a batch."""
 
     obs: Float[Tensor, "rows *obs"]
     reward: Float[Tensor, "rows"]
@@ -26,7 +26,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class EnvSpec:
-    """What a world shows and takes."""
+    """Shapes and bounds of observations and actions, and the length of an episode."""
 
     name: str
     observation: tuple[int, ...]
@@ -36,17 +36,17 @@ class EnvSpec:
     horizon: int
     """steps after which an episode is truncated"""
     sensors: tuple[str, ...] = ()
-    """names of the channels of a vector observation; without them an observation of three axes that ends in 3 is a picture, uint8"""
+    """names of the channels of a vector observation; without names, an observation of shape [height, width, 3] is a uint8 image"""
     low: tuple[float, ...] = ()
-    """lowest value of each action, where that is not -1"""
+    """lower bound of each action; empty: -1"""
     rows: int = 0
-    """most rows that this machine should have open at once; 0: as many as one likes"""
+    """largest recommended number of rows of one Env; 0: no limit"""
 
 
 def require_fit(trained: EnvSpec, spec: EnvSpec) -> None:
-    """One line where an agent that was trained on `trained` cannot play in `spec`: other actions, or observations of another kind.
+    """Check that an agent trained on `trained` can play in `spec`: same number of actions, same kind of observation.
 
-    Vectors of other lengths pass: whether more or fewer sensors can be read is up to the agent. Errors: core.errors.Usage.
+    Vectors of different lengths pass: the agent itself checks the number of sensors. Errors: core.errors.Usage.
     """
     vectors = len(trained.observation) == len(spec.observation) == 1
     if trained.action != spec.action or (trained.observation != spec.observation and not vectors):
@@ -58,7 +58,7 @@ def require_fit(trained: EnvSpec, spec: EnvSpec) -> None:
 
 @runtime_checkable
 class Env(Protocol):
-    """A batch of worlds that keeps its own state. No autoreset: a row that has ended repeats its last observation with reward 0."""
+    """A batch of environments with state. No autoreset: a row that has ended repeats its last observation with reward 0."""
 
     spec: EnvSpec
 
@@ -67,13 +67,13 @@ class Env(Protocol):
     def step(self, action: Tensor) -> Step: ...
 
     def close(self) -> None:
-        """Free what simulators hold: processes, threads, memory. The Env cannot be used afterwards."""
+        """Release processes, threads and memory. The Env cannot be used afterwards."""
         ...
 
 
 @runtime_checkable
 class World(Protocol):
-    """The frozen description of a world, from which an Env is opened."""
+    """The frozen description of an environment; `open` creates an Env."""
 
     @property
     def spec(self) -> EnvSpec: ...
@@ -83,7 +83,7 @@ class World(Protocol):
 
 @runtime_checkable
 class TrainingVariant(Protocol):
-    """A world that pays otherwise, or ends earlier, while an agent is evolved in it."""
+    """A world with another reward or an earlier end of episodes for training by evolution."""
 
     @property
     def training(self) -> World: ...
@@ -91,20 +91,20 @@ class TrainingVariant(Protocol):
 
 @runtime_checkable
 class MultiView(Protocol):
-    """An Env whose simulators can also be seen as other worlds see them: a teacher that was trained there keeps its own observations."""
+    """An Env that also provides the observations of other worlds with the same simulator, e.g. those a teacher was trained on."""
 
     def views(self, world: World) -> bool:
-        """Whether `world` is another view of these simulators."""
+        """Whether `shown(world)` is available."""
         ...
 
     def shown(self, world: World) -> Tensor:
-        """What `world` would show of the present step."""
+        """The current observation as `world` defines it."""
         ...
 
 
 @runtime_checkable
 class TorchWorld(Protocol):
-    """A world whose physics is torch: pure functions, so that world and policy compile as one step."""
+    """A world implemented in torch as pure functions, so that world and policy compile as one step."""
 
     @property
     def spec(self) -> EnvSpec: ...
@@ -112,21 +112,21 @@ class TorchWorld(Protocol):
     def open(self) -> Env: ...
 
     def initial(self, seeds: Int[Tensor, "rows"]) -> State:
-        """The first state of each row, a function of its seed."""
+        """The initial state of each row, a function of its seed."""
         ...
 
     def observe(self, state: State) -> Tensor:
-        """What a state looks like."""
+        """The observation of a state."""
         ...
 
     def transition(self, state: State, action: Tensor, t: int | Tensor) -> tuple[State, Step]:
-        """The state after step t (the first is 0) and what it shows; knows nothing of rows that have ended."""
+        """The state after step t (from 0) and the step's result; it does not treat rows that have ended."""
         ...
 
 
 @contextmanager
 def closing(world: World) -> Iterator[Env]:
-    """A world's Env, closed at the end: simulators hold processes, threads and pictures' memory."""
+    """A world's Env, closed on exit."""
     env = world.open()
     try:
         yield env
@@ -135,7 +135,7 @@ def closing(world: World) -> Iterator[Env]:
 
 
 def select(mask: Bool[Tensor, "rows"], yes: State, no: State) -> State:
-    """Row by row `yes` where the mask is set, else `no`, through nested tuples; axes of length 1 are as large as the other's."""
+    """`torch.where(mask, yes, no)` per row, through nested tuples; axes of length 1 broadcast."""
     if isinstance(yes, tuple):
         parts = [select(mask, a, b) for a, b in zip(yes, no, strict=True)]
         return type(yes)(*parts) if hasattr(yes, "_fields") else tuple(parts)
@@ -143,7 +143,7 @@ def select(mask: Bool[Tensor, "rows"], yes: State, no: State) -> State:
 
 
 def take(state: State, rows: Int[Tensor, "some"]) -> State:
-    """Some rows of a nested tuple of tensors. Rows stand innermost in memory, where they are lanes, though first in shape."""
+    """The given rows of a nested tuple of tensors. Results have rows innermost in memory, for vectorisation."""
     if isinstance(state, tuple):
         parts = [take(part, rows) for part in state]
         return type(state)(*parts) if hasattr(state, "_fields") else tuple(parts)
@@ -151,13 +151,13 @@ def take(state: State, rows: Int[Tensor, "some"]) -> State:
 
 
 class TorchEnv:
-    """An Env over a TorchWorld: holds the state, the clock and which rows have ended."""
+    """An Env over a TorchWorld: holds the state, the step count and a mask of ended rows."""
 
     def __init__(self, world: TorchWorld):
         self.world, self.spec = world, world.spec
 
     def close(self) -> None:
-        """Tensors need no closing."""
+        """Nothing to release."""
 
     def reset(self, seeds: Int[Tensor, "rows"]) -> Tensor:
         self.state = self.world.initial(seeds)

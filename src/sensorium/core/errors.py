@@ -1,12 +1,12 @@
-"""The two ways in which a command ends early: the user can mend it (Usage), or the work failed (Failure)."""
+"""Exceptions that end a command: wrong usage, failure, and stop by a signal."""
 
 
 class Usage(Exception):
-    """Wrong usage: one line that says what is wrong and what is allowed (exit code 2)."""
+    """Wrong usage. The message is one line: what is wrong and what is allowed (exit code 2)."""
 
 
 class Failure(Exception):
-    """The work could not go on: one line that says why and what is left (exit code 1)."""
+    """A failure during work. The message is one line: the reason and what remains (exit code 1)."""
 
 
 class Interrupted(Exception):
@@ -18,7 +18,7 @@ class Interrupted(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP where no step can be finished first; handled as Ctrl-C is."""
+    """SIGTERM or SIGHUP outside a training step; handled like Ctrl-C."""
 
     def __init__(self, signal: int):
         super().__init__()
@@ -26,10 +26,10 @@ class Terminated(KeyboardInterrupt):
 
 
 def nearest(name: str, known: list[str], what: str) -> str:
-    """One sentence for an unknown name: the close ones if there are any, else all of them."""
+    """The message for an unknown name: the closest known names if there are any, else all of them."""
     from difflib import get_close_matches
 
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return f"no {what} '{name}'; did you mean {' or '.join(close)}?"
-    return f"no {what} '{name}'; there are {', '.join(sorted(known)) or 'none'}"
+    return f"no {what} '{name}'; known: {', '.join(sorted(known)) or 'none'}"

@@ -1,4 +1,4 @@
-"""What a run says: metrics.jsonl (functions of the seed), times.jsonl (of the machine), and progress with an ETA on stderr."""
+"""Logs of a run: metrics.jsonl (deterministic), times.jsonl (wall time and memory), and progress with an ETA on stderr."""
 
 import json
 import os
@@ -19,16 +19,16 @@ from sensorium.core.migrations import metric_names
 T = TypeVar("T")
 
 PLAIN_EVERY = 10.0
-"""seconds between two plain lines of progress"""
+"""seconds between two lines of progress without a terminal"""
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a .jsonl file up to the first that is damaged, under today's names."""
+    """The rows of a .jsonl file up to the first damaged line, with current metric names."""
     found = []
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):  # cut short by a kill, or damaged
+        except (json.JSONDecodeError, RecursionError):  # truncated or damaged
             break
         if not (
             isinstance(row, dict) and isinstance(row.get("step"), int) and all(isinstance(value, (int, float)) for value in row.values())
@@ -39,12 +39,12 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def memory_megabytes() -> float:
-    """Peak memory of this process so far."""
+    """Peak resident memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0 if sys.platform != "darwin" else 1024.0**2)
 
 
 class Sink(Protocol):
-    """What else gets a run's metrics."""
+    """Receives the metrics of a run besides its logs."""
 
     def add(self, step: int, metrics: dict[str, float]) -> None:
         """Record the metrics of one step."""
@@ -54,7 +54,7 @@ class Sink(Protocol):
 
 
 class Log:
-    """Appends rows to a stage's folder, and to a sink; rows after the restored step are dropped on resume."""
+    """Appends rows to the logs of a stage's folder and to a sink; on resume, rows after the restored step are dropped."""
 
     def __init__(self, folder: Path, step: int, sink: Sink | None = None):
         self.folder, self.sink = folder, sink
@@ -80,14 +80,14 @@ class Log:
                 self.sink.add(step, metrics)
 
     def sync(self) -> None:
-        """Have the rows on disk before a checkpoint says that they are."""
+        """Flush the rows to disk; called before each checkpoint."""
         with writing(self.folder):
             for file in self.files:
                 os.fsync(file.fileno())
 
     def close(self) -> None:
         for file in self.files:
-            with suppress(OSError):  # a full disk has been reported already
+            with suppress(OSError):  # a full disk is already reported
                 file.close()
         if self.sink is not None:
             with suppress(OSError):
@@ -95,12 +95,12 @@ class Log:
 
 
 def show(metrics: dict[str, float]) -> str:
-    """The first few metrics, for a line of progress."""
+    """The first four metrics as text."""
     return "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:4])
 
 
 class Bar:
-    """Progress of one stage on stderr: a live bar in a terminal, else a plain line now and then."""
+    """Progress of one stage on stderr: a live bar in a terminal, else a line every 10 s."""
 
     def __init__(self, name: str, step: int, steps: int):
         self.name, self.first, self.steps = name, step, steps

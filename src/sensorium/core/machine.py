@@ -1,4 +1,4 @@
-"""This machine, used as it is: the allocator, threads, whether steps can be compiled, and the facts that go into a card."""
+"""Machine-specific settings: memory allocator, threads, compilation, data types, and the machine's description for cards."""
 
 import ctypes
 import functools
@@ -18,9 +18,9 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 
 
 def keep_pages() -> bool:
-    """Have glibc keep the pages of freed tensors instead of handing them back at every step; True where that worked.
+    """Set glibc to keep the pages of freed tensors instead of returning them to the system. Returns whether it succeeded.
 
-    SENSORIUM_MALLOC=system leaves the allocator alone.
+    SENSORIUM_MALLOC=system disables this.
     """
     if os.environ.get("SENSORIUM_MALLOC") == "system" or not sys.platform.startswith("linux") or platform.libc_ver()[0] != "glibc":
         return False
@@ -37,7 +37,7 @@ def load_triton() -> None:
 
 @functools.cache
 def can_compile() -> bool:
-    """Whether Inductor finds a C++ compiler; says so once where it does not."""
+    """Whether a C++ compiler is available for Inductor; prints one warning where it is not."""
     if shutil.which(os.environ.get("CXX", "g++")) or shutil.which("clang++"):
         return True
     print("sensorium: no C++ compiler found (apt-get install g++): steps run uncompiled, several times slower", file=sys.stderr)
@@ -45,20 +45,20 @@ def can_compile() -> bool:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` for static shapes, compiled where this machine can."""
+    """`torch.compile` for static shapes; `function` itself where there is no compiler."""
     if not can_compile():
         return function
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(os.path.expanduser("~"), ".cache", "sensorium", "inductor"))
     import torch._dynamo
 
-    # each rung of the ladder and each kind of policy is a version of its own
+    # each batch size and each policy type is compiled separately
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
     return torch.compile(function, dynamic=False)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Within, torch works with one thread, as jobs do in processes."""
+    """Context in which torch uses one thread, as in worker processes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -68,26 +68,29 @@ def one_thread() -> Iterator[None]:
 
 
 def product_type(device: torch.device | str = "cpu") -> torch.dtype:
-    """The type in which this machine multiplies matrices fastest without loss that matters: bfloat16 where it is built in, else float32."""
+    """bfloat16 where the device supports it natively, else float32."""
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if "bf16" in _flags() else torch.float32
 
 
 def products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """Within, large products run in `dtype`. Nothing is cached: a weight that was cast without a gradient must not be met again with one."""
+    """Autocast context for large matrix products in `dtype`.
+
+    The cast cache is off: a weight cast under no_grad must not be reused where its gradient is needed.
+    """
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False)
 
 
 def repeatable(device: str) -> None:
-    """Have a GPU compute the same bits each time; a processor does so anyway. Before its first product."""
+    """Make CUDA deterministic; call before the first matrix product. CPUs need nothing."""
     if torch.device(device).type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
 
 
 def facts(device: str = "cpu") -> dict[str, Any]:
-    """What the bits of a result depend on, and what its speed does: for cards and `doctor`."""
+    """Hardware and versions that affect the bits and speed of results, for cards and `bench`."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
@@ -104,7 +107,7 @@ def facts(device: str = "cpu") -> dict[str, Any]:
 
 
 def _flags() -> str:
-    """Those of the processor's abilities that decide which kernels run."""
+    """The CPU flags that select kernels, separated by spaces."""
     wanted = ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
     try:
         with open("/proc/cpuinfo") as lines:

@@ -1,4 +1,4 @@
-"""Cards of earlier formats as cards of today: plain data in, plain data out. A change of a field's name or meaning raises `FORMAT` and adds one table here.
+"""Migration of cards of earlier formats. A change of a field's name or meaning raises `FORMAT` and adds one table here.
 
 Format 1 is that of version 0.1.0.
 """
@@ -49,25 +49,25 @@ FIELDS_1 = {
 
 
 STATE_1 = {"teller/": "sensor-id/"}
-"""beginnings of names in a state that changed after format 1; no later format uses the old ones, so that files need not say their format"""
+"""prefixes of state names that changed after format 1; no later format uses the old ones, so state files need no format number"""
 
 METRICS_1 = {"told": "sensor_id_accuracy", "novelty/mean": "intrinsic_reward/mean"}
 """names of metrics that changed after format 1; no later format uses the old ones"""
 
 
 def state_name(name: str) -> str:
-    """Today's name of a tensor in a state."""
+    """The current name of a tensor in a state."""
     old = next((prefix for prefix in STATE_1 if name.startswith(prefix)), "")
     return STATE_1[old] + name[len(old) :] if old else name
 
 
 def metric_names(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of metrics under today's names."""
+    """A row of metrics with current names."""
     return {METRICS_1.get(name, name): value for name, value in row.items()}
 
 
 def renamed(data: Any, names: dict[str, str], fields: dict[str, dict[str, str]]) -> Any:
-    """Plain data with the names of dataclasses and of their fields changed, at every depth."""
+    """Plain data with dataclasses and their fields renamed at every depth."""
     if isinstance(data, list):
         return [renamed(item, names, fields) for item in data]
     if not isinstance(data, dict):
@@ -79,16 +79,16 @@ def renamed(data: Any, names: dict[str, str], fields: dict[str, dict[str, str]])
 
 
 def to_2(card: Card) -> Card:
-    """Format 1 -> 2: learners that no paper owns lost their system's name; the field's own words."""
+    """Format 1 -> 2: shared learners have no system prefix; fields have standard names."""
     return {**card, "stage": renamed(card["stage"], NAMES_1, FIELDS_1)}
 
 
 STEPS: dict[int, Callable[[Card], Card]] = {1: to_2}
-"""format -> what makes a card of the next one of it"""
+"""format -> migration to the next format"""
 
 
 def migrated(card: Card) -> Card:
-    """A card of any format from 1 on as one of today's. The card of a later format, or of none, is returned as it is."""
+    """A card migrated to the current format. A card without a known format is returned unchanged."""
     while type(card.get("format")) is int and card["format"] in STEPS and isinstance(card.get("stage"), dict):
         step = STEPS[card["format"]]
         card = {**step(card), "format": card["format"] + 1}

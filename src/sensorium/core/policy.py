@@ -1,4 +1,4 @@
-"""Policy: what acts. Its memory is passed, never hidden, so that a rollout can be cut, compacted and resumed."""
+"""Policy: maps observations to actions. Its memory is an explicit argument, so that rollouts can be split, compacted and resumed."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -6,43 +6,43 @@ from jaxtyping import Int
 from torch import Tensor
 
 Memory = Any
-"""A tuple of tensors (nested as one likes), batch first."""
+"""A (nested) tuple of tensors, batch first."""
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """Acts for a batch of rows. A population of P policies is a Policy for P x E rows, member-major."""
+    """Acts for a batch of rows. A population of P policies with E episodes each is a Policy for P x E rows, member-major."""
 
     @property
     def members(self) -> int:
-        """P, the number of parameter vectors: row r is played by member r // (rows / P)."""
+        """P, the number of parameter vectors: member r // (rows / P) acts in row r."""
         ...
 
     def begin(self, seeds: Int[Tensor, "rows"]) -> Memory:
-        """The memory before the first observation."""
+        """The initial memory."""
         ...
 
     def act(self, obs: Tensor, memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
-        """The actions and the memory after them; t counts the steps of the episode from 0."""
+        """Actions [rows, actions] and the next memory; t counts the steps of the episode from 0."""
         ...
 
     def take(self, members: Int[Tensor, "some"]) -> "Policy":
-        """The policy of some members, repeated and ordered as named: how a population follows a batch that is compacted."""
+        """The policy of the given members, repeated and ordered as given; used when a batch is compacted."""
         ...
 
 
 @runtime_checkable
 class ActionAware(Protocol):
-    """A policy whose memory holds the previous action, and must know where another one was taken in its place."""
+    """A recurrent policy whose memory holds its previous action."""
 
     def with_action(self, memory: Memory, action: Tensor) -> Memory:
-        """The memory with the action that was really taken, [rows, actions]."""
+        """The memory with its previous action replaced by the executed one, [rows, actions]."""
         ...
 
 
 @runtime_checkable
 class Stochastic(Protocol):
-    """A policy that draws random numbers, and has a deterministic mode."""
+    """A stochastic policy with a deterministic mode."""
 
     def deterministic(self) -> Policy:
         """The same policy without random numbers."""

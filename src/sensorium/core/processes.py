@@ -1,4 +1,4 @@
-"""No process is left behind, however the one that started it ends: worker processes, and simulators that run as processes of their own. Linux."""
+"""Child processes end with their parent, even after kill -9: worker processes and external simulators. Linux only."""
 
 import ctypes
 import functools
@@ -23,29 +23,29 @@ def began(pid):
         return None
 watched = [line.split() for line in sys.stdin]
 for pid, start in watched:
-    # a number that has been given to another process since then is left alone
+    # the start time differs where the process id has been reused
     if began(pid) == start:
         try:
             os.kill(int(pid), signal.SIGKILL)
         except OSError:
             pass
 """
-"""reads processes to watch from a pipe; when the pipe closes, as it does however its other end dies, it kills what is left of them"""
+"""program of the guard process: reads process ids and start times from a pipe until it closes, then kills those still running"""
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this worker when the process that started it ends."""
+    """Ask the kernel to kill this worker when its parent ends."""
     if not sys.platform.startswith("linux"):
         return
     parent = multiprocessing.parent_process()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    # the parent may have ended before the kernel was asked
+    # the parent may have ended before the call
     if parent is not None and os.getppid() != parent.pid:
         os._exit(1)
 
 
 def fields(process: int) -> list[str]:
-    """State, parent and what follows them in /proc/PID/stat; empty where there is no such process."""
+    """The fields of /proc/PID/stat from the state on; empty where there is no such process."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -60,17 +60,17 @@ def children() -> set[int]:
 
 @functools.cache
 def _guard(owner: int) -> IO[bytes]:
-    """The pipe to this process's guard; a forked process has one of its own."""
+    """The pipe to the guard of process `owner`; a forked process starts its own."""
     command = [sys.executable, "-S", "-E", "-c", GUARD]
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    guard.returncode = 0  # it outlives this process by a moment, on purpose: nobody waits for it
+    guard.returncode = 0  # suppresses the warning about a running child: the guard outlives this process
     assert guard.stdin is not None
     return guard.stdin
 
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Processes that libraries start within are killed when this process ends, also by kill -9."""
+    """Context: child processes that are started in it are killed when this process ends, even by kill -9."""
     if not sys.platform.startswith("linux"):
         yield
         return

@@ -1,4 +1,4 @@
-"""Recipe: a function whose keyword arguments are flags, returning named stages in order; and what `list` says of it."""
+"""Recipe: a function from flags to named stages in training order, with its description for `list`."""
 
 import os
 from collections.abc import Callable
@@ -17,30 +17,30 @@ Stages = dict[str, Stage]
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings that reproduce one published number."""
+    """The settings that reproduce one published result."""
 
     name: str
     build: Callable[..., Stages]
     expected: str
-    """the number that comes out, and the published one with its source"""
+    """our result, and the published one with its source"""
     minutes: dict[str, float]
     """measured or estimated minutes on two cores, by preset"""
     extras: tuple[str, ...] = ()
-    """extras that it needs"""
+    """optional dependencies that it needs"""
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The flags besides `preset`, with their defaults."""
+        """The flags other than `preset`, with their defaults."""
         return {n: p.default for n, p in signature(self.build).parameters.items() if n != "preset" and p.default is not Parameter.empty}
 
     def stages(self, preset: str = "laptop", **flags: Any) -> Stages:
-        """The stages under a preset."""
+        """The stages for a preset and flags. Errors: core.errors.Usage for an unknown preset or flag, or a missing folder."""
         if preset not in PRESETS:
             raise Usage(nearest(preset, list(PRESETS), "preset"))
-        return self.build(preset=preset, **{name: self.found(name, value) for name, value in flags.items()})
+        return self.build(preset=preset, **{name: self._flag_value(name, value) for name, value in flags.items()})
 
-    def found(self, flag: str, value: Any) -> Any:
-        """The value of a flag; a folder as its place on this machine, which `unplaced` takes out again."""
+    def _flag_value(self, flag: str, value: Any) -> Any:
+        """The value of a flag; a folder becomes an absolute path, which `unplaced` makes relative again."""
         if flag not in self.arguments:
             raise Usage(nearest(flag, list(self.arguments), f"argument of {self.name}"))
         if signature(self.build).parameters[flag].annotation is not Folder or not value:

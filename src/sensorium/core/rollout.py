@@ -1,4 +1,4 @@
-"""`play`: the one place where a policy meets a world."""
+"""Rollouts: play a policy in a world."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -13,21 +13,21 @@ from sensorium.core.machine import compiled
 from sensorium.core.policy import Policy
 
 KEPT = ("observations", "actions", "rewards", "memory")
-LADDER = (5 / 8, 3 / 8, 3 / 16, 1 / 16)
-"""batch sizes, as shares of the first one, to which a batch shrinks while its episodes end: four hard cart-pole starts in ten end
-within a blink, nine steps in ten of a first generation come after the end"""
+BATCH_SHARES = (5 / 8, 3 / 8, 3 / 16, 1 / 16)
+"""batch sizes, as shares of the initial one, to which a batch is compacted as episodes end: 40 % of hard cart-pole episodes end almost
+at once, and 90 % of the steps of a first generation come after the end of an episode"""
 CHECK = 20
-"""steps between two looks at how many rows still live"""
+"""steps between two counts of the live rows"""
 
 Sink = Callable[[int, dict[str, Any]], None]
-"""called with t and what `keep` names of that step, instead of keeping it in memory"""
+"""called with t and the kept values of that step, instead of storing them in memory"""
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """What happened: always returns and lengths, else what `keep` named, time first.
+    """Returns and lengths of episodes, and the values named in `keep`, time first.
 
-    `observations` [T, rows, ...] holds what the policy saw at each step, `memory` what it knew after having seen it.
+    `observations` [T, rows, ...] holds the policy's input at each step, `memory` its memory after that step.
     """
 
     returns: Float[Tensor, "rows"]
@@ -37,22 +37,22 @@ class Rollout:
     def __getattr__(self, name: str) -> Any:
         if name in KEPT and name in self.kept:
             return self.kept[name]
-        raise AttributeError(f"this rollout has no {name}; ask for it: play(..., keep=('{name}',))")
+        raise AttributeError(f"this rollout has no {name}; use play(..., keep=('{name}',))")
 
 
 def play(
     env: Env, policy: Policy, seeds: Int[Tensor, "rows"], keep: Collection[str] = (), *, compile: bool = True, sink: Sink | None = None
 ) -> Rollout:
-    """Play one episode a row, from its seed to its end.
+    """Play one episode per row.
 
-    Worlds in torch and the policy compile as one step, and the batch is compacted while its episodes end, unless something of every
-    step is kept.
+    Without `keep`, a TorchWorld and the policy compile as one step and the batch is compacted as episodes end. `sink` receives kept values
+    instead of the result. Errors: ValueError for unknown names in `keep`, or rows that are not a multiple of the policy's members.
     """
     unknown = set(keep) - set(KEPT)
     if unknown:
-        raise ValueError(f"a rollout keeps {', '.join(KEPT)}; not {', '.join(sorted(unknown))}")
+        raise ValueError(f"keep can name {', '.join(KEPT)}; not {', '.join(sorted(unknown))}")
     if len(seeds) % policy.members:
-        raise ValueError(f"{len(seeds)} rows cannot be dealt evenly to {policy.members} members")
+        raise ValueError(f"{len(seeds)} rows are not a multiple of {policy.members} members")
     if policy.members > 1:
         policy = policy.take(torch.arange(policy.members, device=seeds.device).repeat_interleave(len(seeds) // policy.members))
     with torch.no_grad():
@@ -62,26 +62,26 @@ def play(
 
 
 def returns(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-    """Returns of an episode a row, uncompiled, in as many batches as the world allows rows."""
+    """Returns of one episode per row, uncompiled, in batches of at most `spec.rows`."""
     return torch.cat([play(env, policy, some, compile=False).returns for some in seeds.split(env.spec.rows or len(seeds))])
 
 
 class Transition(NamedTuple):
-    """One step of a batch as it happens."""
+    """One step of a batch."""
 
     t: int
     obs: Tensor
     action: Tensor
     memory: Any
-    """what the policy knew after having seen `obs`"""
+    """the policy's memory after `obs`"""
     step: Step
-    """what the worlds answered"""
+    """the result of the step"""
     live: Tensor
-    """[rows]: whether the episode was not over before this step"""
+    """[rows]: whether the episode had not ended before this step"""
 
 
 def stream(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Iterator[Transition]:
-    """Play one episode a row, a step at a time: for learners, who learn in between, from what they see and while they act."""
+    """Play one episode per row and yield each step, for learners that update between steps."""
     obs, memory = env.reset(seeds), policy.begin(seeds)
     live = torch.ones(len(seeds), dtype=torch.bool, device=seeds.device)
     for t in range(env.spec.horizon):
@@ -98,7 +98,7 @@ def stream(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Iterator[Tra
 def tick(
     world: TorchWorld, policy: Policy, state: Any, obs: Tensor, memory: Any, returns: Tensor, lengths: Tensor, ended: Tensor, t: Tensor
 ):
-    """One step of world and policy together; rows that have ended count no more."""
+    """One step of world and policy; ended rows add no reward and no length."""
     action, memory = policy.act(obs, memory, t)
     state, step = world.transition(state, action, t)
     returns = returns + torch.where(ended, 0.0, step.reward)
@@ -117,9 +117,9 @@ def _tick(compile: bool) -> Callable[..., Any]:
     return _compiled_tick[0]
 
 
-def rungs(rows: int) -> list[int]:
-    """The batch sizes of the ladder under `rows`, largest first."""
-    sizes = {-(-int(rows * share) // 16) * 16 for share in LADDER}
+def batch_sizes(rows: int) -> list[int]:
+    """The batch sizes for compaction below `rows`, multiples of 16, largest first."""
+    sizes = {-(-int(rows * share) // 16) * 16 for share in BATCH_SHARES}
     return sorted((size for size in sizes if size < rows), reverse=True)
 
 
@@ -130,22 +130,22 @@ def _play_compacted(world: TorchWorld, policy: Policy, seeds: Tensor, compile: b
     state, memory = world.initial(seeds), policy.begin(seeds)
     t = torch.zeros((), dtype=torch.int64, device=seeds.device)
     ended = torch.zeros_like(rows, dtype=torch.bool)
-    # the first step is not compiled: it shows how large the memory is
+    # the first step runs uncompiled, to get the shapes of the memory
     now = tick(world, policy, state, world.observe(state), memory, all_returns.clone(), all_lengths.clone(), ended, t)
-    ladder, step = rungs(len(seeds)), _tick(compile)
+    sizes, step = batch_sizes(len(seeds)), _tick(compile)
     for clock in range(1, world.spec.horizon):
         now = step(world, policy, *now)
         if clock % CHECK and clock + 1 < world.spec.horizon:
             continue
         state, obs, memory, returns, lengths, ended, t = now
         alive = int((~ended).sum())
-        size = min((rung for rung in ladder if rung >= alive), default=len(rows))
+        size = min((n for n in sizes if n >= alive), default=len(rows))
         if alive and size >= len(rows):
             continue
         all_returns[rows], all_lengths[rows] = returns, lengths
         if not alive:
             break
-        # the living first, then as many of the ended as the rung has room for
+        # live rows first, then ended rows up to the batch size
         stay = torch.argsort(ended, stable=True)[:size]
         rows = rows[stay]
         policy = policy.take(stay) if policy.members > 1 else policy
@@ -159,15 +159,15 @@ def _play_steps(env: Env, policy: Policy, seeds: Tensor, keep: Collection[str], 
     returns = torch.zeros(len(seeds), device=seeds.device)
     lengths = torch.zeros(len(seeds), dtype=torch.int64, device=seeds.device)
     kept: dict[str, list[Any]] = {name: [] for name in keep}
-    for moment in stream(env, policy, seeds):
-        row = {"observations": moment.obs, "actions": moment.action, "rewards": moment.step.reward, "memory": moment.memory}
+    for transition in stream(env, policy, seeds):
+        row = {"observations": transition.obs, "actions": transition.action, "rewards": transition.step.reward, "memory": transition.memory}
         if sink is not None:
-            sink(moment.t, {name: row[name] for name in keep})
+            sink(transition.t, {name: row[name] for name in keep})
         else:
             for name in keep:
                 kept[name].append(row[name])
-        returns = returns + moment.step.reward
-        lengths = lengths + moment.live.to(lengths.dtype)
+        returns = returns + transition.step.reward
+        lengths = lengths + transition.live.to(lengths.dtype)
     return Rollout(returns, lengths, {name: _stack(parts) for name, parts in kept.items()} if sink is None else {})
 
 

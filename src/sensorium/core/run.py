@@ -1,4 +1,4 @@
-"""run: the one loop. Seed, step, log, save, resume; it knows no algorithm."""
+"""The training loop of every stage: seed, step, log, save, resume. It is independent of the algorithm."""
 
 import fcntl
 import math
@@ -21,7 +21,7 @@ from sensorium.core.stage import Closable, Live, Stage, State, placed, unplaced
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One process a folder."""
+    """Context that holds an exclusive lock on the folder. Errors: core.errors.Failure where another process has it."""
     with checkpoint.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / ".lock").open("w")
@@ -29,25 +29,25 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Failure(f"another process is at work in {folder}; wait for it, or use another --out") from None
+            raise Failure(f"another process is using {folder}; wait for it, or use another --out") from None
         yield
 
 
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""signals that ask a run to stop: Ctrl-C, a scheduler, a closed terminal"""
+"""signals that stop a run: Ctrl-C, a scheduler, a closed terminal"""
 
 
 @contextmanager
 def stop_requests() -> Iterator[list[int]]:
-    """Within, the first of the signals STOPS is only recorded in the list that is yielded; a second one has its usual effect.
+    """Context in which the first of the signals STOPS is appended to the yielded list; a second one has its usual effect.
 
-    A signal that the caller ignores (SIGHUP under nohup) stays ignored.
+    A signal that was ignored before (SIGHUP under nohup) stays ignored.
     """
     requests: list[int] = []
 
     def once(number: int, frame: Any) -> None:
         requests.append(number)
-        print("sensorium: finishing this step and saving (Ctrl-C again to leave with the last checkpoint)", file=sys.stderr)
+        print("sensorium: finishing this step and saving (Ctrl-C again to stop at the last checkpoint)", file=sys.stderr)
         for each, handler in before.items():
             signal.signal(each, handler)
 
@@ -65,7 +65,10 @@ def stop_requests() -> Iterator[list[int]]:
 
 
 def agree(folder: Path, card: dict[str, Any], last: bool) -> dict[str, Any]:
-    """The folder's card, brought up to date. Another run's is refused; only the last stage's `steps` may grow; another machine is a warning."""
+    """The folder's card with the new stage. Only the last stage's `steps` may grow; another machine is a warning.
+
+    Errors: core.errors.Usage where the card has other settings or another seed.
+    """
     old = cards.read(folder)
     for part in ("stage", "seed"):
         for field, there, here in cards.differences({part: old.get(part)}, {part: card[part]}):
@@ -79,7 +82,10 @@ def agree(folder: Path, card: dict[str, Any], last: bool) -> dict[str, Any]:
     changed = cards.differences(old.get("machine"), card["machine"])
     if changed:
         list_ = ", ".join(f"{field} {there} -> {here}" for field, there, here in changed)
-        print(f"sensorium: {folder} was begun elsewhere ({list_}): the run goes on, but not to the bit", file=sys.stderr)
+        print(
+            f"sensorium: {folder} was started on another machine ({list_}): the run continues, but results are not bit-identical",
+            file=sys.stderr,
+        )
     return {**old, "stage": card["stage"]}
 
 
@@ -87,10 +93,12 @@ def run(
     stage: Stage, folder: Path, seed: int = 0, *, device: str = "cpu", about: dict[str, Any] | None = None, last: bool = True,
     sink: Callable[[Path, int], Sink] | None = None,
 ) -> State:  # fmt: skip
-    """Bring a stage to its last step in its folder, from wherever it was, and return its state.
+    """Train a stage in its folder up to its last step, resuming from the newest checkpoint; returns its state.
 
-    The state after step n is a function of the stage, the seed and n: a run that was killed and resumed equals one that was not.
-    `sink(folder, step)` opens what also gets the metrics of the steps after `step`.
+    The state after step n is a function of the stage, the seed and n: a run that was killed and resumed equals an uninterrupted one.
+    `sink(folder, step)` opens a sink for the metrics of the steps after `step`.
+    Errors: core.errors.Usage where the folder holds another run, core.errors.Failure for a metric that is not finite,
+    core.errors.Interrupted after a signal.
     """
     name, stage = folder.name.partition("-")[2] or folder.name, unplaced(stage, folder)
     repeatable(device)
@@ -104,7 +112,7 @@ def run(
         else:
             step, state = restored
             print(f"resumed {name} at step {step}", file=sys.stderr)
-        # what cannot be opened leaves no card behind that would refuse the mended settings
+        # opened before the card is written: a failure leaves no card that would reject corrected settings
         live = here.open(state) if step < stage.steps else None
         try:
             with checkpoint.writing(folder):
@@ -128,9 +136,7 @@ def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: in
                 metrics = stage.step(state, live, Seeds(seed, name, step + 1))
                 wrong = [key for key, value in metrics.items() if not math.isfinite(value)]
                 if wrong:
-                    raise Failure(
-                        f"{name} step {step + 1}: {wrong[0]} is {metrics[wrong[0]]}; the last checkpoint in {folder} is from before"
-                    )
+                    raise Failure(f"{name} step {step + 1}: {wrong[0]} is {metrics[wrong[0]]}; the last checkpoint in {folder} precedes it")
                 step += 1
                 log.add(step, metrics)
                 bar.update(step, metrics)
@@ -138,9 +144,7 @@ def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: in
                     log.sync()
                     checkpoint.save(folder, step, state)
                 if requests:
-                    raise Interrupted(
-                        f"stopped at step {step} of {stage.steps}, saved in {folder}; the same command goes on from there", requests[0]
-                    )
+                    raise Interrupted(f"stopped at step {step} of {stage.steps}, saved in {folder}; the same command resumes", requests[0])
     finally:
         bar.close()
         log.close()

@@ -1,7 +1,7 @@
-"""Every random number is a function of (root seed, stage, step, name), and inside worlds of (row seed, t, index).
+"""Counter-based random numbers: functions of (root seed, stage, step, name), and in worlds of (row seed, t, index).
 
-The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): a keyed hash of a counter, so
-that no generator is shared between rows, none is stored in a checkpoint, and a row draws the same numbers wherever it runs.
+The generator is Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), a keyed hash of a counter. Rows share
+no generator state, checkpoints store none, and a row's numbers do not depend on where it runs.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ _WORD = 0xFFFFFFFF
 
 
 def name_hash(*parts: object) -> int:
-    """A 63-bit number that depends on every part, the same in every process and on every machine."""
+    """A 63-bit hash of the parts, the same in every process and on every machine."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
 
 
 def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of a 32 x 32 bit product, held in int64: the product may wrap, its bits do not."""
+    """High and low 32 bits of a 32 x 32 bit product, in int64. The int64 product may overflow; its bits are right."""
     product = word * constant
     return (product >> 32) & _WORD, product & _WORD
 
 
 def philox(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Four random 32-bit words, in int64, of a 64-bit key and a 128-bit counter (both as 32-bit words that broadcast)."""
+    """Four random 32-bit words, in int64, for a 64-bit key and a 128-bit counter (both as 32-bit words that broadcast)."""
     k0, k1 = key
     c0, c1, c2, c3 = counter
     for _ in range(10):
@@ -41,9 +41,9 @@ def philox(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor, Tensor, Te
 
 
 def bits(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Int[Tensor, "rows n"]:
-    """n random 32-bit words a row (in int64), a function of (row seed, t, index) alone; t is one number, or one for every row."""
+    """n random 32-bit words per row (in int64), a function of (row seed, t, index); t is one number or one per row."""
     blocks = -(-n // 4)
-    # masked, so that Inductor takes it for numbers: an index it would multiply in 32 bits on a GPU, where Philox's products do not fit
+    # masked, so that Inductor treats it as data: on a GPU it computes index arithmetic in 32 bits, too few for Philox's products
     block = torch.arange(blocks, device=seeds.device)[None, :] & _WORD
     zero = torch.zeros_like(block)
     time = torch.as_tensor(t, dtype=torch.int64, device=seeds.device).reshape(-1, 1)
@@ -53,12 +53,12 @@ def bits(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Int[Tensor, "ro
 
 
 def uniform(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Float[Tensor, "rows n"]:
-    """Uniform numbers in [0, 1) with 24 bits, a function of (row seed, t, index)."""
+    """Uniform numbers in [0, 1) with 24 random bits, a function of (row seed, t, index)."""
     return (bits(seeds, t, n) >> 8).to(torch.float32) * 2.0**-24
 
 
 def normal(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Float[Tensor, "rows n"]:
-    """Standard normal numbers, a function of (row seed, t, index): Box and Muller's transform of two uniforms each."""
+    """Standard normal numbers, a function of (row seed, t, index), by the Box-Muller transform."""
     half = -(-n // 2)
     draws = uniform(seeds, t, 2 * half)
     radius = torch.sqrt(-2.0 * torch.log(1.0 - draws[:, :half]))
@@ -67,7 +67,7 @@ def normal(seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Float[Tensor,
 
 
 def fold(seeds: Int[Tensor, "rows"], *parts: object) -> Int[Tensor, "rows"]:
-    """Other row seeds, one for each row and name: what is drawn under them is independent of what is drawn under the old ones."""
+    """New row seeds, functions of the old ones and the parts; numbers drawn with old and new seeds are independent."""
     number = name_hash(*parts)
     key = (seeds & _WORD, (seeds >> 32) & _WORD)
     counter = [torch.full_like(seeds, word) for word in (number & _WORD, number >> 32, 1, 0)]
@@ -76,14 +76,14 @@ def fold(seeds: Int[Tensor, "rows"], *parts: object) -> Int[Tensor, "rows"]:
 
 
 def row_seeds(seed: int, rows: int, device: torch.device | str = "cpu") -> Int[Tensor, "rows"]:
-    """One seed for each of `rows` rows; the first k of them do not depend on how many follow."""
+    """One seed per row; the first k do not depend on `rows`."""
     base = torch.arange(rows, dtype=torch.int64, device=device)
     return fold(base, "rows", seed)
 
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seeds of one step of one stage: `seeds("ask")` is a number, `seeds.rows("episodes", 16)` a tensor of row seeds."""
+    """The seeds of one step of one stage: `seeds("ask")` is an int, `seeds.rows("episodes", 16)` a tensor of row seeds."""
 
     root: int
     stage: str = ""

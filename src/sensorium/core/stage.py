@@ -1,4 +1,4 @@
-"""Stage: one thing that learns. A frozen dataclass whose fields are its hyper-parameters: also its command line and its card."""
+"""Stage: one part of training. A frozen dataclass whose fields are its hyperparameters, command-line options and card."""
 
 import os
 from dataclasses import fields, replace
@@ -13,28 +13,28 @@ from sensorium.core.policy import Policy
 from sensorium.core.seeding import Seeds
 
 Metrics = dict[str, float]
-"""names like score/mean; functions of the seed only"""
+"""name (e.g. score/mean) -> value, deterministic given the seed"""
 
 State = dict[str, Tensor]
-"""everything that a stage has learned and needs to go on: tensors and numbers (as tensors) only"""
+"""everything a stage has learned and needs to resume: tensors only, numbers as tensors"""
 
 Folder = NewType("Folder", str)
-"""an earlier stage's folder, relative to the folder of the stage that names it"""
+"""an earlier stage's folder, relative to the folder of the stage that refers to it"""
 
 NOWHERE = Folder("")
 """no folder"""
 
 Live = Any
-"""what `open` opened and `run` closes: worlds, compiled functions, teachers; never saved"""
+"""the result of `open`, closed by `run`: worlds, compiled functions, teachers; never saved"""
 
 
 @runtime_checkable
 class Stage(Protocol):
-    """`run` knows nothing else of a stage."""
+    """The interface that `run` uses."""
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """names in the state that others read of a finished stage: what the zoo keeps"""
+        """names in the state that other stages read from a finished stage; the zoo keeps only these"""
         ...
 
     @property
@@ -46,32 +46,32 @@ class Stage(Protocol):
         ...
 
     def init(self, seeds: Seeds) -> State:
-        """The state before the first step."""
+        """The initial state."""
         ...
 
     def open(self, state: State) -> Live:
-        """Open what steps need."""
+        """Open the resources that `step` needs."""
         ...
 
     def step(self, state: State, live: Live, seeds: Seeds) -> Metrics:
-        """Learn for the smallest while after which state and files say everything; changes the state in place."""
+        """Train for one resumable unit, after which state and files are complete; updates the state in place. Returns the metrics."""
         ...
 
     def policy(self, state: State) -> Policy:
-        """What has been learned so far, ready to play."""
+        """The policy learned so far."""
         ...
 
 
 @runtime_checkable
 class Closable(Protocol):
-    """What `open` returned and has to be closed."""
+    """A result of `open` that has to be closed."""
 
     def close(self) -> None: ...
 
 
 @runtime_checkable
 class InWorld(Protocol):
-    """A stage whose policy acts in a world of its own."""
+    """A stage with a world in which its policy acts."""
 
     @property
     def world(self) -> World: ...
@@ -79,7 +79,7 @@ class InWorld(Protocol):
 
 @runtime_checkable
 class Sensed(Protocol):
-    """A stage or world that alters observations by a specification of senses."""
+    """A stage or world that transforms observations by a senses specification."""
 
     @property
     def senses(self) -> str: ...
@@ -90,21 +90,21 @@ class Dreaming(Protocol):
     """A stage that has a learned model of its world."""
 
     def dream_world(self, temperature: float | None = None) -> World:
-        """The learned model as a world; by default at the temperature of training."""
+        """The learned model as a world; None: the temperature used in training."""
         ...
 
     def in_dream(self, state: State) -> tuple[World, Policy]:
-        """The learned model as a world, and the agent as it plays there."""
+        """The learned model as a world, and the agent's policy in it."""
         ...
 
 
 @runtime_checkable
 class Warmed(Protocol):
-    """A stage whose first steps do not show how long a step takes."""
+    """A stage whose first steps take less time than later ones."""
 
     @property
     def warmup_steps(self) -> int:
-        """Steps after which the time of a step is typical."""
+        """Number of steps before the time per step is typical."""
         ...
 
 
@@ -114,20 +114,20 @@ class Recording(Protocol):
 
     @property
     def recorded_in(self) -> World:
-        """Where the episodes took place."""
+        """The world of the recorded episodes."""
         ...
 
 
 @runtime_checkable
 class Extending(Protocol):
-    """A stage that adds to what an earlier one of its kind recorded."""
+    """A stage that extends the episodes of an earlier stage of the same type."""
 
     @property
     def earlier(self) -> Folder: ...
 
 
 def at_least(settings: object, **minimum: int) -> None:
-    """One line for a field that is too small; for the `__post_init__` of stages and strategies."""
+    """Check minimum values of fields in a `__post_init__`. Errors: core.errors.Usage for a field that is too small."""
     for name, least in minimum.items():
         if getattr(settings, name) < least:
             raise Usage(f"{name} cannot be {getattr(settings, name)}; at least {least}")
@@ -137,16 +137,16 @@ S = TypeVar("S")
 
 
 def placed(stage: S, folder: Path) -> S:
-    """The stage with the earlier folders that it names as real paths, seen from its own folder."""
+    """The stage with its Folder fields resolved against `folder`, the stage's own folder."""
     return replace(stage, **{name: os.path.normpath(folder / place) for name, place in folders(stage).items()})  # type: ignore[type-var]
 
 
 def unplaced(stage: S, folder: Path) -> S:
-    """The stage with the places on this machine that it names as seen from its own folder: what a card may hold."""
+    """The stage with absolute Folder fields made relative to `folder`, as cards store them."""
     real = {name: place for name, place in folders(stage).items() if os.path.isabs(place)}
     return replace(stage, **{name: os.path.relpath(place, folder) for name, place in real.items()})  # type: ignore[type-var]
 
 
 def folders(stage: object) -> dict[str, str]:
-    """The folders that a stage names, by field."""
+    """The non-empty Folder fields of a stage, by name."""
     return {f.name: getattr(stage, f.name) for f in fields(stage) if f.type is Folder and getattr(stage, f.name)}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Spread: what a handful of episodes says about the agent."""
+"""Statistics of episode returns."""
 
 import math
 from typing import Any
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 
 def interquartile_mean(scores: ArrayLike) -> float:
-    """Mean of the middle half, each score weighted by how much of it lies there (Agarwal et al. 2021, section 4.3)."""
+    """Mean of the middle 50 %, with scores at the edges weighted fractionally (Agarwal et al. 2021, section 4.3)."""
     ordered = np.sort(np.asarray(scores, dtype=np.float64).ravel())
     n = len(ordered)
     edges = np.arange(n + 1) / n
@@ -17,7 +17,7 @@ def interquartile_mean(scores: ArrayLike) -> float:
 
 
 def bootstrap_interval(scores: ArrayLike, statistic: Any = np.mean, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % interval by stratified percentile bootstrap: scores are [n], or [strata, n] with every stratum resampled within itself.
+    """95 % interval by stratified percentile bootstrap: scores are [n], or [strata, n] with each stratum resampled separately.
 
     Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.1.
     """
@@ -33,12 +33,12 @@ def bootstrap_interval(scores: ArrayLike, statistic: Any = np.mean, samples: int
 
 
 def standard_error(sd: float, episodes: int) -> float:
-    """Of a mean over episodes."""
+    """Standard error of a mean over episodes."""
     return sd / math.sqrt(max(episodes, 1))
 
 
 def summary(returns: ArrayLike) -> dict[str, Any]:
-    """Mean, sample sd, median, IQM and the mean's 95 % interval."""
+    """Episodes, mean, sample sd, median, IQM and 95 % interval of the mean."""
     scores = np.asarray(returns, dtype=np.float64)
     return {
         "episodes": len(scores),

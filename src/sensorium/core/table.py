@@ -1,4 +1,4 @@
-"""A published table: the paper beside ours, a row a cell."""
+"""Published tables compared with our results, one row per cell."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Verdict = Literal["reproduced", "short", "differs", "not-run"]
 
 @dataclass(frozen=True)
 class Row:
-    """One cell. `aim` is at-least for a score to reach, same for a failure, a degradation or a property."""
+    """One cell. `aim` is "at-least" for a score to reach, "same" for a failure, a degradation or a property."""
 
     cell: str
     aim: Literal["at-least", "same"]
@@ -24,7 +24,7 @@ class Row:
     episodes: int | None = None
 
     def measured(self, result: dict[str, Any]) -> "Row":
-        """The row with our numbers, from what `evaluate` returns."""
+        """The row with our numbers, from the result of `evaluate`."""
         return Row(
             self.cell, self.aim, self.paper_mean, self.paper_sd, self.paper_episodes,
             result["mean"], result["sd"], (result["ci95"][0], result["ci95"][1]), result["episodes"],
@@ -32,7 +32,7 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """at-least: our interval reaches the paper's mean. same: no farther than both errors, or a tenth, allow."""
+        """at-least: our 95 % interval reaches or passes the paper's mean. same: |ours - paper| <= max(1.96 SE, 0.1 |paper|)."""
         if self.mean is None or self.ci95 is None or self.paper_mean is None:
             return "not-run"
         if self.aim == "at-least":
@@ -43,14 +43,14 @@ class Row:
         return "reproduced" if abs(self.mean - self.paper_mean) <= allowed else "differs"
 
     def plain(self) -> dict[str, Any]:
-        """As `verify --json` has it."""
+        """The row as in `verify --json`."""
         names = ("cell", "aim", "paper_mean", "paper_sd", "paper_episodes", "mean", "sd", "ci95", "episodes", "verdict")
         return {name: list(value) if isinstance(value := getattr(self, name), tuple) else value for name in names}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, and a paragraph that says what they mean."""
+    """Rows, and a paragraph that explains them."""
 
     title: str
     rows: list[Row]
@@ -58,7 +58,7 @@ class Table:
 
 
 def show(name: str, table: Table) -> str:
-    """The table for a terminal."""
+    """The table as text for a terminal."""
 
     def number(mean: float | None, sd: float | None) -> str:
         if mean is None:

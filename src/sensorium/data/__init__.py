@@ -1,1 +1,1 @@
-"""What stages leave for each other."""
+"""Data of stages: recorded episodes, demonstrations, replay and parallel rollouts."""

@@ -1,8 +1,9 @@
-"""Episodes on disk: lossless, compressed, checked, written as they come, read in any order.
+"""Episodes on disk: lossless, compressed, with checksums, in shards.
 
-A shard is an `.npz` file, so `numpy.load` opens it as well: for episode i the arrays `frames-i` uint8 [steps, 64, 64, 3] (what was seen
-before each action), `actions-i` float32 [steps, n], `rewards-i` float32 [steps] (what each action earned), `terminated-i` (whether
-the last action ended the episode), where a teacher was asked `advice-i` float32 [steps, n], and `lengths`. Frames may be of another shape and type. Its name holds its number and the first sixteen digits of its SHA-256.
+A shard is an `.npz` file that `numpy.load` opens. For episode i it holds `frames-i` uint8 [steps, 64, 64, 3] (the observation before each
+action), `actions-i` float32 [steps, n], `rewards-i` float32 [steps], `terminated-i` (whether the last step terminated the episode) and,
+with a teacher, its actions `advice-i` float32 [steps, n]; also `lengths`. Frames may have another shape and type. The file name has the
+shard's number and the first 16 digits of its SHA-256.
 """
 
 import hashlib
@@ -29,21 +30,21 @@ from sensorium.core.stage import NOWHERE, Extending
 
 @dataclass(frozen=True)
 class Episode:
-    """What was seen before each action, what was done, what it earned, and whether the last action ended it for good."""
+    """One episode: the frame before each action, actions, rewards, and whether its last step terminated it."""
 
     frames: np.ndarray
     actions: np.ndarray
     rewards: np.ndarray
     terminated: bool
     teacher_actions: np.ndarray | None = None
-    """what a teacher would have done"""
+    """the teacher's actions for the same frames"""
 
     def __len__(self) -> int:
         return len(self.rewards)
 
 
 def pack(episodes: list[Episode]) -> bytes:
-    """The bytes of a shard, a function of the episodes alone."""
+    """The bytes of a shard, a function of the episodes."""
     arrays = {"lengths": np.array([len(episode) for episode in episodes])}
     for i, episode in enumerate(episodes):
         arrays |= {
@@ -57,7 +58,7 @@ def pack(episodes: list[Episode]) -> bytes:
         for name, array in arrays.items():
             buffer = io.BytesIO()
             np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
-            # a fixed date: the same episodes are the same bytes
+            # a fixed date, so that the bytes depend only on the episodes
             entry = zipfile.ZipInfo(f"{name}.npy")
             entry.compress_type = zipfile.ZIP_DEFLATED
             file.writestr(entry, buffer.getvalue(), compresslevel=1)
@@ -65,7 +66,7 @@ def pack(episodes: list[Episode]) -> bytes:
 
 
 def write(folder: Path, number: int, episodes: list[Episode]) -> Path:
-    """Put a shard in place, whole or not at all, instead of any older one of that number."""
+    """Write a shard atomically and delete any older shard with its number; returns its path."""
     data = pack(episodes)
     path = folder / f"shard-{number:05d}.{hashlib.sha256(data).hexdigest()[:16]}.npz"
     with checkpoint.writing(folder):
@@ -77,8 +78,8 @@ def write(folder: Path, number: int, episodes: list[Episode]) -> Path:
     return path
 
 
-def broken(folder: Path, shards: int) -> list[tuple[int, str]]:
-    """Numbers of the shards 1 to `shards` that are missing or damaged, and what is wrong."""
+def damaged(folder: Path, shards: int) -> list[tuple[int, str]]:
+    """The missing or damaged shards among 1 to `shards`, as (number, message)."""
     paths = {int(path.name[6:11]): path for path in folder.glob("shard-*.npz")}
     found = []
     for number in range(1, shards + 1):
@@ -89,12 +90,12 @@ def broken(folder: Path, shards: int) -> list[tuple[int, str]]:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if not digest.startswith(path.name[12:28]):
-            found.append((number, f"{path}: its checksum is wrong"))
+            found.append((number, f"{path}: wrong checksum"))
     return found
 
 
 class Episodes:
-    """The episodes of a folder, by number in order of collection, decompressed when they are asked for."""
+    """The episodes of some shards, indexed in order of collection and decompressed on access."""
 
     def __init__(self, paths: list[Path]):
         self.places: list[tuple[Path, int]] = []
@@ -119,20 +120,18 @@ class Episodes:
 
 
 def read(path: Path, name: str) -> np.ndarray:
-    """An array of a shard; the archive's own CRC-32 is checked on the way."""
+    """One array of a shard; checks the archive's CRC-32. Errors: core.errors.Failure where the shard is damaged."""
     try:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return file[name]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-        raise Failure(
-            f"{path} is damaged ({error}); run the same command again: it is checked and its episodes are collected anew"
-        ) from None
+        raise Failure(f"{path} is damaged ({error}); run the same command again to collect its episodes again") from None
 
 
 class Shuffled:
-    """Frames in random order, whole episodes of the set being drawn without replacement, a group of them in memory at a time.
+    """Frames in random order. Groups of episodes are drawn without replacement; one group is in memory at a time.
 
-    Group n is a function of a seed and n. While one is used, a thread decompresses the next.
+    Group n is a function of a seed and n. A thread decompresses the next group in the background.
     """
 
     def __init__(self, episodes: Episodes, group: int, frames: int):
@@ -141,7 +140,7 @@ class Shuffled:
         self.ahead: dict[int, Future[Tensor]] = {}
 
     def members(self, number: int, seed: int) -> list[int]:
-        """Which episodes group `number` holds: pages of one permutation of the set after another."""
+        """The episodes of group `number`: consecutive slices of one permutation per epoch."""
         total = len(self.episodes)
         places = [number * self.group + i for i in range(self.group)]
         orders = {
@@ -158,7 +157,7 @@ class Shuffled:
         return held[torch.from_numpy(picked)]
 
     def take(self, number: int, seed: int) -> UInt8[Tensor, "frames 64 64 3"]:
-        """`frames` frames of group `number`, each at most once while the group holds that many."""
+        """`frames` frames of group `number`, without repetition as long as the group has enough."""
         found = self.ahead.pop(number, None) or self.thread.submit(self.load, number, seed)
         result = found.result()
         self.ahead = {number + 1: self.thread.submit(self.load, number + 1, seed)}
@@ -168,25 +167,28 @@ class Shuffled:
         self.thread.shutdown(cancel_futures=True)
 
 
-def mend(folder: Path, shards: int, redo: Callable[[int], Any]) -> None:
-    """Name every shard that is missing or damaged and have it collected anew; nothing else is touched."""
-    for number, what in broken(folder, shards):
-        print(f"sensorium: {what}; collecting its episodes anew", file=sys.stderr)
+def repair(folder: Path, shards: int, redo: Callable[[int], Any]) -> None:
+    """Report each missing or damaged shard and collect it again by `redo`."""
+    for number, what in damaged(folder, shards):
+        print(f"sensorium: {what}; collecting its episodes again", file=sys.stderr)
         for old in folder.glob(f"shard-{number:05d}.*"):
             os.unlink(old)
         redo(number)
 
 
-def whole(folder: str, kind: type, shard: Callable[[Any, Seeds], Any]) -> list[Path]:
-    """The shards of a finished stage of a kind and of the `earlier` ones that it adds to, all checked, and made anew where they are damaged."""
+def verified_shards(folder: str, kind: type, shard: Callable[[Any, Seeds], Any]) -> list[Path]:
+    """The shards of a finished stage of type `kind` and of its `earlier` stages, verified; damaged ones are collected again by `shard`.
+
+    Errors: core.errors.Usage for a stage of another type, core.errors.Failure where there are no episodes.
+    """
     place = Path(folder)
     card, stage = checkpoint.cards.read(place), checkpoint.placed(checkpoint.stage(place), place)
     name = place.name.partition("-")[2] or place.name
     if not isinstance(stage, kind):
-        raise Usage(f"{place} holds no recorded episodes of this kind")
-    mend(place, checkpoint.step_of(place) or 0, lambda number: shard(stage, Seeds(card["seed"], name, number)))
+        raise Usage(f"{place} holds no recorded episodes of this type")
+    repair(place, checkpoint.step_of(place) or 0, lambda number: shard(stage, Seeds(card["seed"], name, number)))
     earlier = stage.earlier if isinstance(stage, Extending) else NOWHERE
-    found = [*(whole(earlier, kind, shard) if earlier else []), *sorted(place.glob("shard-*.npz"))]
+    found = [*(verified_shards(earlier, kind, shard) if earlier else []), *sorted(place.glob("shard-*.npz"))]
     if not found:
         raise Failure(f"{place} holds no episodes")
     return found

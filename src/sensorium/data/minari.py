@@ -1,4 +1,4 @@
-"""Recorded episodes as a Minari dataset, the field's format for learning from data."""
+"""Export of recorded episodes as a Minari dataset."""
 
 import math
 import os
@@ -15,7 +15,7 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.log import Bar
 from sensorium.core.stage import Recording
-from sensorium.data.episodes import Episodes, broken
+from sensorium.data.episodes import Episodes, damaged
 
 PLACE = "MINARI_DATASETS_PATH"
 GROUP = 16
@@ -23,7 +23,7 @@ GROUP = 16
 
 
 def recorded(folder: str | Path) -> Path:
-    """The stage of a run whose episodes are meant: itself, or the only one that recorded any."""
+    """The stage folder with recorded episodes: `folder` itself, or the only such stage of a run. Errors: core.errors.Usage."""
     folder = Path(folder)
     if not folder.is_dir():
         raise Usage(f"no folder {folder}; give a run or a stage that has recorded episodes")
@@ -32,12 +32,12 @@ def recorded(folder: str | Path) -> Path:
         return found[0]
     if found:
         raise Usage(f"several stages of {folder} have recorded episodes; choose one: {', '.join(map(str, found))}")
-    raise Usage(f"{folder} holds no recorded episodes; stages such as collect and teach have them")
+    raise Usage(f"{folder} holds no recorded episodes; stages such as collect and teach record them")
 
 
 def buffers(episodes: Episodes, bar: Bar) -> Iterator[list[Any]]:
-    """Groups of episodes as Minari takes them. It wants one more observation than actions: the last one, which nobody acted upon, is not kept
-    here, and the one before it stands in its place."""
+    """Groups of episodes as Minari's buffers. Minari needs one more observation than actions; the last one is not recorded, so the one
+    before it is repeated."""
     from minari.data_collector import EpisodeBuffer
 
     for first in range(0, len(episodes), GROUP):
@@ -59,7 +59,7 @@ def buffers(episodes: Episodes, bar: Bar) -> Iterator[list[Any]]:
 
 @contextmanager
 def datasets_in(folder: Path) -> Iterator[None]:
-    """Within, Minari keeps its datasets in a folder."""
+    """Context in which Minari's dataset folder is `folder`."""
     before = os.environ.get(PLACE)
     os.environ[PLACE] = str(folder.absolute())
     try:
@@ -71,10 +71,10 @@ def datasets_in(folder: Path) -> Iterator[None]:
 
 
 def export(folder: str | Path, out: str | Path) -> str:
-    """Write the episodes of a run or a stage into a folder of Minari datasets, lossless, and return the dataset's name.
+    """Write the episodes of a run or a stage as a lossless Minari dataset in the folder `out`; returns the dataset's name.
 
-    Errors: core.errors.Usage where nothing was recorded or the dataset is there already, core.errors.Failure where a shard is damaged, the
-    disk is too small or Minari is missing.
+    Errors: core.errors.Usage where nothing was recorded or the dataset exists, core.errors.Failure where a shard is damaged, the disk is
+    too small or Minari is missing.
     """
     try:
         import minari
@@ -83,16 +83,16 @@ def export(folder: str | Path, out: str | Path) -> str:
         raise Failure(f"minari cannot be imported ({error}); pip install 'sensorium[minari]'") from None
     place, out = recorded(folder), Path(out)
     facts, stage = checkpoint.cards.read(place), checkpoint.stage(place)
-    for _, what in broken(place, checkpoint.step_of(place) or 0):
-        raise Failure(f"{what}; the command that trained {place} makes it anew")
+    for _, what in damaged(place, checkpoint.step_of(place) or 0):
+        raise Failure(f"{what}; rerun the command that trained {place} to record it again")
     if not isinstance(stage, Recording):
-        raise Usage(f"{place} holds shards, but is no stage that records episodes")
+        raise Usage(f"{place} holds shards but is not a stage that records episodes")
     episodes, spec = Episodes(sorted(place.glob("shard-*.npz"))), stage.recorded_in.spec
     first = episodes[0].frames
     shape, kind = first.shape[1:], first.dtype
     name = f"sensorium/{spec.name}/{(facts.get('recipe') or place.name).partition('.')[0]}-seed{facts['seed']}-v0"
     if (out / name).exists():
-        raise Usage(f"{out / name} is there already; another --out, or delete it")
+        raise Usage(f"{out / name} exists; use another --out, or delete it")
     draft, bar = out / ".draft", Bar("minari", 0, len(episodes))
     with checkpoint.writing(out), datasets_in(draft):
         shutil.rmtree(draft, ignore_errors=True)
@@ -103,7 +103,7 @@ def export(folder: str | Path, out: str | Path) -> str:
         groups = buffers(episodes, bar)
         low, high = (0, 255) if kind == np.uint8 else (-np.inf, np.inf)
         with warnings.catch_warnings():
-            # it would like to know an author's address
+            # Minari warns that no author is given
             warnings.simplefilter("ignore", UserWarning)
             dataset = minari.create_dataset_from_buffers(
                 name, next(groups), observation_space=Box(low, high, shape, kind.type),  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Parallel rollouts: episodes in torch that go on from one window of steps to the next, and begin anew when they end. They lie in a stage's state."""
+"""Parallel rollouts in torch worlds, stored in the stage's state: episodes continue from window to window and restart when they end."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from sensorium.nets import whitening
 from sensorium.nets.agent import Agent
 
 Parts = tuple[Tensor, ...]
-"""what a world's state or an agent's memory consists of, rows first"""
+"""the tensors of a world's state or an agent's memory, rows first"""
 
 
-def begin(world: TorchWorld, seeds: Int[Tensor, "rows"], lives: Int[Tensor, "rows"], **memories: Parts) -> State:
-    """The state of episodes that begin from their seeds and may last for so many steps, with blank memories shaped as the ones that are given."""
-    # ages are spread over the horizon, so that every batch holds all phases of an episode
-    state: State = {"ages": torch.arange(len(seeds), device=seeds.device) * world.spec.horizon // len(seeds) % lives}
+def begin(world: TorchWorld, seeds: Int[Tensor, "rows"], max_lengths: Int[Tensor, "rows"], **memories: Parts) -> State:
+    """The state of new episodes of at most `max_lengths` steps, with zero memories of the given shapes."""
+    # initial ages are spread over the horizon, so that every batch has all phases of an episode
+    state: State = {"ages": torch.arange(len(seeds), device=seeds.device) * world.spec.horizon // len(seeds) % max_lengths}
     keep(state, "world", tuple(part.clone() for part in world.initial(seeds)))
     for name, memory in memories.items():
         keep(state, name, tuple(torch.zeros(part.shape, device=part.device) for part in memory))
@@ -32,12 +32,12 @@ def begin(world: TorchWorld, seeds: Int[Tensor, "rows"], lives: Int[Tensor, "row
 
 
 def keep(state: State, name: str, parts: Parts) -> None:
-    """Put the parts into a state, as name/0, name/1, ..."""
+    """Store the parts in a state as name/0, name/1, ..."""
     state.update({f"{name}/{i}": part.contiguous() for i, part in enumerate(parts)})
 
 
 def group(state: State, name: str) -> Parts:
-    """The tensors name/0, name/1, ... of a state."""
+    """The tensors name/0, name/1, ... of a state; the inverse of `keep`."""
     return tuple(state[f"{name}/{i}"] for i in range(sum(key.startswith(f"{name}/") for key in state)))
 
 
@@ -48,13 +48,13 @@ def store(
     seeds: Int[Tensor, "rows"],
     steps: int,
     ended: Bool[Tensor, "rows"],
-    lives: Int[Tensor, "rows"],
+    max_lengths: Int[Tensor, "rows"],
     worlds: Parts,
     **memories: Parts,
 ) -> None:
-    """Keep what a window of so many steps has led to; rows that have ended or are as old as their lives begin anew from their seeds, without memory."""
+    """Store the state after a window of `steps` steps. Rows that ended or reached `max_lengths` restart from `seeds` with zero memory."""
     ages = state["ages"] + steps
-    ended = ended | (ages >= lives)
+    ended = ended | (ages >= max_lengths)
     state["ages"] = torch.where(ended, 0, ages)
     keep(state, "world", select(ended, world.initial(seeds), worlds))
     for name, memory in memories.items():
@@ -63,9 +63,9 @@ def store(
 
 @dataclass(frozen=True)
 class ParallelRollouts(ABC):
-    """What stages have in common that learn by gradient, with whitened steps (`nets/whitening.py`), in parallel rollouts: an update after each window.
+    """Base of stages that learn by gradient in parallel rollouts, with one whitened update (`nets/whitening.py`) after each window.
 
-    The agent is the running average of what the steps leave behind, which plays far better than any one of them.
+    The agent is the moving average of the weights, which scores far higher than the weights themselves.
     """
 
     @property
@@ -75,35 +75,35 @@ class ParallelRollouts(ABC):
     world: TorchWorld
     agent: Agent
     init_scale: float = 1.0
-    """of random first parameters, sd init_scale / sqrt(inputs)"""
+    """scale of random initial parameters, sd init_scale / sqrt(inputs)"""
     forget_bias: float = 2.0
-    """first bias of the forget gates: a neuron that forgets at once cannot find out which sensor it is connected to"""
+    """initial bias of the forget gates; identifying the connected sensor needs a long memory"""
     rows: int = 512
-    """episodes that are played at once"""
+    """parallel episodes"""
     window: int = 40
-    """steps through which gradients flow back"""
+    """steps of back-propagation through time"""
     windows: int = 25
-    """windows, each followed by one update, in a step of the stage"""
+    """windows, each with one update, per step of the stage"""
     early_reset_steps: int = 250
-    """steps after which, at the end of a window, half of the rows begin anew, as the others do at the horizon: what matters most happens early; 0: none do"""
+    """episode length at which half of the rows restart, for more data from early steps; 0: all restart at the horizon"""
     warmup_windows: int = 0
-    """windows from which only the spread of the gradients is learned; at least those of the first step"""
+    """initial windows without updates of the agent, only of the gradients' spread; at least those of the first step"""
     learning_rate: float = 3.5e-3
-    """of the agent, in whitened space, at the beginning"""
+    """initial learning rate of the agent, in whitened space"""
     half_life: int = 2500
-    """updates in which it halves"""
+    """updates in which the learning rate halves"""
     quantile: float = 0.9
-    """of the lengths of the rows' gradients; longer ones are shortened to it"""
+    """quantile of the norms of the rows' gradients to which longer ones are clipped"""
     measure_every: int = 5
-    """windows from one measurement of the gradients' spread to the next"""
+    """windows between two updates of the gradients' spread"""
     ema_decay: float = 0.998
-    """share of itself that the running average of the parameters keeps at an update"""
+    """decay per update of the moving average of the parameters"""
     steps: int = 200
     checkpoint_every: int = 10
     evaluate_every: int = 4
     """steps between two evaluations of the agent"""
     evaluation_episodes: int = 256
-    """episodes of such an evaluation"""
+    """episodes per evaluation"""
     compile: bool = True
     """whether agent and world are compiled as one step"""
 
@@ -117,7 +117,7 @@ class ParallelRollouts(ABC):
 
     @abstractmethod
     def update(self, state: State, live: Any, fresh: Int[Tensor, "rows"]) -> tuple[Float[Tensor, "rows n"], Metrics]:
-        """A window: how each row's loss rises with the agent's parameters. Rows that have ended begin anew from the seeds."""
+        """Play one window; returns the gradient of each row's loss and metrics. Rows that ended restart from the seeds `fresh`."""
 
     def step(self, state: State, live: Any, seeds: Seeds) -> Metrics:
         total: Metrics = {}
@@ -130,7 +130,7 @@ class ParallelRollouts(ABC):
             if number % self.measure_every == 0:
                 whitening.measure(state, gradients)
             if number >= max(self.warmup_windows, self.windows):
-                whitening.teach(state, gradients, whiten, self.learning_rate, self.half_life, self.ema_decay)
+                whitening.update_vector(state, gradients, whiten, self.learning_rate, self.half_life, self.ema_decay)
             total = {name: total.get(name, 0.0) + value / self.windows for name, value in found.items()}
         if seeds.step % self.evaluate_every == 0 or seeds.step == 1:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["agent"].device)
@@ -138,13 +138,13 @@ class ParallelRollouts(ABC):
             total = {"score/agent": float(score), **total}
         return total
 
-    def lives(self, device: torch.device) -> Int[Tensor, "rows"]:
-        """How many steps each row's episodes may last."""
+    def max_lengths(self, device: torch.device) -> Int[Tensor, "rows"]:
+        """Maximum episode length of each row."""
         rows, horizon = torch.arange(self.rows, device=device), self.world.spec.horizon
         return torch.where(2 * rows < self.rows, min(self.early_reset_steps or horizon, horizon), horizon)
 
     def policies(self, state: State) -> tuple[Float[Tensor, "rows n"], Any]:
-        """Parameters for each row of its own, all the same, so that its gradient is its own; and who acts by them."""
+        """A copy of the parameters for each row, for per-row gradients, and the policy of these copies."""
         weights = state["weights"].detach().expand(self.rows, -1).clone().requires_grad_()
         return weights, self.agent.policy(weights)
 

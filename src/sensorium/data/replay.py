@@ -1,9 +1,8 @@
-"""Replay: what a learner lived through, as single frames in a memory-mapped ring on disk; stacks and n-step returns are made when it is drawn.
+"""Replay buffer: single frames in a memory-mapped ring buffer on disk; frame stacks and n-step rewards are assembled when sampling.
 
-The ring holds episodes: entry e keeps what `rows` worlds showed in one episode each, [steps + 1, rows, ...], so that the last
-observation is there as well. It has room for `capacity` transitions and for what is written between two checkpoints: a run that is
-killed and goes on from its last checkpoint finds everything that it may draw as it was. What says which part of the ring counts lies in the
-stage's state.
+Entry e of the ring holds one episode of each of `rows` worlds, [steps + 1, rows, ...], including the last observation. The ring has room
+for `capacity` transitions and for the episodes written between two checkpoints, so a run that is killed and resumed from its last
+checkpoint finds all its transitions unchanged. Lengths and counters are in the stage's state.
 """
 
 import os
@@ -28,41 +27,41 @@ from sensorium.core.stage import State
 
 
 class Drawn(NamedTuple):
-    """Transitions from a replay, a row each."""
+    """Sampled transitions, one per row."""
 
     obs: Tensor
-    """[rows, ...]: what was seen, frames stacked along their first axis, oldest first"""
+    """[rows, ...]: observations, frames stacked along the channel axis, oldest first"""
     action: Float[Tensor, "rows a"]
     rewards: Float[Tensor, "rows n"]
-    """of this step and the n - 1 after it"""
+    """rewards of this step and the n - 1 following ones"""
     terminated: Bool[Tensor, "rows n"]
     following: Tensor
-    """what was seen one step later"""
+    """observations one step later"""
     next_obs: Tensor
-    """what was seen n steps later, or at the end"""
+    """observations n steps later, or at the end of the episode"""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a ring lies on disk."""
+    """Sizes of a ring buffer on disk."""
 
     folder: Path
     capacity: int
-    """transitions that may be drawn: the newest"""
+    """number of newest transitions that can be sampled"""
     steps: int
-    """of an episode"""
+    """steps per episode"""
     rows: int
-    """worlds side by side"""
+    """parallel worlds"""
     between: int
-    """episodes that are written between two checkpoints"""
+    """episodes written between two checkpoints"""
     shape: tuple[int, ...]
-    """of one observation without its past: a frame [3, height, width], or a state [n]"""
+    """shape of one stored observation: a frame [3, height, width] or a state [n]"""
     actions: int
     stack: int = 1
-    """observations that make one"""
+    """frames per observation"""
 
     @property
-    def pictures(self) -> bool:
+    def images(self) -> bool:
         return len(self.shape) == 3
 
     @property
@@ -71,16 +70,16 @@ class Layout:
 
     @property
     def safe(self) -> int:
-        """Newest entries, the one being written among them, that a run killed since its last checkpoint cannot have touched."""
+        """Number of newest entries, including the current one, that a run killed after its last checkpoint cannot have overwritten."""
         return self.entries - self.between
 
     @property
     def files(self) -> dict[str, tuple[type, tuple[int, ...]]]:
-        """Of each file: type and shape."""
+        """Type and shape of each file's array."""
         place = (self.entries, self.steps + 1, self.rows)
-        seen = np.uint8 if self.pictures else np.float32
+        dtype = np.uint8 if self.images else np.float32
         return {
-            "observations": (seen, (*place, *self.shape)),
+            "observations": (dtype, (*place, *self.shape)),
             "actions": (np.float32, (*place, self.actions)),
             "rewards": (np.float32, place),
         }
@@ -90,7 +89,7 @@ class Layout:
         return sum(int(np.prod(shape)) * np.dtype(kind).itemsize for kind, shape in self.files.values())
 
     def init(self) -> State:
-        """What of the ring counts before anything was written."""
+        """The state of an empty replay."""
         return {
             "replay/written": torch.zeros((), dtype=torch.int64),
             "replay/lengths": torch.zeros(self.entries, self.rows, dtype=torch.int64),
@@ -103,7 +102,10 @@ class Layout:
 
 
 def opened(path: Path, kind: type, shape: tuple[int, ...]) -> np.ndarray:
-    """A file as an array, its whole room on the disk taken at once: later writes cannot find the disk full."""
+    """A file as a memory-mapped array, fully allocated so that later writes cannot fail on a full disk.
+
+    Errors: core.errors.Usage where the disk is too small.
+    """
     size = int(np.prod(shape)) * np.dtype(kind).itemsize
     there = path.stat().st_size if path.exists() else 0
     with writing(path.parent):
@@ -120,14 +122,14 @@ def opened(path: Path, kind: type, shape: tuple[int, ...]) -> np.ndarray:
 
 
 class Replay:
-    """The ring at work: written a step at a time, drawn from at any time."""
+    """An open ring buffer: `begin`, `add` each step, `end`; `draw` at any time."""
 
     def __init__(self, layout: Layout, state: State):
         self.layout, self.state = layout, state
         self.arrays: dict[str, Any] = {name: opened(layout.folder / f"replay-{name}.bin", *how) for name, how in layout.files.items()}
         self.tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
         self.flat = {name: tensor.flatten(0, 2) for name, tensor in self.tensors.items()}
-        # counted on the processor, wherever the state is; told to the state when an episode ends
+        # counters are on the CPU and copied to the state at the end of each episode
         self.written = int(state["replay/written"])
         self.lengths, self.terminated, self.checksums = (
             state[f"replay/{name}"].cpu().numpy().copy() for name in ("lengths", "terminated", "checksums")
@@ -137,12 +139,12 @@ class Replay:
         self.recount()
 
     def check(self) -> None:
-        """Name what does not lie on the disk as it was left."""
+        """Verify the checksums of the stored entries. Errors: core.errors.Failure where one is damaged."""
         for number in range(max(0, self.written - self.layout.safe + 1), self.written):
             entry = number % self.layout.entries
             if self.checksum(entry) != self.checksums[entry]:
                 raise Failure(
-                    f"{self.layout.folder}/replay-*.bin is damaged (episode {number + 1}); delete the folder to begin this stage anew"
+                    f"{self.layout.folder}/replay-*.bin is damaged (episode {number + 1}); delete the folder to restart this stage"
                 )
 
     def checksum(self, entry: int) -> int:
@@ -152,21 +154,21 @@ class Replay:
         return value
 
     def begin(self, obs: Tensor) -> None:
-        """An episode begins; room is made for it by forgetting the oldest one."""
+        """Start an episode, overwriting the oldest entry."""
         self.entry, self.t = self.written % self.layout.entries, 0
         self.lengths[self.entry], self.terminated[self.entry] = 0, False
         self.write("observations", 0, self.latest(obs))
         self.recount()
 
     def latest(self, obs: Tensor) -> Tensor:
-        """Of stacked frames the last one."""
-        return obs[:, -self.layout.shape[0] :] if self.layout.pictures else obs
+        """The newest frame of a stack."""
+        return obs[:, -self.layout.shape[0] :] if self.layout.images else obs
 
     def write(self, name: str, t: int, value: Tensor) -> None:
         self.tensors[name][self.entry, t] = value.cpu()
 
     def add(self, action: Tensor, reward: Tensor, obs: Tensor, terminated: Tensor, live: Tensor) -> None:
-        """One step of all worlds: what was done, what it earned and what was seen then; rows that had ended before do not count."""
+        """Store one step of all worlds: actions, rewards and the next observations; rows that have ended (not `live`) are not counted."""
         self.write("actions", self.t, action)
         self.write("rewards", self.t, reward)
         self.t += 1
@@ -176,7 +178,7 @@ class Replay:
         self.recount()
 
     def end(self) -> None:
-        """An episode is over in all worlds; it is on the disk when this returns."""
+        """Finish the episode of all worlds and flush it to disk."""
         with writing(self.layout.folder):
             for array in self.arrays.values():
                 array.flush()
@@ -187,12 +189,12 @@ class Replay:
         self.state["replay/written"].fill_(self.written)
 
     def recount(self) -> None:
-        """Which transitions may be drawn: of every entry and row the first step and how many, the newest `capacity` in all."""
+        """Update which transitions can be sampled: the first step of each entry, and the number of transitions, the newest `capacity`."""
         layout, lengths = self.layout, self.lengths
         written = self.written + (self.entry >= 0)
         order = [number % layout.entries for number in range(max(0, written - layout.safe), written)]
         played = lengths[order].max(1, initial=0) if order else np.zeros(0, dtype=np.int64)
-        # from the newest back, how many steps of each entry are among the newest
+        # the number of steps of each entry within the newest `capacity`
         newer = np.concatenate([np.cumsum(played[::-1])[::-1][1:], [0]]) if len(order) else played
         room = np.maximum(layout.capacity // layout.rows - newer, 0)
         self.order = np.array(order, dtype=np.int64)
@@ -200,18 +202,21 @@ class Replay:
         self.size = int(np.maximum(lengths[self.order] - self.starts[:, None], 0).sum())
 
     def __len__(self) -> int:
-        """Transitions that may be drawn."""
+        """Number of transitions that can be sampled."""
         return self.size
 
     def draw(self, rows: int, n: int, seed: int, device: torch.device | str = "cpu") -> Drawn:
-        """`rows` transitions, each as likely as any other, with the rewards of n steps; a function of the seed and of what is there."""
+        """Sample `rows` transitions uniformly, with n-step rewards; a function of the seed and the buffer's contents.
+
+        Errors: core.errors.Failure where the replay is empty.
+        """
         layout = self.layout
         lengths, terminated = self.lengths[self.order], self.terminated[self.order]
-        # an episode that was cut off has no n rewards after its last steps; one that terminated has earned all that it will
+        # the last n - 1 steps of a truncated episode lack n rewards; after termination all rewards are 0
         counts = np.maximum(np.where(terminated, lengths, lengths - n + 1) - self.starts[:, None], 0)
         edges = np.cumsum(counts.ravel())
         if not len(edges) or not edges[-1]:
-            raise Failure("nothing can be drawn from an empty replay")
+            raise Failure("cannot sample from an empty replay")
         drawn = np.random.Generator(np.random.Philox(seed)).integers(edges[-1], size=rows)
         place = np.searchsorted(edges, drawn, side="right")
         which, row = np.divmod(place, layout.rows)
@@ -221,7 +226,7 @@ class Replay:
     def gather(
         self, entry: np.ndarray, t: np.ndarray, row: np.ndarray, length: np.ndarray, ended: np.ndarray, n: int, device: torch.device | str
     ) -> Drawn:
-        """The transitions of given places."""
+        """The transitions at the given entries, steps and rows."""
         layout = self.layout
 
         def at(name: str, when: np.ndarray) -> Tensor:
@@ -233,21 +238,21 @@ class Replay:
         after = np.minimum(t + n, length)
         beyond = t[:, None] + np.arange(n) >= length[:, None]
         if n == 1:
-            # this stack and the next share all but one frame
+            # the stacks of consecutive steps share all frames but one
             frames = at("observations", np.maximum(t[:, None] + np.arange(1 - layout.stack, 2), 0))
-            seen, following = frames[:, :-1], frames[:, 1:]
+            obs, following = frames[:, :-1], frames[:, 1:]
             then = following
         else:
-            seen = at("observations", np.maximum(t[:, None] + past, 0))
+            obs = at("observations", np.maximum(t[:, None] + past, 0))
             following = at("observations", np.maximum(t[:, None] + 1 + past, 0))
             then = at("observations", np.maximum(after[:, None] + past, 0))
         rewards = at("rewards", ahead).masked_fill(torch.from_numpy(beyond), 0.0)
         last = (ahead == length[:, None] - 1) & ended[:, None]
-        flat = (lambda part: part.flatten(1, 2)) if layout.pictures else (lambda part: part[:, -1])
+        flat = (lambda part: part.flatten(1, 2)) if layout.images else (lambda part: part[:, -1])
         later = flat(following).to(device)
         action = at("actions", t[:, None])[:, 0]
         return Drawn(
-            flat(seen).to(device),
+            flat(obs).to(device),
             action.to(device),
             rewards.to(device),
             torch.from_numpy(last).to(device),
@@ -261,13 +266,13 @@ class Replay:
                 array.flush()
 
 
-def lived(env: Env, policy: Policy, seeds: Int[Tensor, "rows"], replay: Replay, count: Tensor) -> Iterator[Transition]:
-    """Play an episode a row into a replay; `count`, the number of agent steps ever taken, grows in place. For learning in between."""
-    for moment in stream(env, policy, seeds):
-        if moment.t == 0:
-            replay.begin(moment.obs)
-        step = moment.step
-        replay.add(moment.action, step.reward, step.obs, step.terminated, moment.live)
-        count += int(moment.live.sum())
-        yield moment
+def collect(env: Env, policy: Policy, seeds: Int[Tensor, "rows"], replay: Replay, count: Tensor) -> Iterator[Transition]:
+    """Play one episode per row, store each step in the replay and yield it. `count`, the total number of agent steps, grows in place."""
+    for transition in stream(env, policy, seeds):
+        if transition.t == 0:
+            replay.begin(transition.obs)
+        step = transition.step
+        replay.add(transition.action, step.reward, step.obs, step.terminated, transition.live)
+        count += int(transition.live.sum())
+        yield transition
     replay.end()

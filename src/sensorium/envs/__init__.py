@@ -1,1 +1,1 @@
-"""Worlds, one a file, and what can be done to their senses."""
+"""Worlds, and transformations of their observations (`senses`)."""

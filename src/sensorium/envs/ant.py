@@ -1,4 +1,4 @@
-"""Ant, a body on four legs of two joints each that is to run: PyBullet's, as in the paper, and MuJoCo's, another body of that name."""
+"""Ant, a four-legged body with eight joints that has to run: PyBullet's version, used in the paper, and MuJoCo's, which differs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,7 @@ SENSORS = (
 
 
 def floats(observations: Any) -> Tensor:
+    """Observations as a float32 tensor."""
     return torch.from_numpy(np.asarray(observations, dtype=np.float32))
 
 
@@ -25,18 +26,18 @@ def floats(observations: Any) -> Tensor:
 class Ant:
     """AntBulletEnv-v0 (PyBullet), as in Tang & Ha 2021: 28 sensors, 8 torques.
 
-    Reward: 1 for being alive, the speed towards a goal a kilometre away, less what electricity and joints at their limits cost. An episode
-    ends when the body touches the ground.
+    Reward: 1 for being alive, plus the speed towards a goal 1 km away, minus costs of electricity and of joints at their limits. An
+    episode ends when the body touches the ground.
     """
 
     horizon: int = 1000
     """steps until an episode is truncated"""
     shaped: bool = False
-    """whether the reward is that of the paper's training: nothing for being alive, and never below 0"""
+    """whether the reward is that of the paper's training: without the alive bonus, and at least 0"""
 
     @property
     def training(self) -> "Ant":
-        """The world while an agent is evolved: one that pays for running alone (the authors' training)."""
+        """The world for training by evolution, with the shaped reward (the authors' training)."""
         return replace(self, shaped=True)
 
     @property
@@ -47,11 +48,11 @@ class Ant:
         return HostEnv(self.spec, Singles(self.make, floats))
 
     def filmed(self) -> HostEnv:
-        """One ant with a camera behind it."""
+        """An Env of one ant with a camera, for `picture`."""
         return HostEnv(self.spec, Singles(lambda: replace(self, shaped=False).make("rgb_array"), floats))
 
     def picture(self, env: HostEnv) -> np.ndarray:
-        """What the camera of `filmed` sees: uint8 [240, 320, 3]."""
+        """A rendered image of the Env of `filmed`: uint8 [240, 320, 3]."""
         assert isinstance(env.simulators, Singles)
         return np.asarray(env.simulators.rows[0].render(), dtype=np.uint8)
 
@@ -61,13 +62,13 @@ class Ant:
         with quiet():
             extra("pybullet_envs_gymnasium", "bullet")
             env = gymnasium.make("AntBulletEnv-v0", render_mode=mode).unwrapped
-            # in its very first episode the simulator does not count the floor among the body's parts yet
+            # in its first episode the simulator does not count the floor among the body's parts
             env.reset(seed=0)
         return Running(env) if self.shaped else env
 
 
 class Running:
-    """An ant of PyBullet whose reward is that of the paper's training."""
+    """PyBullet's ant with the reward of the paper's training."""
 
     def __init__(self, env: Any):
         self.env, self.reset, self.close = env, env.reset, env.close
@@ -79,7 +80,7 @@ class Running:
 
 @dataclass(frozen=True)
 class AntV5:
-    """MuJoCo's Ant-v5 on EnvPool: 105 sensors, heavier, with contact forces among what it feels. A port, and no task of the paper."""
+    """MuJoCo's Ant-v5 on EnvPool: 105 sensors, heavier, with contact forces in its observations. Not a task of the paper."""
 
     horizon: int = 1000
     """steps until an episode is truncated"""
@@ -93,4 +94,5 @@ class AntV5:
 
 
 def doubles(action: np.ndarray) -> np.ndarray:
+    """Actions as float64."""
     return action.astype(np.float64)

@@ -1,7 +1,7 @@
-"""CartPoleSwingUpHarder (Tang & Ha 2021, section 4.1; after Deisenroth's swing-up as David Ha's estool has it).
+"""CartPoleSwingUpHarder (Tang & Ha 2021, section 4.1; Deisenroth's swing-up as in David Ha's estool).
 
-A pole hangs from a cart on a track of 4.8 m; the agent pushes the cart for ten seconds to swing the pole up and to hold it near the
-middle. Nothing physical is random but the start, which in the hard version is so wild that about four starts in ten cannot be saved.
+A pole hangs from a cart on a track of 4.8 m; the agent pushes the cart for ten seconds to swing the pole up and hold it near the middle.
+Only the initial state is random; in the hard version about 40 % of the initial states cannot be recovered.
 """
 
 import math
@@ -31,7 +31,7 @@ TRACK = 2.4  # m from the middle to either end
 def accelerations(
     speed: Float[Tensor, "rows"], angle: Float[Tensor, "rows"], spin: Float[Tensor, "rows"], force: Float[Tensor, "rows"]
 ) -> tuple[Float[Tensor, "rows"], Float[Tensor, "rows"]]:
-    """Of the cart (m/s2) and of the pole (rad/s2); the angle is 0 when the pole stands upright."""
+    """Accelerations of the cart (m/s2) and the pole (rad/s2); angle 0 is upright."""
     s, c = torch.sin(angle), torch.cos(angle)
     cart = (-2 * POLE_MOMENT * spin**2 * s + 3 * POLE_MASS * GRAVITY * s * c + 4 * force - 4 * FRICTION * speed) / (
         4 * TOTAL_MASS - 3 * POLE_MASS * c**2
@@ -43,16 +43,16 @@ def accelerations(
 
 
 def reward(position: Float[Tensor, "rows"], angle: Float[Tensor, "rows"]) -> Float[Tensor, "rows"]:
-    """At most 1, for an upright pole in the middle of the track; slightly negative past the ends of the track."""
+    """Reward per step: 1 for an upright pole in the middle of the track; slightly negative past the ends of the track."""
     return (torch.cos(angle) + 1) / 2 * torch.cos(math.pi / 2 * position / TRACK)
 
 
 @dataclass(frozen=True)
 class CartPole:
-    """The swing-up. Its state is (position m, speed m/s, angle rad, spin rad/s), one column each."""
+    """The swing-up. Its state is (position m, speed m/s, angle rad, angular velocity rad/s), each [rows]."""
 
     hard: bool = True
-    """wild starts, as in the paper; otherwise the pole hangs nearly still"""
+    """whether initial states have a wide range, as in the paper; otherwise the pole hangs nearly still"""
     horizon: int = 1000
     """steps of 0.01 s until an episode is truncated"""
 
@@ -79,7 +79,7 @@ class CartPole:
     def transition(self, state: tuple[Tensor, ...], action: Float[Tensor, "rows 1"], t: int | Tensor) -> tuple[tuple[Tensor, ...], Step]:
         position, speed, angle, spin = state
         cart, pole = accelerations(speed, angle, spin, FORCE * action[:, 0].clamp(-1, 1))
-        # explicit Euler: positions move with the old velocities
+        # explicit Euler: positions use the old velocities
         state = (position + speed * DT, speed + cart * DT, angle + spin * DT, spin + pole * DT)
         terminated = state[0].abs() > TRACK
         truncated = (torch.as_tensor(t) + 1 >= self.horizon) & ~terminated
@@ -93,7 +93,7 @@ INK, PAPER, RAIL, CART, ROD, TIP = "#1c2833", "#fbfaf7", "#b9b4a8", "#2f5d8a", "
 
 
 def draw(position: float, angle: float, action: float | None = None, title: str = "") -> np.ndarray:
-    """A picture, uint8 [270, 480, 3], drawn large and shrunk so that edges are smooth; an arrow for the push, where one is given."""
+    """A rendered image, uint8 [270, 480, 3], antialiased by downsampling; an arrow shows `action` where it is given."""
     k = ENLARGED
     image = Image.new("RGB", (WIDTH * k, HEIGHT * k), PAPER)
     pen = ImageDraw.Draw(image)
@@ -106,7 +106,7 @@ def draw(position: float, angle: float, action: float | None = None, title: str 
     for wheel in (-15, 15):
         pen.ellipse([(x + wheel - 6) * k, (GROUND - 12) * k, (x + wheel + 6) * k, GROUND * k], fill=INK)
     pen.rounded_rectangle([(x - 27) * k, (GROUND - 30) * k, (x + 27) * k, (GROUND - 8) * k], 5 * k, fill=CART)
-    # positive angles lean left: a push to the right makes an upright pole fall to the left, and the equations say that its angle grows
+    # positive angles lean left: a push to the right makes an upright pole fall to the left, and in the equations its angle grows
     pivot = (x, GROUND - 24)
     tip = (pivot[0] - 1.6 * POLE_LENGTH * SCALE * math.sin(angle), pivot[1] - 1.6 * POLE_LENGTH * SCALE * math.cos(angle))
     pen.line([(pivot[0] * k, pivot[1] * k), (tip[0] * k, tip[1] * k)], fill=ROD, width=8 * k)

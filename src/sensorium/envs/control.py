@@ -1,6 +1,6 @@
-"""The DeepMind Control suite (Tassa et al. 2018), from states or from pixels, with the tasks of manipulation and of URLB that Proto-RL is measured on.
+"""The DeepMind Control suite (Tassa et al. 2018), from states or pixels, with manipulation's reach_duplo and the tasks of URLB.
 
-Pixels are three frames of 84 x 84, oldest first, drawn once an agent step: after the last repetition of its action.
+Pixel observations are three frames of 84 x 84, oldest first, rendered once per agent step, after the last repetition of its action.
 """
 
 import functools
@@ -33,24 +33,24 @@ SUITE = {
     "reacher": ("easy", "hard"),
     "walker": ("stand", "walk", "run"),
 }
-"""domain -> its tasks in dm_control"""
+"""domain -> tasks in dm_control's suite"""
 CUSTOM = {
     "walker": ("flip",),
     "quadruped": ("stand", "jump"),
     "jaco": ("reach_top_left", "reach_top_right", "reach_bottom_left", "reach_bottom_right"),
     "reach": ("duplo",),
 }
-"""those of URLB, and manipulation's reach_duplo; see urlb.py"""
+"""domain -> additional tasks of URLB, and manipulation's reach_duplo; see urlb.py"""
 DOMAINS = {domain: (*SUITE.get(domain, ()), *CUSTOM.get(domain, ())) for domain in sorted({*SUITE, *CUSTOM})}
 CAMERAS: dict[str, int | str] = {"quadruped": 2, "jaco": "front_close", "reach": "front_close"}
-"""cameras of domains that are not seen through camera 0"""
+"""domain -> camera, where it is not camera 0"""
 STEPS, ARM_STEPS = 1000, 250
-"""control steps of an episode: of the suite, and of the arm's tasks"""
+"""control steps per episode: of the suite, and of the arm's tasks"""
 SIZE, FRAMES = 84, 3
 
 
 class Coordinate(NamedTuple):
-    """One quantity that says where a body is: an entry of its state, or the angle atan2(sine, cosine) of two; its range."""
+    """A coordinate of a body's position: a state entry, or the angle atan2(sine, cosine) of two entries; with its range."""
 
     name: str
     entry: str
@@ -60,6 +60,7 @@ class Coordinate(NamedTuple):
 
 
 def angle(name: str, sine: str, cosine: str) -> Coordinate:
+    """An angle as a Coordinate, from its sine and cosine."""
     return Coordinate(name, sine, -math.pi, math.pi, cosine)
 
 
@@ -85,12 +86,12 @@ WHERE: dict[str, tuple[Coordinate, ...]] = {
         Coordinate("height", "height", 0, 2), angle("pitch", "orientations[1]", "orientations[0]"), Coordinate("speed", "velocity[1]", -8, 8),
     ),
 }  # fmt: skip
-"""domain -> the few coordinates in which it is measured, and drawn, where an explorer has been"""
+"""domain -> coordinates for measuring and plotting exploration coverage"""
 WHERE["reach"] = WHERE["jaco"]
 
 
 def split(task: str) -> tuple[str, str]:
-    """Domain and task of a name such as walker_run or ball_in_cup_catch."""
+    """Domain and task of a name such as walker_run or ball_in_cup_catch. Errors: core.errors.Usage for an unknown name."""
     for domain, tasks in DOMAINS.items():
         if task.removeprefix(f"{domain}_") in tasks and task.startswith(f"{domain}_"):
             return domain, task.removeprefix(f"{domain}_")
@@ -98,25 +99,25 @@ def split(task: str) -> tuple[str, str]:
 
 
 PRIMAL = {"walker": "walker_stand", "quadruped": "quadruped_walk", "jaco": "jaco_reach_top_left"}
-"""tasks, by domain, on which URLB pre-trains; their reward is not seen"""
+"""domain -> task on which URLB pre-trains, without its reward"""
 
 
 @dataclass(frozen=True)
 class Control:
-    """A task of the control suite. Actions in [-1, 1]; rewards in [0, 1] a control step, added up over an action's repetitions."""
+    """A task of the control suite. Actions in [-1, 1]; rewards in [0, 1] per control step, summed over an action's repetitions."""
 
     task: str = "walker_run"
     """domain_task, e.g. pendulum_swingup, quadruped_jump, jaco_reach_top_left, reach_duplo"""
     pixels: bool = False
     """whether observations are three frames, uint8 [9, 84, 84], instead of the state"""
     repeat: int = 1
-    """control steps for which an action is kept"""
+    """control steps per agent step (action repeat)"""
     visuals: Literal["full", "fast"] = "full"
-    """fast draws without shadows, reflections and multisampling: on processors ten to twenty times faster, and another picture"""
+    """fast renders without shadows, reflections and multisampling: ten to twenty times faster on CPUs, with different images"""
     engine: Literal["envpool", "dm_control"] = "dm_control"
-    """the simulator: EnvPool's batches (the suite's own tasks only), or dm_control"""
+    """the simulator: EnvPool (the suite's tasks only), or dm_control"""
     horizon: int = 0
-    """agent steps until an episode is truncated; 0: the task's own, 1,000 control steps (of the arm's tasks 250)"""
+    """agent steps until an episode is truncated; 0: 1,000 control steps (250 for the arm's tasks)"""
 
     def __post_init__(self) -> None:
         split(self.task)
@@ -131,7 +132,7 @@ class Control:
 
     @property
     def frames(self) -> int:
-        """Control steps of an episode."""
+        """Control steps per episode."""
         return self.horizon * self.repeat or (ARM_STEPS if self.domain in ("jaco", "reach") else STEPS)
 
     @property
@@ -144,11 +145,11 @@ class Control:
 
     @property
     def where(self) -> tuple[Coordinate, ...]:
-        """The coordinates in which an explorer's reach is measured."""
+        """The coordinates for measuring exploration coverage."""
         return WHERE.get(self.domain, ())
 
     def places(self, states: Float[Tensor, "rows n"]) -> Float[Tensor, "rows k"]:
-        """Where the bodies are, each coordinate as a share of its range in [0, 1]."""
+        """The coordinates of states, each scaled from its range to [0, 1]."""
         names = layout(self.task, self.engine)[0]
         parts = []
         for c in self.where:
@@ -165,7 +166,7 @@ class Control:
             simulators = ControlPool(self.task, self.repeat, CAMERAS.get(domain, 0), self.visuals == "fast", SIZE if self.pixels else 0)
             return ControlEnv(spec, Stacked(simulators) if self.pixels else simulators)
         if self.visuals == "fast" and self.pixels:
-            raise Usage("fast visuals need engine dm_control: EnvPool draws in full only")
+            raise Usage("fast visuals need engine dm_control: EnvPool has full visuals only")
         settings: dict[str, Any] = {}
         if self.pixels:
             settings = {"from_pixels": True, "render_width": SIZE, "render_height": SIZE, "render_camera_id": CAMERAS.get(domain, 0)}
@@ -178,31 +179,31 @@ class Control:
 
 
 class ControlEnv(HostEnv):
-    """Also tells the true states behind its pixels, and draws pictures for people."""
+    """A HostEnv that also provides the states under its pixels, and images for videos."""
 
     def states(self) -> Float[Tensor, "rows n"]:
-        """What the task shows from states; only dm_control tells it beside pixels."""
+        """The current state observations. Errors: core.errors.Usage for EnvPool with pixels."""
         if self.control_pool is not None:
             return torch.from_numpy(self.control_pool.states())
         if len(self.spec.observation) == 1:
             return self.obs.cpu()
-        raise Usage("EnvPool shows pixels or states, not both; use engine dm_control")
+        raise Usage("EnvPool provides pixels or states, not both; use engine dm_control")
 
     @property
     def control_pool(self) -> ControlPool | None:
-        """dm_control's own environments, where they are the engine."""
+        """The dm_control environments; None for EnvPool."""
         inner = getattr(self.simulators, "inner", self.simulators)
         return inner if isinstance(inner, ControlPool) else None
 
     def picture(self, row: int = 0) -> UInt8[np.ndarray, "240 240 3"]:
-        """One row as it looks now, in full."""
+        """An image of one row with full visuals. Errors: core.errors.Usage for EnvPool."""
         if self.control_pool is None:
-            raise Usage("EnvPool draws no pictures for people; use engine dm_control")
+            raise Usage("EnvPool renders no images for videos; use engine dm_control")
         return self.control_pool.picture(row)
 
 
 def envpool_name(task: str) -> str:
-    """walker_run is WalkerRun-v1."""
+    """EnvPool's name of a task: walker_run is WalkerRun-v1. Errors: core.errors.Usage for tasks outside the suite."""
     domain, name = split(task)
     if name not in SUITE.get(domain, ()):
         raise Usage(f"EnvPool has no {task}; use engine dm_control")
@@ -211,7 +212,7 @@ def envpool_name(task: str) -> str:
 
 @functools.cache
 def layout(task: str, engine: str) -> tuple[tuple[str, ...], int]:
-    """Names of the state's entries, in order, and the number of actions."""
+    """Names of the state entries, in order, and the number of actions."""
     if engine == "envpool":
         spec = envpool().make_spec(envpool_name(task))
         shapes: dict[str, tuple[int, ...]] = {key: box.shape for key, box in spec.observation_space.spaces.items()}
@@ -221,18 +222,18 @@ def layout(task: str, engine: str) -> tuple[tuple[str, ...], int]:
 
 
 def entries(shapes: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
-    """A name for every number of an observation of named parts."""
+    """One name per number of a dict observation."""
     sizes = {key: math.prod(shape) for key, shape in shapes.items()}
     return tuple(key if size == 1 else f"{key}[{i}]" for key, size in sizes.items() for i in range(size))
 
 
 def flat_batch(observation: dict[str, np.ndarray]) -> Tensor:
-    """EnvPool's observations as vectors."""
+    """EnvPool's dict observations as float32 vectors [rows, n]."""
     return torch.from_numpy(np.concatenate([part.reshape(len(part), -1) for part in observation.values()], 1).astype(np.float32))
 
 
 class Repeated:
-    """Simulators whose actions are kept for several steps and whose rewards are added up."""
+    """Simulators with action repeat; rewards are summed."""
 
     def __init__(self, inner: Simulators, times: int):
         self.inner, self.times, self.begin, self.close = inner, times, inner.begin, inner.close
@@ -247,7 +248,7 @@ class Repeated:
 
 
 class Stacked:
-    """Simulators of single frames as simulators of the last three, oldest first; an episode begins with the first frame three times."""
+    """Simulators with the last three frames stacked, oldest first; the first frame of an episode is repeated three times."""
 
     def __init__(self, inner: Simulators):
         self.inner, self.close = inner, inner.close
@@ -263,5 +264,5 @@ class Stacked:
 
 
 def from_states(world: Control) -> Control:
-    """The same world shown as states: nothing is drawn."""
+    """The same world with state observations, without rendering."""
     return replace(world, pixels=False, engine="dm_control")

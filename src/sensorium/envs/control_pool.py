@@ -1,4 +1,4 @@
-"""dm_control's environments as a batch of simulators: rows dealt to threads, each of which draws its own."""
+"""dm_control environments as a batch of simulators; rows are distributed over threads, each with its own renderer."""
 
 import weakref
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from sensorium.envs.host import extra
 from sensorium.envs.renderer import Renderer, choose, prepare
 
 VIDEO = 240
-"""lines and columns of pictures for people"""
+"""height and width of images for videos"""
 
 
 def load(task: str, random: np.random.RandomState) -> Any:
-    """A dm_control environment that draws from `random` and knows no time limit."""
+    """A dm_control environment with the random state `random` and no time limit."""
     choose()
     extra("dm_control", "control")
     from dm_control import suite
@@ -51,72 +51,72 @@ class Row:
         self.state = flat(self.env.reset().observation)
 
     def step(self, action: np.ndarray) -> tuple[float, bool]:
-        """Reward of all repetitions, and whether the task ended the episode."""
+        """Sum of rewards over the repetitions, and whether the episode ended."""
         reward, ended = 0.0, False
         for _ in range(self.repeat):
-            told = self.env.step(self.low + (action.astype(np.float64) + 1) * self.span)
-            reward += told.reward or 0.0
-            ended = bool(told.last())
+            result = self.env.step(self.low + (action.astype(np.float64) + 1) * self.span)
+            reward += result.reward or 0.0
+            ended = bool(result.last())
             if ended:
                 break
-        self.state = flat(told.observation)
+        self.state = flat(result.observation)
         return reward, ended
 
 
 class ControlPool:
-    """dm_control environments, a row each, dealt to threads; each thread draws its rows with a context of its own."""
+    """dm_control environments, one per row, distributed over threads; each thread renders its rows with its own OpenGL context."""
 
     def __init__(self, task: str, repeat: int, camera: int | str, fast: bool, size: int):
-        """`size` lines and columns of a picture; 0 shows states."""
+        """`size`: height and width of images; 0: states."""
         self.task, self.repeat, self.size = task, repeat, size
         self.rows: list[Row] = []
         count = max(torch.get_num_threads(), 1)
-        # a context of OpenGL belongs to the thread that made it
+        # an OpenGL context is bound to the thread that created it
         self.threads = [ThreadPoolExecutor(1) for _ in range(count)]
-        self.painters = [Renderer(size, camera, fast) for _ in range(count)]
+        self.renderers = [Renderer(size, camera, fast) for _ in range(count)]
         self.large = Renderer(VIDEO, camera, False)
-        self.closing = weakref.finalize(self, shut, self.threads, [*self.painters, self.large])
+        self.closing = weakref.finalize(self, shut, self.threads, [*self.renderers, self.large])
 
     def begin(self, seeds: list[int]) -> Tensor:
         while len(self.rows) < len(seeds):
             self.rows.append(Row(self.task, self.repeat))
         self.active = len(seeds)
         if self.size:
-            # one after another: see `Renderer.ready`
-            for thread, paint in zip(self.threads, self.painters, strict=True):
-                thread.submit(paint.ready, self.rows[0].env.physics).result()
+            # sequentially, see `Renderer.ready`
+            for thread, renderer in zip(self.threads, self.renderers, strict=True):
+                thread.submit(renderer.ready, self.rows[0].env.physics).result()
 
-        def one(number: int, paint: Renderer) -> np.ndarray:
+        def one(number: int, renderer: Renderer) -> np.ndarray:
             self.rows[number].begin(seeds[number])
-            return self.seen(number, paint)
+            return self.observation(number, renderer)
 
         return torch.from_numpy(np.stack(self.each(one)))
 
     def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
         reward, ended = np.zeros(self.active), np.zeros(self.active, dtype=bool)
 
-        def one(number: int, paint: Renderer) -> np.ndarray:
+        def one(number: int, renderer: Renderer) -> np.ndarray:
             if live[number]:
                 reward[number], ended[number] = self.rows[number].step(action[number])
-            return self.seen(number, paint)
+            return self.observation(number, renderer)
 
         return torch.from_numpy(np.stack(self.each(one))), reward, ended
 
-    def seen(self, number: int, paint: Renderer) -> np.ndarray:
-        """What a row shows: its picture, colours first, or its state."""
+    def observation(self, number: int, renderer: Renderer) -> np.ndarray:
+        """The observation of a row: its image, channels first, or its state."""
         row = self.rows[number]
-        return paint.draw(row.env.physics).transpose(2, 0, 1) if self.size else row.state
+        return renderer.draw(row.env.physics).transpose(2, 0, 1) if self.size else row.state
 
     def each(self, work: Callable[[int, Renderer], Any]) -> list[Any]:
-        """Work on every row by number, in its thread."""
+        """Results of `work(row, renderer)` for all rows, in order; each runs in its row's thread."""
         count = len(self.threads)
 
         def share(first: int) -> list[Any]:
-            return [work(number, self.painters[first]) for number in range(first, self.active, count)]
+            return [work(number, self.renderers[first]) for number in range(first, self.active, count)]
 
         parts = [thread.submit(share, first) for first, thread in enumerate(self.threads)]
-        dealt = [part.result() for part in parts]
-        return [dealt[i % count][i // count] for i in range(self.active)]
+        results = [part.result() for part in parts]
+        return [results[i % count][i // count] for i in range(self.active)]
 
     def states(self) -> np.ndarray:
         return np.stack([row.state for row in self.rows[: self.active]])
@@ -129,10 +129,10 @@ class ControlPool:
         self.closing()
 
 
-def shut(threads: list[ThreadPoolExecutor], painters: list[Renderer]) -> None:
-    """Free contexts where they were made, whoever forgot them: elsewhere that ends the process. The last one lives in the first thread."""
-    for thread, paint in zip([*threads, threads[0]], painters, strict=True):
-        with suppress(RuntimeError):  # at the very end there are no threads any more, nor is there anything to free
-            thread.submit(paint.close).result()
+def shut(threads: list[ThreadPoolExecutor], renderers: list[Renderer]) -> None:
+    """Free each OpenGL context in its own thread; elsewhere that crashes the process. The last context belongs to the first thread."""
+    for thread, renderer in zip([*threads, threads[0]], renderers, strict=True):
+        with suppress(RuntimeError):  # at interpreter shutdown there are no threads, and nothing to free
+            thread.submit(renderer.close).result()
     for thread in threads:
         thread.shutdown()

@@ -1,4 +1,4 @@
-"""Our torch worlds as Gymnasium environments, single and vector. `register.py` tells Gymnasium their names."""
+"""Torch worlds as Gymnasium environments, single and vector; `register.py` registers their ids."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ LARGE = float(np.finfo(np.float32).max)
 
 
 def spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
-    """Of observations and of actions."""
+    """Observation and action space of a world."""
     spec = world.spec
     return (
         gymnasium.spaces.Box(-LARGE, LARGE, spec.observation, np.float32),
@@ -25,12 +25,12 @@ def spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Bo
 
 
 def _render(state: Any) -> np.ndarray:
-    """A picture of the first row of a cart-pole's state."""
+    """An image of the first row of a cart-pole's state."""
     return draw(float(state[0][0]), float(state[2][0]))
 
 
 class TorchGym(gymnasium.Env):
-    """One row of a torch world. Starts and everything random are functions of the seed given to `reset`."""
+    """One row of a torch world. All random numbers are functions of the seed given to `reset`."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 100}  # noqa: RUF012  Gymnasium's own convention
 
@@ -55,7 +55,7 @@ class TorchGym(gymnasium.Env):
 
 
 class TorchVector(VectorEnv):
-    """A batch of a torch world, with Gymnasium's next-step autoreset: a row that has ended begins anew at its next step."""
+    """A batch of a torch world with Gymnasium's next-step autoreset: a row that has ended restarts at its next step."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 100, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
@@ -78,7 +78,7 @@ class TorchVector(VectorEnv):
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         batch = torch.as_tensor(np.asarray(actions, dtype=np.float32)).reshape(self.num_envs, -1)
-        # every row has a clock of its own, since rows begin at different times
+        # each row has its own step count, since rows restart at different times
         state, step = self.world.transition(self.state, batch, self.ages)
         fresh = self.world.initial(self._next_seeds())
         self.state = select(self.ended, fresh, state)
@@ -92,7 +92,7 @@ class TorchVector(VectorEnv):
         return obs.numpy().copy(), reward.numpy().astype(np.float64), terminated.numpy(), truncated.numpy(), {}
 
     def _next_seeds(self) -> torch.Tensor:
-        """A seed for the next episode of each row, a function of the row's seed and of how many it has played."""
+        """A seed for the next episode of each row, a function of the row's seed and its number of episodes."""
         return fold(self.seeds + self.episodes + 1, "next episode")
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]

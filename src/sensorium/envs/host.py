@@ -1,4 +1,4 @@
-"""Env over simulators that are not torch: EnvPool's batches, Gymnasium's single environments, ViZDoom's games."""
+"""Env over external simulators: EnvPool's batches, Gymnasium's environments, ViZDoom's games."""
 
 import ctypes
 import os
@@ -18,26 +18,26 @@ from sensorium.core.errors import Failure
 from sensorium.core.machine import load_triton
 
 SEED = 0x7FFFFFFF
-"""simulators take seeds of 31 bits"""
+"""mask: simulators take seeds of 31 bits"""
 
 
 @runtime_checkable
 class Simulators(Protocol):
-    """A batch of simulators of one kind."""
+    """A batch of equal simulators."""
 
     def begin(self, seeds: list[int]) -> Tensor:
-        """Begin an episode a row and return the observations; may be called again, with another number of rows."""
+        """Start one episode per row and return the observations; may be called again, with another number of rows."""
         ...
 
     def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        """Observations, rewards and whether the episode has ended, of rows that live; what it says of others is not read."""
+        """Observations, rewards and whether the episode has terminated; results of rows that are not `live` are ignored."""
         ...
 
     def close(self) -> None: ...
 
 
 class HostEnv:
-    """An Env over simulators: counts the steps, clamps actions, and freezes rows that have ended."""
+    """An Env over simulators: counts steps, clamps actions, and freezes rows that have ended."""
 
     def __init__(self, spec: EnvSpec, simulators: Simulators):
         self.spec, self.simulators = spec, simulators
@@ -69,37 +69,37 @@ class HostEnv:
 
 
 class Pool:
-    """EnvPool. Seeds are fixed when a pool is made, so each beginning makes a new one; its rows restart by themselves, unread."""
+    """EnvPool. Seeds are fixed when a pool is created, so `begin` creates a new one; results after its automatic resets are ignored."""
 
-    def __init__(self, task: str, see: Callable[[Any], Tensor], act: Callable[[np.ndarray], np.ndarray], **settings: Any):
-        self.task, self.see, self.act, self.settings = task, see, act, settings
+    def __init__(self, task: str, observe: Callable[[Any], Tensor], act: Callable[[np.ndarray], np.ndarray], **settings: Any):
+        self.task, self.observe, self.act, self.settings = task, observe, act, settings
 
     def begin(self, seeds: list[int]) -> Tensor:
-        with elsewhere():
+        with temporary_directory():
             self.pool = envpool().make(
                 self.task, env_type="gymnasium", num_envs=len(seeds), env_seed=seeds, num_threads=min(torch.get_num_threads(), len(seeds)), **self.settings
             )  # fmt: skip
             obs, info = self.pool.reset()
-        self.told(info, first=True)
-        return self.see(obs)
+        self.on_info(info, first=True)
+        return self.observe(obs)
 
-    def told(self, info: dict[str, np.ndarray], first: bool) -> None:
-        """What else the simulators tell with every observation: for worlds that listen."""
+    def on_info(self, info: dict[str, np.ndarray], first: bool) -> None:
+        """Called with the simulators' info dict after each reset and step; subclasses may override it."""
 
     def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
         obs, reward, terminated, truncated, info = self.pool.step(self.act(action))
-        self.told(info, first=False)
-        return self.see(obs), reward, terminated | truncated
+        self.on_info(info, first=False)
+        return self.observe(obs), reward, terminated | truncated
 
     def close(self) -> None:
         getattr(getattr(self, "pool", None), "close", lambda: None)()
 
 
 class Singles:
-    """Gymnasium environments, one a row, one after another."""
+    """Gymnasium environments, one per row, stepped sequentially."""
 
-    def __init__(self, make: Callable[[], Any], see: Callable[[np.ndarray], Tensor]):
-        self.make, self.see = make, see
+    def __init__(self, make: Callable[[], Any], observe: Callable[[np.ndarray], Tensor]):
+        self.make, self.observe = make, observe
         self.rows: list[Any] = []
 
     def begin(self, seeds: list[int]) -> Tensor:
@@ -107,14 +107,14 @@ class Singles:
             self.rows.append(self.make())
         first = [row.reset(seed=seed)[0] for row, seed in zip(self.rows, seeds, strict=False)]
         self.last = first[0]
-        return self.see(np.stack(first))
+        return self.observe(np.stack(first))
 
     def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        told = {int(i): self.rows[i].step(action[i]) for i in np.flatnonzero(live)}
-        blank = (np.zeros_like(self.last), 0.0, False) if not told else next(iter(told.values()))
-        answers = [told.get(i, blank) for i in range(len(live))]
-        obs, reward, ended = (np.stack([answer[part] for answer in answers]) for part in range(3))
-        return self.see(obs), reward, ended.astype(bool)
+        results = {int(i): self.rows[i].step(action[i]) for i in np.flatnonzero(live)}
+        blank = (np.zeros_like(self.last), 0.0, False) if not results else next(iter(results.values()))
+        outputs = [results.get(i, blank) for i in range(len(live))]
+        obs, reward, ended = (np.stack([output[part] for output in outputs]) for part in range(3))
+        return self.observe(obs), reward, ended.astype(bool)
 
     def close(self) -> None:
         for row in self.rows:
@@ -122,7 +122,7 @@ class Singles:
 
 
 def extra(module: str, name: str) -> Any:
-    """An optional library, or one sentence that says how to get it."""
+    """Import an optional module. Errors: core.errors.Failure with the command that installs it."""
     import importlib
 
     try:
@@ -132,7 +132,7 @@ def extra(module: str, name: str) -> Any:
 
 
 def envpool() -> Any:
-    """EnvPool. Before it is first imported libEGL has to be there, or its MuJoCo pixels end the process."""
+    """The module envpool, imported after libEGL is loaded; otherwise rendering MuJoCo crashes the process."""
     load_triton()
     with suppress(OSError):
         ctypes.CDLL("libEGL.so.1", mode=ctypes.RTLD_GLOBAL)
@@ -141,22 +141,22 @@ def envpool() -> Any:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within, what libraries print to stdout is not heard: stdout is for results."""
+    """Context that discards what libraries print to stdout, which is reserved for results."""
     sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    kept, null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
     try:
         yield
     finally:
         ctypes.CDLL(None).fflush(None)
         os.dup2(kept, 1)
         os.close(kept)
-        os.close(nowhere)
+        os.close(null)
 
 
 @contextmanager
-def elsewhere() -> Iterator[None]:
-    """Within, the current folder is a temporary one that stays: some simulators write files where they stood, even when they end."""
+def temporary_directory() -> Iterator[None]:
+    """Context with a permanent temporary folder as the current one: some simulators write files to it, even when they end."""
     before, folder = os.getcwd(), os.path.join(tempfile.gettempdir(), f"sensorium-{os.getuid()}")
     os.makedirs(folder, exist_ok=True)
     os.chdir(folder)

@@ -1,10 +1,10 @@
-"""Worlds seen as patches: a grey picture cut into squares of 6 x 6, four frames deep; and what can be done to such eyes.
+"""Observations as patches: grey images cut into squares of 6 x 6 pixels, four frames stacked; and their treatments.
 
-parse("patches:every=100,background:checks")     what `--senses` takes for patches: a comma list
-PatchEnv(world)                                      an Env whose rows see [patches, frames, 36], each patch for itself
+parse("patches:every=100,background:checks")     the comma list of `--senses` for patches
+PatchEnv(world)                                  an Env with observations [rows, patches, frames, 36]
 
-Treatments act where they would act on a real camera: a background on the coloured picture, everything else on the patches of a single
-frame, before frames are stacked. So for three steps after a reshuffle the stack still holds frames in the old order.
+A background is applied to the colour image, every other treatment to the patches of a single frame, before frames are stacked. So for
+three steps after a reshuffle the stack still has frames in the old order.
 """
 
 from dataclasses import dataclass
@@ -23,37 +23,37 @@ from sensorium.envs.host import HostEnv
 from sensorium.envs.sensors import Shuffle, Swap
 
 SIDE = 6
-"""lines and columns of a patch"""
+"""height and width of a patch"""
 STACK = 4
-"""frames that an agent sees at once"""
+"""frames per observation"""
 
 GRAMMAR = "patches, patches:every=100, patches:every=100:forget, swap:3, occlude:0.7, blackout:0.3, noise:5, background:NAME or FILE"
 
 
 @dataclass(frozen=True)
 class Occlude:
-    """A share of the patches is taken away for the episode; the others close up. What the paper calls occlusion."""
+    """A share of the patches is removed for the episode (the paper's occlusion)."""
 
     share: float
 
 
 @dataclass(frozen=True)
 class Blackout:
-    """A share of the patches is black for the episode, in its place."""
+    """A share of the patches is black for the episode."""
 
     share: float
 
 
 @dataclass(frozen=True)
 class Noise:
-    """Extra patches of random pixels, drawn anew in every frame, after the real ones."""
+    """Additional patches of random pixels, new in every frame, after the real ones."""
 
     count: int
 
 
 @dataclass(frozen=True)
 class Background:
-    """What stands behind the scene: a picture of ours by name, or the user's from a file."""
+    """A replacement of the background, by name (SCENERY) or from an image file."""
 
     name: str
 
@@ -62,7 +62,7 @@ Treatment = Shuffle | Swap | Occlude | Blackout | Noise | Background
 
 
 def parse(spec: str) -> tuple[Treatment, ...]:
-    """The treatments of a comma list, in order."""
+    """The treatments of a comma list, in order. Errors: core.errors.Usage."""
     return tuple(_parse_one(part.strip()) for part in spec.split(",") if part.strip())
 
 
@@ -84,26 +84,26 @@ def _parse_one(text: str) -> Treatment:
             return Background(option)
         elif name not in ("patches", "swap", "occlude", "blackout", "noise", "background"):
             known = ["patches", "swap", "occlude", "blackout", "noise", "background"]
-            raise Usage(nearest(name, known, "treatment of pictures") + f" (allowed: {GRAMMAR})")
+            raise Usage(nearest(name, known, "treatment of images") + f" (allowed: {GRAMMAR})")
     except ValueError:
         pass
     raise Usage(f"--senses cannot read '{text}'; allowed: {GRAMMAR}")
 
 
 def scenery(name: str, height: int, width: int) -> UInt8[Tensor, "height width 3"]:
-    """A background by name, or from a picture file, at the size of the screen."""
+    """A background by name or from an image file, at the size of a frame. Errors: core.errors.Usage."""
     if name in SCENERY:
         y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
         return torch.from_numpy((255 * np.clip(np.stack(SCENERY[name](x, y), -1), 0, 1)).astype(np.uint8))
     if not Path(name).is_file():
-        raise Usage(nearest(name, list(SCENERY), "background") + "; or give a picture file")
+        raise Usage(nearest(name, list(SCENERY), "background") + "; or give an image file")
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(name) as picture:
             return torch.from_numpy(np.array(picture.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)))
     except UnidentifiedImageError:
-        raise Usage(f"{name} is no picture that can be read (PNG or JPEG, for instance)") from None
+        raise Usage(f"{name} cannot be read as an image (allowed e.g. PNG, JPEG)") from None
 
 
 def _dunes(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -123,12 +123,12 @@ SCENERY = {
         0.6 + 0.3 * np.sin(25 * y + 6 * np.sin(6 * x)),
     ),
 }
-"""pictures that are drawn, not shipped: name -> red, green, blue from x and y in [0, 1]"""
+"""generated backgrounds: name -> red, green, blue as functions of x and y in [0, 1]"""
 
 
 @runtime_checkable
 class Scene(Protocol):
-    """A world whose coloured or grey frames can be looked at."""
+    """A world that PatchEnv can observe as patches."""
 
     @property
     def treatments(self) -> "tuple[Treatment, ...]": ...
@@ -137,42 +137,42 @@ class Scene(Protocol):
     def spec(self) -> EnvSpec: ...
 
     def frames(self) -> HostEnv:
-        """The world as its simulator draws it."""
+        """The world with its simulator's frames as observations."""
         ...
 
     def grey(self, frames: Tensor) -> UInt8[Tensor, "rows height width"]:
-        """What the eyes make of a frame: grey, without what they are not to see."""
+        """Grey frames, with hidden parts black."""
         ...
 
     @property
     def others(self) -> tuple[type, ...]:
-        """Worlds of the same simulator that show it in another way: to teachers who learned there."""
+        """Worlds of the same simulator with other observations, for teachers trained in them."""
         ...
 
     def shown(self, env: HostEnv, frames: Tensor, world: Any) -> Tensor:
-        """What one of the others would show now."""
+        """The current observation as one of `others` defines it."""
         ...
 
     def ground(self, frames: Tensor) -> Bool[Tensor, "rows height width"]:
-        """Where a background can be seen."""
+        """Mask of the pixels that a background replaces."""
         ...
 
 
 def cut(grey: UInt8[Tensor, "rows height width"]) -> UInt8[Tensor, "rows n 36"]:
-    """A picture as patches: row after row of them, each row after row of pixels."""
+    """Images cut into patches, both patches and pixels in row-major order."""
     rows, height, width = grey.shape
     tiles = grey.view(rows, height // SIDE, SIDE, width // SIDE, SIDE).transpose(2, 3)
     return tiles.reshape(rows, -1, SIDE * SIDE)
 
 
 def mosaic(patches: Tensor, height: int, width: int) -> Tensor:
-    """The inverse of `cut`: patches laid out in the order in which they come."""
+    """The inverse of `cut`."""
     tiles = patches.view(-1, height // SIDE, width // SIDE, SIDE, SIDE).transpose(2, 3)
     return tiles.reshape(-1, height, width)
 
 
 def patches_of(n: int, treatments: tuple[Treatment, ...]) -> int:
-    """How many patches n become."""
+    """The number of patches after the treatments of n patches."""
     for treatment in treatments:
         if isinstance(treatment, Occlude):
             n -= int(n * treatment.share)
@@ -182,7 +182,7 @@ def patches_of(n: int, treatments: tuple[Treatment, ...]) -> int:
 
 
 class PatchEnv:
-    """An Env of patches, [rows, patches, 4, 36], oldest frame first; the first frame of an episode stands for those before it."""
+    """An Env of patches, [rows, patches, 4, 36], oldest frame first; the first frame of an episode is repeated four times."""
 
     def __init__(self, world: Scene):
         self.world, self.spec, self.env = world, world.spec, world.frames()
@@ -194,52 +194,52 @@ class PatchEnv:
         self.raw = self.env.reset(seeds)
         names = [treatment.name for treatment in self.treatments if isinstance(treatment, Background)]
         self.scenery = [scenery(name, *self.raw.shape[1:3]).to(seeds.device) for name in names]
-        self.obs = self.look(self.raw)[:, :, None].repeat(1, 1, STACK, 1)
+        self.obs = self.patches(self.raw)[:, :, None].repeat(1, 1, STACK, 1)
         return self.obs
 
     def step(self, action: Tensor) -> Step:
         step = self.env.step(action)
         self.t, self.raw = self.t + 1, step.obs
-        obs = torch.cat([self.obs[:, :, 1:], self.look(self.raw)[:, :, None]], 2)
+        obs = torch.cat([self.obs[:, :, 1:], self.patches(self.raw)[:, :, None]], 2)
         self.obs = torch.where(self.ended[:, None, None, None], self.obs, obs)
         self.ended = self.ended | step.terminated | step.truncated
         return step._replace(obs=self.obs)
 
-    def look(self, frames: Tensor) -> UInt8[Tensor, "rows n 36"]:
-        """One frame as the agent's patches."""
-        for behind in self.scenery:
-            frames = torch.where(self.world.ground(frames)[..., None], behind, frames)
-        seen = cut(self.world.grey(frames))
+    def patches(self, frames: Tensor) -> UInt8[Tensor, "rows n 36"]:
+        """The treated patches of one frame."""
+        for background in self.scenery:
+            frames = torch.where(self.world.ground(frames)[..., None], background, frames)
+        found = cut(self.world.grey(frames))
         for i, treatment in enumerate(self.treatments):
-            seen = self.treat(treatment, seen, i)
-        return seen
+            found = self.treat(treatment, found, i)
+        return found
 
-    def treat(self, treatment: Treatment, seen: Tensor, i: int) -> Tensor:
-        """One treatment of a frame's patches; what is chosen at the start of an episode stays until its time comes."""
-        seeds, n = fold(self.seeds, "eyes", i), seen.shape[1]
+    def treat(self, treatment: Treatment, patches: Tensor, i: int) -> Tensor:
+        """One treatment of a frame's patches. Random choices are made at the start of an episode and, with `every`, again when due."""
+        seeds, n = fold(self.seeds, "eyes", i), patches.shape[1]
         if isinstance(treatment, (Shuffle, Swap)):
             if i not in self.chosen or (treatment.every and self.t % treatment.every == 0):
                 self.chosen[i] = treatment.layout(seeds, self.t, n)
-            return take(seen, self.chosen[i])
+            return take(patches, self.chosen[i])
         if isinstance(treatment, (Occlude, Blackout)):
-            gone = int(n * treatment.share)
+            removed = int(n * treatment.share)
             if i not in self.chosen:
                 ranks = uniform(fold(seeds, "chosen"), 0, n).argsort(1)
-                self.chosen[i] = ranks[:, gone:].sort(1).values if isinstance(treatment, Occlude) else ranks[:, :gone, None]
+                self.chosen[i] = ranks[:, removed:].sort(1).values if isinstance(treatment, Occlude) else ranks[:, :removed, None]
             if isinstance(treatment, Occlude):
-                return take(seen, self.chosen[i])
-            return seen.scatter(1, self.chosen[i].expand(-1, -1, seen.shape[2]), 0)
+                return take(patches, self.chosen[i])
+            return patches.scatter(1, self.chosen[i].expand(-1, -1, patches.shape[2]), 0)
         if isinstance(treatment, Noise):
-            drawn = uniform(fold(seeds, "noise"), self.t, treatment.count * seen.shape[2])
-            return torch.cat([seen, (256 * drawn).to(torch.uint8).view(len(seen), treatment.count, -1)], 1)
-        return seen
+            drawn = uniform(fold(seeds, "noise"), self.t, treatment.count * patches.shape[2])
+            return torch.cat([patches, (256 * drawn).to(torch.uint8).view(len(patches), treatment.count, -1)], 1)
+        return patches
 
     def views(self, world: Any) -> bool:
-        """Whether a world shows the same simulators in another way."""
+        """Whether `shown(world)` is available: the world is one of the scene's `others`."""
         return isinstance(world, self.world.others)
 
     def shown(self, world: Any) -> Tensor:
-        """The same moment, as another world of the same simulator would show it."""
+        """The current observation as another world of the same simulator defines it."""
         return self.world.shown(self.env, self.raw, world)
 
     def close(self) -> None:
@@ -247,11 +247,11 @@ class PatchEnv:
 
 
 def take(patches: Tensor, order: Int[Tensor, "rows n"]) -> Tensor:
-    """Each row's patches in an order of its own."""
+    """Each row's patches in its own order."""
     return patches.gather(1, order[..., None].expand(-1, -1, patches.shape[2]))
 
 
 def luma(frames: UInt8[Tensor, "rows height width 3"]) -> UInt8[Tensor, "rows height width"]:
-    """Grey as OpenCV makes it, in integers: 0.299 R + 0.587 G + 0.114 B."""
+    """Grey values as in OpenCV, in integer arithmetic: 0.299 R + 0.587 G + 0.114 B."""
     red, green, blue = frames.to(torch.int32).unbind(-1)
     return ((4899 * red + 9617 * green + 1868 * blue + 8192) >> 14).to(torch.uint8)

@@ -1,4 +1,4 @@
-"""The swing-up seen through a camera: pictures drawn in torch, 64 x 64, so that tens of thousands can be had a second."""
+"""The cart-pole swing-up with 64 x 64 images as observations, rendered in torch at tens of thousands per second."""
 
 import math
 from dataclasses import dataclass
@@ -12,18 +12,18 @@ from sensorium.envs.cart_pole import TRACK, CartPole
 from sensorium.envs.pixels import SIZE
 
 PAPER, RAIL, CART, ROD = (251, 250, 247), (185, 180, 168), (47, 93, 138), (209, 96, 61)
-PIVOT = 36  # line of the picture in which the pole hangs on the cart
+PIVOT = 36  # row of the image at which the pole is attached to the cart
 POLE = 18  # pixels
 MARGIN = 12  # pixels beyond either end of the track
 
 
 def drawn(position: Float[Tensor, "rows"], angle: Float[Tensor, "rows"]) -> UInt8[Tensor, "rows 64 64 3"]:
-    """Track, cart and pole; edges fade over one pixel. The pole is drawn longer than it is."""
+    """Images of track, cart and pole, antialiased over one pixel. The pole is longer than in scale."""
     device = position.device
     line = torch.arange(SIZE, device=device, dtype=torch.float32)
     x, y = line[None, None, :], line[None, :, None]
     centre = (SIZE / 2 + position * (SIZE / 2 - MARGIN) / TRACK)[:, None, None]
-    # positive angles lean left, as in the large picture
+    # positive angles lean left, as in cart_pole.draw
     along_x, along_y = -torch.sin(angle)[:, None, None], -torch.cos(angle)[:, None, None]
     away_x, away_y = x - centre, y - PIVOT
     reach = (away_x * along_x + away_y * along_y).clamp(0, POLE)
@@ -40,15 +40,15 @@ def drawn(position: Float[Tensor, "rows"], angle: Float[Tensor, "rows"]) -> UInt
 
 @dataclass(frozen=True)
 class PixelCartPole:
-    """The swing-up from a pole that hangs nearly still, as a camera sees it. One picture shows no speeds: one has to remember.
+    """The swing-up from a pole that hangs nearly still, observed as single images, without velocities: it needs memory.
 
-    An action is held for `repeat` steps of 0.01 s; the rewards of those add up.
+    An action is held for `repeat` steps of 0.01 s, whose rewards are summed.
     """
 
     horizon: int = 250
     """actions until an episode is truncated"""
     repeat: int = 4
-    """steps of the simulation for which an action is held"""
+    """simulation steps per action"""
 
     @property
     def spec(self) -> EnvSpec:

@@ -1,4 +1,4 @@
-"""Pictures on their way to an agent."""
+"""Image preprocessing."""
 
 import torch
 from jaxtyping import UInt8
@@ -9,7 +9,7 @@ SIZE = 64
 
 
 def small(frames: UInt8[Tensor, "rows height width 3"], keep: int) -> UInt8[Tensor, "rows 64 64 3"]:
-    """The upper `keep` lines of each picture, shrunk or stretched to 64 x 64: bilinear, antialiased when shrinking, as Pillow does it."""
+    """The upper `keep` rows of each image, resized to 64 x 64: bilinear with antialiasing, as in Pillow."""
     cropped = frames[:, :keep].permute(0, 3, 1, 2)
     if cropped.shape[2:] != (SIZE, SIZE):
         cropped = interpolate(cropped, (SIZE, SIZE), mode="bilinear", antialias=True)
@@ -17,10 +17,10 @@ def small(frames: UInt8[Tensor, "rows height width 3"], keep: int) -> UInt8[Tens
 
 
 def legacy(frames: UInt8[Tensor, "rows height width 3"], keep: int) -> UInt8[Tensor, "rows 64 64 3"]:
-    """Pictures as the code of Ha & Schmidhuber 2018 prepared them; only networks that they trained want this.
+    """Images preprocessed as in the code of Ha & Schmidhuber 2018, for their weights only.
 
-    Each picture is stretched so that its darkest value is 0 and its brightest 255, resized, and lowered by one modulo 256: their
-    `(1 - picture) * 255` met bytes, not numbers from 0 to 1, and wrapped around.
+    The contrast of each image is stretched to 0 to 255, the image is resized, and 1 is subtracted modulo 256: their
+    `(1 - picture) * 255` was applied to bytes and overflowed.
     """
     cropped = frames[:, :keep].double() / 255
     low, high = cropped.amin((1, 2, 3), keepdim=True), cropped.amax((1, 2, 3), keepdim=True)

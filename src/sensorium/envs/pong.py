@@ -1,4 +1,4 @@
-"""Atari's Pong in grey patches: 84 x 84, the score blacked out, a step every four frames, six buttons."""
+"""Atari Pong as grey patches: 84 x 84 pixels, the score black, frame skip 4, six actions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,29 +13,29 @@ from sensorium.envs import patches
 from sensorium.envs.host import HostEnv, Pool
 
 SIZE, SCORE = 84, 10
-"""lines of the picture, and of those at its head that hold the score"""
+"""height of an image, and of its upper part with the score"""
 BUTTONS = 6
-"""nothing, fire, right, left, right and fire, left and fire"""
+"""no-op, fire, right, left, right and fire, left and fire"""
 LONGEST = 27_000
-"""steps after which EnvPool ends a game: 108,000 frames of the console"""
+"""steps after which EnvPool ends a game: 108,000 frames"""
 
 
 @dataclass(frozen=True)
 class Pong:
-    """A game up to 21 points: +1 for a point won, -1 for one lost. An action is six numbers, the largest of which is the button pressed.
+    """A game up to 21 points: +1 for a point won, -1 for one lost. An action is six scores; the largest selects the button.
 
-    Preprocessing as in Tang & Ha 2021 (after Mnih et al. 2015): up to 30 idle frames at first, four frames a step, the maximum of the last two, grey,
-    areas averaged; no clipping, no lives.
+    Preprocessing as in Tang & Ha 2021 (after Mnih et al. 2015): up to 30 initial no-ops, frame skip 4, maximum of the last two frames,
+    grey, area interpolation; no reward clipping, no lives.
     """
 
     horizon: int = LONGEST
-    """steps until a game is cut off"""
+    """steps until a game is truncated"""
     senses: str = ""
-    """what is done to the eyes, as for `evaluate --senses`"""
+    """senses specification for images, as for `evaluate --senses`"""
 
     def __post_init__(self) -> None:
         if any(isinstance(treatment, patches.Background) for treatment in self.treatments):
-            raise Usage("Pong has nothing behind its scene; a background can be seen in car-patches")
+            raise Usage("Pong has no background to replace; use car-patches")
 
     @property
     def treatments(self) -> tuple[patches.Treatment, ...]:
@@ -59,7 +59,7 @@ class Pong:
 
     def shown(self, env: HostEnv, frames: Tensor, world: "PongMemory") -> Tensor:
         assert isinstance(env.simulators, Consoles)
-        return world.see(env.simulators)
+        return world.observe(env.simulators)
 
     def grey(self, frames: Tensor) -> Tensor:
         grey = frames.clone()
@@ -71,26 +71,26 @@ class Pong:
 
 
 def press(action: np.ndarray) -> np.ndarray:
-    """The button whose number is largest."""
+    """The button with the largest score."""
     return action.argmax(1).astype(np.int32)
 
 
 BALL_X, BALL_Y, BALL_DX, BALL_DY, OTHER, OWN, FRAME = 49, 54, 58, 56, 50, 51, 8
-"""bytes of the game's memory: the ball and how far it moves in a frame, both paddles, and a counter of frames"""
+"""RAM addresses: the ball's position and its movement per frame, both paddles, and the frame counter"""
 LINE, TOP, BOTTOM = 187.0, 44.0, 207.0
-"""where the ball meets the player's paddle, and the walls"""
+"""column at which the ball meets the player's paddle, and rows of the walls"""
 STRIDE, HIGHEST, LOWEST = 23.0, 40.0, 204.0
-"""lines by which a button moves the place where the paddle will rest, at once; the ends of its way. The paddle glides after that place"""
+"""rows by which a button moves the paddle's target position, and the ends of its range; the paddle moves gradually to the target"""
 MOVES = np.array([0, 0, -1, 1, -1, 1], dtype=np.float32)
-"""which way each button sends the paddle"""
+"""direction of the paddle for each button"""
 
 
 class Consoles(Pool):
-    """Batches of the game on EnvPool, which also tell what its memory holds, and where the paddle will rest when no button is pressed again."""
+    """Pong on EnvPool, with its RAM (`ram`) and the paddle's target position (`rest`)."""
 
-    def __init__(self, horizon: int, size: int, see: Callable[["Consoles", np.ndarray], Tensor]):
+    def __init__(self, horizon: int, size: int, observe: Callable[["Consoles", np.ndarray], Tensor]):
         super().__init__(
-            "Pong-v5", lambda frames: see(self, frames), press, max_episode_steps=min(horizon + 1, LONGEST), stack_num=1, frame_skip=4, noop_max=30,
+            "Pong-v5", lambda frames: observe(self, frames), press, max_episode_steps=min(horizon + 1, LONGEST), stack_num=1, frame_skip=4, noop_max=30,
             use_fire_reset=False, episodic_life=False, reward_clip=False, gray_scale=True, img_height=size, img_width=size,
         )  # fmt: skip
 
@@ -98,7 +98,7 @@ class Consoles(Pool):
         self.moved = MOVES[press(action)]
         return super().step(action, live)
 
-    def told(self, info: dict[str, np.ndarray], first: bool) -> None:
+    def on_info(self, info: dict[str, np.ndarray], first: bool) -> None:
         before, self.ram = None if first else self.ram, info["ram"].astype(np.float32)
         own = self.ram[:, OWN]
         if before is None:
@@ -109,7 +109,7 @@ class Consoles(Pool):
 
 
 def crossing(x: Tensor, y: Tensor, dx: Tensor, dy: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a ball that flies towards the player's line will cross it, walls being mirrors, and after how many steps; (y, 0) for any other."""
+    """Row and steps until a ball moving towards the player, reflected at the walls, reaches the paddle's column; (y, 0) for others."""
     coming = dx > 0
     steps = torch.where(coming, (LINE - x).clamp(min=0) / torch.where(coming, dx, 1), 0)
     height = BOTTOM - TOP
@@ -118,16 +118,16 @@ def crossing(x: Tensor, y: Tensor, dx: Tensor, dy: Tensor) -> tuple[Tensor, Tens
 
 
 def signed(byte: np.ndarray) -> np.ndarray:
-    """A byte as a number from -128 to 127."""
+    """Bytes as signed numbers, -128 to 127."""
     return np.where(byte > 127, byte - 256, byte)
 
 
 @dataclass(frozen=True)
 class PongMemory:
-    """The same game, read from the console's memory: for a teacher. Lines and columns are the console's; no ball: what has to do with it is 0."""
+    """Pong observed from the console's RAM, for a teacher. Rows and columns are the console's; without a ball its sensors are 0."""
 
     horizon: int = LONGEST
-    """steps until a game is cut off"""
+    """steps until a game is truncated"""
 
     @property
     def spec(self) -> EnvSpec:
@@ -143,13 +143,13 @@ class PongMemory:
         )
         return EnvSpec("pong-memory", (len(sensors),), BUTTONS, self.horizon, sensors, rows=64)
 
-    def see(self, consoles: Consoles) -> Tensor:
+    def observe(self, consoles: Consoles) -> Tensor:
         ram = consoles.ram
-        # lines and columns a step; the memory counts the ball's speed across towards the other player
+        # rows and columns per step; in RAM the ball's horizontal speed is positive towards the opponent
         ball = np.stack([ram[:, BALL_X], ram[:, BALL_Y], -4 * signed(ram[:, BALL_DX]), 4 * signed(ram[:, BALL_DY])], 1)
         ball = ball * (ram[:, BALL_Y] > 0)[:, None]
         rest = np.stack([ram[:, OWN], consoles.rest, ram[:, OTHER], ram[:, FRAME] % 2], 1)
         return torch.from_numpy(np.concatenate([ball, rest], 1).astype(np.float32))
 
     def open(self) -> HostEnv:
-        return HostEnv(self.spec, Consoles(self.horizon, 8, lambda consoles, frames: self.see(consoles)))
+        return HostEnv(self.spec, Consoles(self.horizon, 8, lambda consoles, frames: self.observe(consoles)))

@@ -1,4 +1,4 @@
-"""Our names in Gymnasium's registry, as strings: nothing of ours is imported for them. `import sensorium` is enough."""
+"""Registration of our Gymnasium ids, with entry points as strings that are imported on use. `import sensorium` calls it."""
 
 import gymnasium
 

@@ -1,7 +1,7 @@
-"""What can be done to an agent's senses: for any world with a vector of observations, each a function of the row's seed, in any order.
+"""Treatments of vector observations (`senses`): functions of the row's seed, for any world, in any order.
 
-parse("shuffle:every=100,noise:5")     what `--senses` takes: a comma list, applied in order
-Sensed(world, "shuffle")               a world seen through them, in torch or not
+parse("shuffle:every=100,noise:5")     the comma list of `--senses`, applied in order
+Sensed(world, "shuffle")               a world with treated observations
 """
 
 from dataclasses import dataclass, replace
@@ -16,33 +16,33 @@ from sensorium.core.errors import Usage, nearest
 from sensorium.core.seeding import fold, normal, uniform
 
 NOISE_SD = 0.1
-"""of the extra channels (Tang & Ha 2021, section 4.1)"""
+"""standard deviation of the noise channels (Tang & Ha 2021, section 4.1)"""
 
 Index = Int[Tensor, "rows channels"]
 
 
 @runtime_checkable
 class Sense(Protocol):
-    """One treatment. What a row's channels become depends on its seed and on t, the number of steps taken."""
+    """One treatment of a row's channels, a function of the row's seed and of t, the number of steps taken."""
 
     name: ClassVar[str]
     every: int
 
     def channels(self, n: int) -> int:
-        """How many channels n become."""
+        """The number of channels after the treatment of n channels."""
         ...
 
     def layout(self, seeds: Int[Tensor, "rows"], t: int | Tensor, n: int) -> Index | None:
-        """Which of the n channels stands in each slot from step t on; None: there is no choice to make."""
+        """The channel in each slot from step t on; None for treatments without a layout."""
         ...
 
     def apply(self, obs: Float[Tensor, "rows n"], layout: Index | None, seeds: Int[Tensor, "rows"], t: int | Tensor) -> Tensor:
-        """What the agent receives at step t."""
+        """The treated observation at step t."""
         ...
 
 
 class _Reordering:
-    """A sense that only says where channels stand."""
+    """A treatment that only reorders or selects channels."""
 
     every: int = 0
 
@@ -56,13 +56,13 @@ class _Reordering:
 
 @dataclass(frozen=True)
 class Shuffle(_Reordering):
-    """A random order of the channels from the start of the episode, and a new one every `every` steps."""
+    """A random permutation of the channels from the start of the episode, and a new one every `every` steps."""
 
     name: ClassVar[str] = "shuffle"
     every: int = 0
-    """steps between two orders; 0: one for the whole episode"""
+    """steps between two permutations; 0: one for the whole episode"""
     forget: bool = False
-    """whether the agent's memory is cleared at each new order (the paper leaves it with its slot)"""
+    """whether the agent's memory is reset at each new permutation (in the paper it stays with its slot)"""
 
     def layout(self, seeds: Tensor, t: int | Tensor, n: int) -> Tensor:
         epoch = torch.as_tensor(t) // self.every if self.every else 0
@@ -71,7 +71,7 @@ class Shuffle(_Reordering):
 
 @dataclass(frozen=True)
 class Swap(_Reordering):
-    """`count` exchanges of two channels, drawn one after another; later ones may undo earlier ones."""
+    """`count` random swaps of two channels, in sequence; later ones may undo earlier ones."""
 
     name: ClassVar[str] = "swap"
     count: int = 1
@@ -90,16 +90,16 @@ class Swap(_Reordering):
 
 @dataclass(frozen=True)
 class Drop(_Reordering):
-    """A share of the channels, rounded to whole ones, is unplugged for the episode; the others close up in their order."""
+    """A share of the channels, rounded, is removed for the episode; the others keep their order."""
 
     name: ClassVar[str] = "drop"
     share: float = 0.0
 
     def channels(self, n: int) -> int:
-        gone = round(n * self.share)
-        if not 0 < gone < n:
-            raise Usage(f"drop:{self.share:g} of {n} channels drops {gone}; it has to drop some and leave some")
-        return n - gone
+        dropped = round(n * self.share)
+        if not 0 < dropped < n:
+            raise Usage(f"drop:{self.share:g} of {n} channels drops {dropped}; it has to drop at least one and keep at least one")
+        return n - dropped
 
     def layout(self, seeds: Tensor, t: int | Tensor, n: int) -> Tensor:
         return uniform(fold(seeds, "drop"), 0, n).argsort(1)[:, : self.channels(n)].sort(1).values
@@ -107,7 +107,7 @@ class Drop(_Reordering):
 
 @dataclass(frozen=True)
 class Noise:
-    """Extra channels of noise, N(0, 0.1^2) anew at each step, after the real ones."""
+    """Additional channels of noise, N(0, 0.1^2), new at each step, after the real ones."""
 
     name: ClassVar[str] = "noise"
     count: int = 1
@@ -125,7 +125,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Every channel twice: the whole observation again after itself."""
+    """The whole observation twice."""
 
     name: ClassVar[str] = "duplicate"
     every: int = 0
@@ -144,7 +144,7 @@ GRAMMAR = "shuffle, shuffle:every=100, shuffle:every=100:forget, swap:3, noise:5
 
 
 def parse(spec: str) -> tuple[Sense, ...]:
-    """The senses of a comma list, in order."""
+    """The treatments of a comma list, in order. Errors: core.errors.Usage."""
     return tuple(_parse_one(part.strip()) for part in spec.split(",") if part.strip())
 
 
@@ -173,7 +173,7 @@ def _parse_one(text: str) -> Any:
 
 @dataclass(frozen=True)
 class Sensed:
-    """A world seen through altered senses. What happens in it does not change, only what the agent is told of it."""
+    """A world with treated observations; its dynamics and rewards are unchanged."""
 
     world: World
     senses: str = ""
@@ -199,14 +199,14 @@ class Sensed:
     def open(self) -> Env:
         return TorchEnv(self) if isinstance(self.world, TorchWorld) else SensedEnv(self.world.open(), self)
 
-    # the treatments themselves: layouts are drawn at reset and redrawn when their time comes
+    # treatments: layouts are drawn at reset and redrawn when they are due
 
     def own(self, seeds: Int[Tensor, "rows"]) -> tuple[Tensor, ...]:
         """The seeds of each treatment."""
         return tuple(fold(seeds, "sense", i) for i in range(len(self.treatments)))
 
     def layouts(self, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """What each treatment has chosen at the start, an empty tensor where it has no choice."""
+        """The initial layout of each treatment; an empty tensor for treatments without one."""
         n, found = self.world.spec.observation[0], []
         for sense, seeds in zip(self.treatments, own, strict=True):
             layout = sense.layout(seeds, 0, n)
@@ -215,12 +215,12 @@ class Sensed:
         return tuple(found)
 
     def redrawn(self, layouts: tuple[Tensor, ...], own: tuple[Tensor, ...], t: int | Tensor) -> tuple[Tensor, ...]:
-        """The layouts that hold at step t."""
+        """The layouts at step t."""
         n, found = self.world.spec.observation[0], []
         for sense, layout, seeds in zip(self.treatments, layouts, own, strict=True):
             if sense.every:
                 due = (torch.as_tensor(t, device=seeds.device) % sense.every == 0).reshape(-1, 1)
-                # a compiled step draws at every t and chooses; any other can tell when there is nothing to draw
+                # a compiled step draws at every t; an eager one only when a layout is due
                 if torch.compiler.is_compiling() or bool(due.any()):
                     new = sense.layout(seeds, t, n)
                     layout = torch.where(due, new, layout) if new is not None else layout
@@ -229,12 +229,12 @@ class Sensed:
         return tuple(found)
 
     def alter(self, obs: Float[Tensor, "rows n"], layouts: tuple[Tensor, ...], own: tuple[Tensor, ...], t: int | Tensor) -> Tensor:
-        """What the agent receives at step t."""
+        """The treated observation at step t."""
         for sense, layout, seeds in zip(self.treatments, layouts, own, strict=True):
             obs = sense.apply(obs, layout, seeds, t)
         return obs
 
-    # as a world in torch: the state is (inner state, seeds of the treatments, layouts, observation)
+    # TorchWorld methods: the state is (inner state, seeds of the treatments, layouts, observation)
 
     def initial(self, seeds: Int[Tensor, "rows"]) -> tuple[Any, ...]:
         inner, own = self.world.initial(seeds), self.own(seeds)  # type: ignore[attr-defined]
@@ -253,7 +253,7 @@ class Sensed:
 
 
 class SensedEnv:
-    """An Env of any kind seen through altered senses."""
+    """An Env with treated observations, for worlds that are not TorchWorlds."""
 
     def __init__(self, env: Env, sensed: Sensed):
         self.env, self.sensed, self.spec = env, sensed, sensed.spec

@@ -1,6 +1,6 @@
-"""ViZDoom's TakeCover as World Models sees it: 64 x 64 pictures, one action, a reward of 1 for every tic (1/35 s) survived.
+"""ViZDoom's TakeCover as in World Models: 64 x 64 images, one action, a reward of 1 per tic (1/35 s) survived.
 
-Imps throw fireballs from the far wall; the player can only step left and right. Three imps at first, one more every 60 tics.
+Monsters throw fireballs from the far wall; the player moves left or right. There are three monsters at first, one more every 60 tics.
 """
 
 import os
@@ -20,11 +20,11 @@ from sensorium.envs.pixels import SIZE, small
 from sensorium.envs.pixels import legacy as legacy_pixels
 
 THRESHOLD = 1 / 3
-"""actions beyond it, to either side, are steps; what lies between stands still"""
+"""actions above it move right, below its negative left; between them the player stands still"""
 SKILL = 4
-"""Ultra-Violence: old ViZDoom took the 5 that the authors asked for as 4"""
+"""skill 4: the authors set 5, which old ViZDoom treated as 4"""
 SCREEN = 400
-"""lines of 480 above the panel at the foot of the paper's screen"""
+"""height of the paper's screen above the panel, of 480"""
 
 
 def moves(action: np.ndarray) -> np.ndarray:
@@ -37,13 +37,13 @@ class TakeCover:
     """One action in [-1, 1]: left below -1/3, right above 1/3. The score is the number of tics survived."""
 
     engine: Literal["envpool", "vizdoom"] = "envpool"
-    """the simulator: EnvPool's batches, or ViZDoom's own games"""
+    """the simulator: EnvPool, or ViZDoom's own API"""
     faithful: bool = False
-    """the paper's screen: 640 x 480 with the panel, of which the upper 400 lines are kept, from tic 14 on; needs engine vizdoom"""
+    """the paper's screen: 640 x 480 with the panel, cropped to the upper 400 rows, from tic 14 on; needs engine vizdoom"""
     horizon: int = 2100
     """tics until an episode is truncated: one minute"""
     legacy: bool = False
-    """pictures as the authors' code prepared them, for their own weights; needs engine vizdoom"""
+    """images preprocessed as in the authors' code, for their weights; needs engine vizdoom"""
 
     @property
     def spec(self) -> EnvSpec:
@@ -55,7 +55,7 @@ class TakeCover:
         if self.engine != "envpool":
             raise Usage(f"engine cannot be '{self.engine}'; allowed: envpool, vizdoom")
         if self.faithful or self.legacy:
-            raise Usage("faithful and legacy need engine vizdoom: EnvPool draws without the panel, and small")
+            raise Usage("faithful and legacy need engine vizdoom: EnvPool renders small images without the panel")
         # EnvPool's joint actions: 0 nothing, 1 left, 2 right
         pool = Pool(
             "TakeCover-v1", lambda frames: torch.from_numpy(frames).permute(0, 2, 3, 1).contiguous(), lambda action: moves(action) % 3,
@@ -65,13 +65,13 @@ class TakeCover:
 
 
 class Survival:
-    """A batch in which every step is worth 1, whatever the simulator says."""
+    """Simulators with reward 1 per step."""
 
     def __init__(self, pool: Pool):
         self.close, self.pool = pool.close, pool
 
     def begin(self, seeds: list[int]) -> Tensor:
-        # each game is a process
+        # each game is a separate process
         with guarded():
             return self.pool.begin(seeds)
 
@@ -81,7 +81,7 @@ class Survival:
 
 
 class Games:
-    """ViZDoom's own games, a process each, stepped side by side from a thread a core."""
+    """ViZDoom games, one process each, stepped in parallel by one thread per core."""
 
     def __init__(self, faithful: bool, legacy: bool):
         self.faithful, self.prepare = faithful, legacy_pixels if legacy else small
@@ -103,7 +103,7 @@ class Games:
         game.set_screen_resolution(resolution.RES_640X480 if self.faithful else resolution.RES_320X240)
         game.set_render_hud(self.faithful)
         game.set_episode_start_time(14 if self.faithful else 1)
-        game.set_doom_config_path(os.devnull)  # it would write its settings when it ends
+        game.set_doom_config_path(os.devnull)  # otherwise it writes its settings to a file when it ends
         with guarded():
             game.init()
         return game
@@ -117,13 +117,13 @@ class Games:
         def new(row: int) -> None:
             self.playing[row].set_seed(seeds[row])
             self.playing[row].new_episode()
-            self.look(row)
+            self.capture(row)
 
         list(self.threads.map(new, range(len(seeds))))
         return torch.from_numpy(self.frames.copy())
 
-    def look(self, row: int) -> None:
-        """The picture of a row; black when the game is over, as the authors had it."""
+    def capture(self, row: int) -> None:
+        """Store the image of a row in `frames`; black after the end of the game, as in the authors' code."""
         state = self.playing[row].get_state()
         picture = torch.zeros(1, 480, 640, 3, dtype=torch.uint8) if state is None else torch.from_numpy(state.screen_buffer)[None]
         self.frames[row] = self.prepare(picture, SCREEN if self.faithful else picture.shape[1])[0].numpy()
@@ -133,9 +133,9 @@ class Games:
 
         def tic(row: int) -> bool:
             game = self.playing[row]
-            # the buttons of the scenario: left, right
+            # the scenario's buttons: left, right
             game.make_action([bool(way[row] < 0), bool(way[row] > 0)])
-            self.look(row)
+            self.capture(row)
             return game.is_episode_finished()
 
         rows = np.flatnonzero(live)

@@ -1,4 +1,4 @@
-"""A world that is learned in seconds, for tests: move a point to where it is wanted."""
+"""A world for tests that is learned in seconds: move a point to the origin."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,9 @@ from sensorium.core.seeding import uniform
 
 @dataclass(frozen=True)
 class Toy:
-    """A point on a line, at x in [-1, 1], moves by at most 0.2 a step. Reward 1 - |x|; leaving [-2, 2] ends the episode.
+    """A point on a line, at x in [-1, 1], moves by at most 0.2 per step. Reward 1 - |x|; leaving [-2, 2] ends the episode.
 
-    It shows three channels: x, its last move times 5, and a constant 1.
+    Observation: x, its last move times 5, and the constant 1.
     """
 
     horizon: int = 20

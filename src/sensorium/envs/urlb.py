@@ -14,21 +14,21 @@ from dm_control.suite import common, quadruped, walker
 from dm_control.utils.rewards import tolerance
 
 HEIGHT, MARGIN = 1.2, 0.6
-"""metres of a standing walker's torso, and how far below the reward for it ends"""
+"""torso height in metres of a standing walker, and the margin of its reward below"""
 SPIN = 5.0
 """angular momentum of a full flip"""
 JUMP = 1.0
-"""metres of a jumping quadruped's centre of mass"""
+"""height in metres of a jumping quadruped's centre of mass"""
 FLOOR = 10
-"""half the floor of a quadruped that stays where it is"""
+"""floor size of the quadruped's tasks without locomotion"""
 CORNER, LIFT = 0.09, 0.001
-"""metres from the table's middle to the brick, and above the table"""
+"""distance in metres of the brick from the table's centre along each axis, and its height above the table"""
 WALKER_STEP, QUADRUPED_STEP = 0.025, 0.02
 """seconds of a control step"""
 
 
 class Flip(walker.PlanarWalker):
-    """Turn over and over: angular momentum about the axis across, while the torso is up."""
+    """Walker flip: angular momentum about the transverse axis, with the torso at standing height."""
 
     def __init__(self, random: np.random.RandomState):
         super().__init__(move_speed=0, random=random)
@@ -42,7 +42,7 @@ class Flip(walker.PlanarWalker):
 
 
 class Stand(quadruped.Move):
-    """Torso upright; begins in any orientation."""
+    """Quadruped stand: torso upright, from a random orientation."""
 
     def __init__(self, random: np.random.RandomState):
         super().__init__(desired_speed=0, random=random)
@@ -52,7 +52,7 @@ class Stand(quadruped.Move):
 
 
 class Jump(Stand):
-    """Upright, with the centre of mass a metre high."""
+    """Quadruped jump: upright, with the centre of mass at 1 m."""
 
     def get_reward(self, physics: Any) -> float:
         height = physics.named.data.sensordata["center_of_mass"][2]
@@ -61,7 +61,7 @@ class Jump(Stand):
 
 
 class Workspace(NamedTuple):
-    """Where the target and the hand begin."""
+    """Bounding boxes of the target and the hand, and the arm's offset."""
 
     target_bbox: Any
     tcp_bbox: Any
@@ -86,7 +86,7 @@ def four_legs(task: quadruped.Move) -> control.Environment:
 
 
 def arm(target: workspaces.BoundingBox, random: np.random.RandomState) -> composer.Environment:
-    """The Jaco arm over a table with a Duplo brick, whose place is drawn from a box; the brick's pose is part of the state."""
+    """The Jaco arm over a table with a Duplo brick at a random position in a box; the brick's pose is part of the state."""
     settings = observations.PERFECT_FEATURES
     hand_box = workspaces.BoundingBox(lower=(-0.1, -0.1, 0.2), upper=(0.1, 0.1, 0.4))
     task = reach.Reach(
@@ -98,14 +98,14 @@ def arm(target: workspaces.BoundingBox, random: np.random.RandomState) -> compos
 
 
 def corner(task: str) -> workspaces.BoundingBox:
-    """The place of the brick: one of four, the same in every episode."""
+    """The brick's position: one of four corners, the same in every episode."""
     x = -CORNER if task.endswith("left") else CORNER
     y = CORNER if "top" in task else -CORNER
     return workspaces.BoundingBox(lower=(x, y, LIFT), upper=(x, y, LIFT))
 
 
 def load(task: str, random: np.random.RandomState) -> Any:
-    """An environment without a time limit, all of whose chance comes from `random`."""
+    """An environment of a task with the random state `random` and no time limit."""
     if task == "walker_flip":
         return flip(random)
     if task.startswith("quadruped"):

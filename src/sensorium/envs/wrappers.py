@@ -1,7 +1,7 @@
-"""How a world and an agent meet through altered senses: what `--senses SPEC` means for either.
+"""Application of a senses specification (`--senses SPEC`) to a world and a policy.
 
-A vector of observations is altered around the world (`sensors.Sensed`); a world of pictures treats its own senses, before frames are
-stacked (`patches.PatchEnv`). `forget` is about neither: it clears the agent's memory.
+Vector observations are treated by a wrapper (`sensors.Sensed`). Worlds of images apply treatments themselves, before frames are stacked
+(`patches.PatchEnv`). The option `forget` resets the policy's memory.
 """
 
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ from sensorium.envs.sensors import Sensed, Shuffle
 
 @runtime_checkable
 class Treated(Protocol):
-    """A world that treats its own senses: a frozen dataclass with `senses` as a field."""
+    """A world that applies treatments itself: a frozen dataclass with a field `senses`."""
 
     @property
     def senses(self) -> str: ...
 
     @property
     def treatments(self) -> tuple[Any, ...]:
-        """What `senses` says, parsed."""
+        """The parsed `senses`."""
         ...
 
     @property
@@ -37,7 +37,7 @@ class Treated(Protocol):
 
 @dataclass(frozen=True)
 class MemoryReset:
-    """A policy whose memory is cleared every `every` steps: what `shuffle:every=100:forget` asks for."""
+    """A policy whose memory is reset every `every` steps, for `shuffle:every=100:forget`."""
 
     policy: Policy
     every: int
@@ -60,29 +60,29 @@ class MemoryReset:
 
 
 def altered(world: World, senses: str) -> World:
-    """A world with its senses replaced; "": none are altered."""
+    """A world with the given senses specification; "" removes a Treated world's own. Errors: core.errors.Usage where it does not apply."""
     if isinstance(world, Treated):
         return replace(world, senses=senses)  # type: ignore[type-var]
     if senses and len(world.spec.observation) != 1:
-        raise Usage(f"'{senses}' is for vectors of observations; {world.spec.name} shows {world.spec.observation}")
+        raise Usage(f"'{senses}' is for vector observations; {world.spec.name} has observations {world.spec.observation}")
     return Sensed(world, senses) if senses else world
 
 
 def forgets(world: World) -> int:
-    """Steps between two moments in which the agent's memory is to be cleared; 0: it is not."""
+    """Steps between two resets of the agent's memory by `forget`; 0: none."""
     return next((sense.every for sense in getattr(world, "treatments", ()) if isinstance(sense, Shuffle) and sense.forget), 0)
 
 
 def sensed(world: World, senses: str) -> World:
-    """The world with altered senses, or as it is where none are named. Where `forget` cannot be done it is refused."""
-    seen = altered(world, senses) if senses else world
-    if forgets(seen):
-        raise Usage("forget clears an agent's memory while it is evaluated; a world, or training, cannot")
-    return seen
+    """The world with treated observations; unchanged for "". Errors: core.errors.Usage for `forget`, which needs the policy."""
+    treated = altered(world, senses) if senses else world
+    if forgets(treated):
+        raise Usage("forget resets an agent's memory and is available only in evaluation, not for a world or in training")
+    return treated
 
 
 def wrapped(world: World, policy: Policy, senses: str) -> tuple[World, Policy]:
-    """World and policy as `--senses SPEC` has them meet."""
-    seen = altered(world, senses)
-    every = forgets(seen)
-    return seen, MemoryReset(policy, every) if every else policy
+    """World and policy with a senses specification applied."""
+    treated = altered(world, senses)
+    every = forgets(treated)
+    return treated, MemoryReset(policy, every) if every else policy

@@ -1,0 +1,1 @@
+"""Evolution strategies and the stage that runs them."""

@@ -1,7 +1,7 @@
-"""CMA-ES with the constants and the order of pycma 4.5.0, which is what the authors of our papers ran.
+"""CMA-ES with the constants and the order of operations of pycma 4.5.0, the implementation used by the papers' authors.
 
-"H" is Hansen 2016, "The CMA Evolution Strategy: A Tutorial" (arXiv 1604.00772); a comment says where pycma leaves it. The state holds
-the eigen-system of an older C on purpose: it is recomputed only every now and then, and a resumed search must use the same stale one.
+"H" is Hansen 2016, "The CMA Evolution Strategy: A Tutorial" (arXiv 1604.00772); comments mark where pycma differs. The state includes
+the eigendecomposition, which is updated only every `gap` generations: a resumed search must use the same one.
 """
 
 import math
@@ -21,7 +21,7 @@ from sensorium.es.strategy import State
 
 
 class Constants(NamedTuple):
-    """Of dimension n and population lambda (H table 1)."""
+    """Strategy parameters for dimension n and population size lambda (H table 1)."""
 
     mu: int
     weights: tuple[float, ...]
@@ -37,13 +37,13 @@ class Constants(NamedTuple):
 
 @lru_cache
 def constants(n: int, population: int, active: bool) -> Constants:
-    """Recombination weights and learning rates."""
+    """The strategy parameters: recombination weights and learning rates."""
     raw = [math.log((population + 1) / 2) - math.log(i) for i in range(1, population + 1)]  # H eq. 49
     mu = sum(w > 0 for w in raw)
     positive = [w / sum(raw[:mu]) for w in raw[:mu]]
     mueff = 1 / sum(w**2 for w in positive)  # H eq. 8
     cc = (4 + mueff / n) / (n + 4 + 2 * mueff / n)  # H eq. 56
-    c1 = min(1, population / 6) * 2 / ((n + 1.3) ** 2 + mueff)  # H eq. 57; pycma: less for tiny populations
+    c1 = min(1, population / 6) * 2 / ((n + 1.3) ** 2 + mueff)  # H eq. 57; pycma: less for small populations
     cmu = min(1 - c1, 2 * (0.25 + mueff + 1 / mueff - 2) / ((n + 2) ** 2 + mueff))  # H eq. 58
     negative = [0.0] * (population - mu)
     if active:
@@ -56,7 +56,7 @@ def constants(n: int, population: int, active: bool) -> Constants:
     cs = min(0.5, (mueff + 2) / (n + mueff + 3))  # H eq. 55 has n + mueff + 5
     inner = max(1.0, 3 * (1 - 0.5 ** (n / 9)))
     damps = 1 + 2 * max(0.0, inner * math.sqrt((mueff - 1) / (n + 1)) - 1) + cs  # H eq. 55 has inner = 1
-    chi = math.sqrt(2) * math.exp(math.lgamma((n + 1) / 2) - math.lgamma(n / 2))  # H p. 28, exactly
+    chi = math.sqrt(2) * math.exp(math.lgamma((n + 1) / 2) - math.lgamma(n / 2))  # H p. 28, exact
     gap = 1 / (c1 + cmu + 1e-23) / n / 10
     return Constants(mu, (*positive, *negative), mueff, cc, c1, cmu, cs, damps, chi, gap)
 
@@ -66,11 +66,11 @@ class CMA:
     """Covariance matrix adaptation; maximises. Double precision throughout."""
 
     population: int = 256
-    """candidates a generation, at least 6 (pycma mirrors smaller ones)"""
+    """candidates per generation, at least 6 (pycma uses mirrored sampling below)"""
     sigma: float = 0.1
-    """first step-size"""
+    """initial step size"""
     active: bool = True
-    """whether bad candidates shrink C along their direction (pycma's default)"""
+    """whether bad candidates reduce C along their direction (active CMA, pycma's default)"""
 
     def __post_init__(self) -> None:
         if self.population < 6:
@@ -82,7 +82,7 @@ class CMA:
     def init(self, mean: Float[Tensor, "n"]) -> State:
         n, mean = len(mean), mean.double()
         zeros = torch.zeros_like(mean)
-        # pycma: variances differ by 1e-4 in all, so that no two eigenvalues of the first C are equal
+        # pycma: initial variances span 1e-4, so that no two eigenvalues of the first C are equal
         variances = torch.exp(1e-4 / n * torch.arange(n, dtype=torch.float64, device=mean.device))
         number = {"dtype": torch.int64, "device": mean.device}
         return {
@@ -91,7 +91,7 @@ class CMA:
             "lengths": variances.sqrt(), "generation": torch.zeros((), **number), "decomposed": torch.zeros((), **number),
         }  # fmt: skip
 
-    @one_thread()  # torch's threads and NumPy's each spin while they wait for work, in the way of the others
+    @one_thread()  # the thread pools of torch and NumPy otherwise compete for the cores
     def ask(self, state: State, seed: int) -> Float[Tensor, "population n"]:
         """Candidates mean + sigma B D z (H eqs. 38 to 40)."""
         n, mean = len(state["mean"]), state["mean"]
@@ -100,12 +100,12 @@ class CMA:
         return mean + state["sigma"] * linear.product(z * state["lengths"], state["axes"].mT)
 
     def whitened(self, state: State, x: Float[Tensor, "*rows n"]) -> Float[Tensor, "*rows n"]:
-        """x seen from the axes of C, each in units of its length: as long as C^(-1/2) x."""
+        """x in the eigenbasis of C, scaled by the axes' inverse lengths; its norm equals that of C^(-1/2) x."""
         return linear.product(x, state["axes"]) / state["lengths"]
 
     @one_thread()
     def tell(self, state: State, candidates: Float[Tensor, "population n"], fitness: Float[Tensor, "population"]) -> None:
-        """Move the mean, the paths, C and the step-size; renew the eigen-system when it has become too old."""
+        """Update the mean, the evolution paths, C and the step size in place; recompute the eigendecomposition when it is due."""
         n, c = candidates.shape[1], self.constants(candidates.shape[1])
         old, sigma = state["mean"], state["sigma"]
         ranked = candidates.double()[torch.argsort(-fitness, stable=True)]
@@ -119,7 +119,7 @@ class CMA:
         length = float(p_sigma @ p_sigma) / (1 - (1 - c.cs) ** (2 * generation))
         steady = float(length / n - 1 < 1 + 4 / (n + 1))  # pycma compares squares, H p. 30 lengths
         p_c = (1 - c.cc) * state["p_c"] + steady * math.sqrt(c.cc * (2 - c.cc) * c.mueff) * step
-        # covariance (H eq. 47): what a stalled path takes away is given back
+        # covariance (H eq. 47), with a correction while p_c is stalled
         y = (ranked - old) / sigma
         rates = c.cmu * weights
         kept = 1 - c.c1 * (1 - (1 - steady) * c.cc * (2 - c.cc)) - float(rates.sum())
@@ -137,7 +137,10 @@ class CMA:
             self.decompose(state)
 
     def decompose(self, state: State) -> None:
-        """The eigen-system of C, made symmetric: axes [n, n] in columns, lengths the roots of the eigenvalues."""
+        """Eigendecomposition of the symmetrised C: axes [n, n] in columns, lengths the square roots of the eigenvalues.
+
+        Errors: core.errors.Failure where C is not positive definite.
+        """
         covariance = (state["C"] + state["C"].mT) / 2
         values, axes = linear.eigensystem(covariance)
         if not float(values[0]) > 0:

@@ -1,4 +1,4 @@
-"""Evolve: search any agent's parameters by playing, in any world."""
+"""Evolve: optimise an agent's parameters by evolution, in any world."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from sensorium.nets.agent import Agent, first_vector, start_from
 
 @dataclass(frozen=True)
 class Evolve:
-    """Search an agent's parameters by playing (Tang & Ha 2021, section 4.1 and appendix A)."""
+    """Optimise an agent's parameters by evolution on episode returns (Tang & Ha 2021, section 4.1 and appendix A)."""
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -29,29 +29,29 @@ class Evolve:
     agent: Agent
     search: Strategy = PGPE()
     senses: str = ""
-    """treatment of the senses in training, as for `evaluate --senses`; the paper trains without any"""
+    """senses specification during training, as for `evaluate --senses`; empty in the paper"""
     episodes: int = 16
-    """episodes that each candidate plays in a generation"""
+    """episodes per candidate and generation"""
     common_seeds: bool = True
-    """whether all candidates of a generation face the same episodes (they did in the paper)"""
+    """whether all candidates of a generation play the same episodes (as in the paper)"""
     ema_decay: float = 0.0
-    """share of itself that the running average of the means keeps at a generation; the agent is this average, 0: the last mean"""
+    """decay per generation of the moving average of the means, which is the agent; 0: the last mean"""
     start: Folder = NOWHERE
-    """an earlier agent whose parameters to start from; empty: begin anew"""
+    """an earlier agent whose parameters are the initial mean; empty: none"""
     init_scale: float = 0.0
-    """of the random first parameters, sd init_scale / sqrt(inputs); 0 starts at zero, as the paper does"""
+    """scale of the random initial parameters, sd init_scale / sqrt(inputs); 0 starts at zero, as in the paper"""
     forget_bias: float = 0.0
-    """first bias of the forget gates of the neurons' LSTMs"""
+    """initial bias of the LSTM's forget gates"""
     steps: int = 1000
     """generations"""
     checkpoint_every: int = 20
     """generations between two checkpoints"""
     evaluate_every: int = 10
-    """generations between two evaluations of the distribution's mean on episodes of their own"""
+    """generations between two evaluations of the agent on separate episodes"""
     evaluation_episodes: int = 256
-    """episodes of such an evaluation"""
+    """episodes per evaluation"""
     block: int = 0
-    """members in one job; 0: the whole population in one, on all threads"""
+    """members per job; 0: one job with the whole population, on all threads"""
     compile: bool = True
     """whether world and agent are compiled as one step"""
 
@@ -64,18 +64,18 @@ class Evolve:
         return self.begin(start_from(self.start, self.agent))
 
     def begin(self, vector: Tensor) -> State:
-        """The state of a search that starts at a vector."""
+        """The initial state of a search with this mean."""
         return {**self.search.init(vector), "agent": vector.clone()}
 
     def open(self, state: State) -> Workers:
-        # some worlds pay otherwise, or end earlier, while an agent learns
+        # some worlds have another reward or earlier ends in training
         world = self.world.training if isinstance(self.world, TrainingVariant) else self.world
         return Workers(sensed(world, self.senses), self.agent, self.block, self.compile)
 
     def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
         # ask: a generation of candidates around the mean
         candidates = self.search.ask(state, seeds("ask"))
-        # play: all of them in the same episodes, or each in its own
+        # play: all candidates in the same episodes, or each in its own
         device, n = candidates.device, len(candidates)
         if self.common_seeds:
             rows = seeds.rows("episodes", self.episodes, device).expand(n, -1)
@@ -85,7 +85,7 @@ class Evolve:
         if not bool(fitness.isfinite().all()):
             worst = int((~fitness.isfinite()).nonzero()[0])
             raise Failure(
-                f"candidate {worst} of generation {seeds.step} scored {float(fitness[worst])}; the search stops before it spoils the mean"
+                f"candidate {worst} of generation {seeds.step} scored {float(fitness[worst])}; the search stops before the mean is updated"
             )
         # tell: move the mean, adapt the spread
         self.search.tell(state, candidates, fitness)

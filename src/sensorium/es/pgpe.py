@@ -18,26 +18,25 @@ from sensorium.es.strategy import State
 
 @dataclass(frozen=True)
 class PGPE:
-    """Gaussian search with a standard deviation a parameter; maximises."""
+    """Gaussian search distribution with one standard deviation per parameter; maximises."""
 
     population: int = 256
-    """candidates a generation, in symmetric pairs"""
+    """candidates per generation, in symmetric pairs"""
     sigma: float = 0.1
-    """first standard deviation of every parameter"""
+    """initial standard deviation of every parameter"""
     learning_rate: float = 0.05
-    """step of the mean: Adam's, or ClipUp's as a share of `max_speed`"""
+    """learning rate of the mean: Adam's, or ClipUp's as a share of `max_speed`"""
     sigma_learning_rate: float = 0.1
-    """step of the standard deviations"""
+    """learning rate of the standard deviations"""
     max_change: float = 0.2
-    """share of itself by which a standard deviation may change in one generation (T section 3.3)"""
+    """largest relative change of a standard deviation per generation (T section 3.3)"""
     optimizer: Literal["adam", "clipup"] = "adam"
     max_speed: float = 0.3
-    """longest step of the mean under ClipUp"""
+    """largest norm of ClipUp's step of the mean"""
     momentum: float = 0.9
-    """of ClipUp, and Adam's first beta"""
+    """ClipUp's momentum, or Adam's beta1"""
     decay: float = 1.0
     """factor on both learning rates after each generation"""
-
     sigma_decay: float = 1.0
     """factor on the standard deviations after each generation"""
 
@@ -60,14 +59,14 @@ class PGPE:
         return torch.stack([mean + noise, mean - noise], 1).view(self.population, -1)
 
     def tell(self, state: State, candidates: Float[Tensor, "population n"], fitness: Float[Tensor, "population"]) -> None:
-        """Move the mean and the standard deviations towards what scored well."""
+        """Update the mean and the standard deviations in place, towards higher fitness."""
         plus, minus = centred_ranks(fitness).view(-1, 2).unbind(1)
         noise = (candidates[0::2] - candidates[1::2]) / 2
         sigma, rate = state["sigma"], self.decay ** int(state["generation"])
         state["generation"] = state["generation"] + 1
         # S eq. 14: along the differences within the pairs
         self.move(state, ((plus - minus) / 2) @ noise / len(noise), rate)
-        # S eq. 15: wider where the pairs that went far did better than the mean pair
+        # S eq. 15: sigma grows where distant pairs have above-average fitness
         reward = (plus + minus) / 2
         spread = (reward - reward.mean()) @ ((noise**2 - sigma**2) / sigma) / len(noise)
         change = (self.sigma_learning_rate * rate * spread).clamp(-self.max_change * sigma, self.max_change * sigma)
@@ -76,7 +75,7 @@ class PGPE:
     def move(self, state: State, gradient: Float[Tensor, "n"], rate: float) -> None:
         """One ascent step of the mean."""
         if self.optimizer == "clipup":
-            # T algorithm 1: a step of fixed length along the gradient, a velocity of bounded length
+            # T algorithm 1: normalised gradient, velocity clipped to max_speed
             step = self.learning_rate * rate * self.max_speed * gradient / gradient.norm().clamp(min=1e-12)
             velocity = self.momentum * state["first"] + step
             state["first"] = velocity * (self.max_speed / velocity.norm().clamp(min=1e-12)).clamp(max=1.0)

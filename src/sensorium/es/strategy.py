@@ -1,4 +1,4 @@
-"""What every strategy is: ask for candidates, be told how they scored, maximise."""
+"""The ask/tell interface of evolution strategies; all maximise."""
 
 from typing import Protocol, runtime_checkable
 
@@ -6,16 +6,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 State = dict[str, Tensor]
-"""plain tensors, `mean` among them, so that a resumed search is the same search"""
+"""tensors, including `mean`; complete, so that a resumed search equals an uninterrupted one"""
 
 
 @runtime_checkable
 class Strategy(Protocol):
-    """A frozen dataclass of settings; `ask` changes nothing, `tell` changes the state in place."""
+    """A frozen dataclass of settings; `ask` is pure, `tell` updates the state in place."""
 
     @property
     def population(self) -> int:
-        """candidates a generation"""
+        """candidates per generation"""
         ...
 
     def init(self, mean: Float[Tensor, "n"]) -> State: ...

@@ -1,7 +1,7 @@
-"""Who evaluates a generation. The work is cut into jobs, each computed in the same shape wherever it runs; only jobs are distributed.
+"""Evaluation of a generation, in this process or in worker processes.
 
-A job is a block of members x episodes. `block` 0 makes one job of the whole population, on all threads of this process; any other
-size is computed with one torch thread, here or in a process, and gives the same bits in both.
+A generation is split into jobs of `block` members x episodes. With block 0 one job holds the whole population and uses all threads of
+this process. Other jobs use one torch thread and give the same bits in this process and in workers.
 """
 
 import functools
@@ -30,12 +30,15 @@ from sensorium.nets.agent import Agent
 _place: ContextVar[str] = ContextVar("place", default="")
 
 
-DEAD = "a worker process died (killed, or out of memory); the same command goes on from the last checkpoint"
+DEAD = "a worker process died (killed, or out of memory); the same command resumes from the last checkpoint"
 
 
 @contextmanager
 def on(place: str) -> Iterator[None]:
-    """Within, generations are evaluated `here` or on `processes:N`; "": here for worlds in torch, one process a core for simulators."""
+    """Context: generations are evaluated `here` or on `processes:N`; "": here for torch worlds, one process per core for simulators.
+
+    Errors: core.errors.Usage for any other place.
+    """
     kind, _, count = place.partition(":")
     if place not in ("", "here") and not (kind == "processes" and count.isdigit() and int(count) > 0):
         raise Usage(f"--on cannot be '{place}'; allowed: here, processes:N")
@@ -47,7 +50,7 @@ def on(place: str) -> Iterator[None]:
 
 
 def processes(simulators: bool) -> int:
-    """How many processes work on jobs; 0: this one. `simulators`: whether the worlds are not torch."""
+    """Number of worker processes; 0: this process does the work. `simulators`: whether the world is not a TorchWorld."""
     place = _place.get()
     if not place:
         return (os.cpu_count() or 1) if simulators else 0
@@ -55,20 +58,20 @@ def processes(simulators: bool) -> int:
 
 
 def open_pool(count: int) -> ProcessPoolExecutor:
-    """Processes with one thread each, which leave Ctrl-C to their parent."""
+    """A pool of `count` processes with one torch thread each, which ignore SIGINT and SIGHUP."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start, (1,))
 
 
 @functools.lru_cache(1)
 def opened(world: World) -> Env:
-    """A world's Env, kept for the next job of this process: some simulators are slow to start."""
+    """A world's Env, cached for the next job of this process because some simulators start slowly."""
     return world.open()
 
 
 @dataclass(frozen=True)
 class Job:
-    """A block of members, each playing the same number of episodes."""
+    """A block of members with the same number of episodes each."""
 
     world: World
     agent: Agent
@@ -86,7 +89,7 @@ class Job:
 def _start(threads: int) -> None:
     end_with_parent()
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # Ctrl-C and a closed terminal are for the parent
+        signal.signal(number, signal.SIG_IGN)  # the parent handles Ctrl-C and a closed terminal
     keep_pages()
     torch.set_num_threads(threads)
 
@@ -96,19 +99,19 @@ def _run(world: World, agent: Agent, vectors: Any, seeds: Any, compile: bool) ->
 
 
 class Workers:
-    """Scores candidates where `on` says; opened by a stage, closed by `run`."""
+    """Evaluates candidates at the place chosen by `on`. Errors: core.errors.Usage for processes without a `block`."""
 
     def __init__(self, world: World, agent: Agent, block: int, compile: bool):
         self.world, self.agent, self.block, self.compile = world, agent, block, compile
         self.pool: ProcessPoolExecutor | None = None
         count = processes(not isinstance(world.open(), TorchEnv))
         if count and not block:
-            raise Usage("--on processes:N distributes jobs, and this stage has only one; give --stage.block, e.g. 32 members a job")
+            raise Usage("--on processes:N distributes jobs, and this stage has only one; give --stage.block, e.g. 32 members per job")
         if count:
             self.pool = open_pool(count)
 
     def scores(self, vectors: Float[Tensor, "population n"], seeds: Int[Tensor, "population episodes"]) -> Float[Tensor, "population 2"]:
-        """Mean return and mean length of every candidate."""
+        """Mean return and mean length of each candidate. Errors: core.errors.Failure where a worker died."""
         size = self.block or len(vectors)
         jobs = [Job(self.world, self.agent, v, s, self.compile) for v, s in zip(vectors.split(size), seeds.split(size), strict=True)]
         if self.pool is None and not self.block:

@@ -1,1 +1,1 @@
-"""Learning from another policy: recorded demonstrations, behavioural cloning through time, DAgger."""
+"""Imitation learning: recorded demonstrations, behavioural cloning through time, DAgger."""

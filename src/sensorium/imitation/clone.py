@@ -1,4 +1,4 @@
-"""Clone: teach an agent what another one does, from demonstrations that were recorded."""
+"""Clone: behavioural cloning of a teacher from recorded demonstrations."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,32 +18,32 @@ from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data.demonstrations import Demonstrations, Window
-from sensorium.imitation.demonstrate import whole
+from sensorium.imitation.demonstrate import verified_shards
 from sensorium.imitation.equations import recognition
 from sensorium.nets import descent
 from sensorium.nets.agent import Clonable, SequenceAgent, SequenceStudent, first_vector, start_from
 
 MEMORY = ("hidden", "cell")
-"""what neurons remember from one window to the next, by row of a batch"""
+"""state names of the neurons' memory, kept from window to window for each row of a batch"""
 OVER = 2**62
-"""a place behind the end of any episode"""
+"""a position after the end of any episode"""
 
 
 @dataclass
 class Resources:
-    """What cloning has open: the demonstrations, and for agents of sensory neurons `answer`, perhaps compiled."""
+    """Open resources: the demonstrations, and for agents of sensory neurons `readout`, compiled on request."""
 
     demonstrations: Demonstrations
-    answer: Any = None
+    readout: Any = None
 
 
 @dataclass(frozen=True)
 class Clone:
     """Behavioural cloning through time (Tang & Ha 2021, appendix): windows of recorded episodes, a batch of them an update.
 
-    The student hears before each step what was really done before it. One with a memory goes through episodes from their beginning to their
-    end, window after window, so that it knows what it is to have lived long; gradients stay within a window. The agent is the running
-    average of what gradient steps leave behind.
+    The student's input at each step includes the previously executed action. A recurrent student goes through whole episodes, window by
+    window, with its memory carried over, so that it is trained on long histories; gradients are truncated at windows. The agent is the
+    moving average of the weights.
     """
 
     @property
@@ -51,54 +51,54 @@ class Clone:
         return ("agent", *(("sensor-id/agent",) if self.sensor_id_weight else ()))
 
     world: World
-    """where the student is judged"""
+    """the world in which the student is evaluated"""
     agent: Clonable
     demonstrations: Folder = Folder("../2-teach")
     start: Folder = NOWHERE
-    """an earlier clone to go on from; empty: begin anew"""
+    """an earlier clone to start from; empty: random parameters"""
     loss: Literal["mse", "cross-entropy"] = "mse"
-    """mean square between what the student says and the teacher's answer (for buttons how much each is wanted); or cross-entropy of its button"""
+    """mean squared error of actions (of scores for discrete actions), or cross-entropy of the teacher's discrete action"""
     batch: int = 64
-    """windows in an update"""
+    """windows per update"""
     window: int = 100
-    """steps of a window, through which gradients flow back; 1 for an agent without memory"""
+    """steps per window, for back-propagation through time; 1 for an agent without memory"""
     restart_probability: float = 0.05
-    """share of the rows that after a window leave their episode for the beginning of another one, where neurons find out what they hear; of agents that remember"""
+    """share of the rows of recurrent agents that start a new episode after a window, since sensors are identified in the first steps"""
     sensor_id_weight: float = 0.0
-    """weight of a second lesson, for agents that remember: from what each neuron remembers a linear layer is to tell which sensor it hears (cross-entropy)"""
+    """weight of an auxiliary loss for recurrent agents: cross-entropy of a linear sensor classifier on each neuron's hidden state"""
     updates: int = 100
-    """updates in a step of the stage"""
+    """updates per step of the stage"""
     learning_rate: float = 1e-3
-    """at the beginning"""
+    """initial learning rate of Adam"""
     half_life: int = 5000
     """updates in which the learning rate halves"""
     clip: float = 0.5
-    """largest norm of the gradient"""
+    """gradient clipping norm"""
     ema_decay: float = 0.998
-    """share of itself that the running average of the parameters keeps at an update"""
+    """decay per update of the moving average of the parameters"""
     action_noise: float = 0.03
-    """standard deviation of what is added to the action that the student hears"""
+    """standard deviation of the noise on the previous action in the student's input"""
     sensor_dropout: float = 0.0
-    """share of the sensors that each batch goes without, others each time; their neurons wake with the memory that they had"""
+    """share of the sensors that are left out of each batch at random; the memory of their neurons is unchanged"""
     init_scale: float = 1.0
-    """of the random first parameters, sd init_scale / sqrt(inputs)"""
+    """scale of the random initial parameters, sd init_scale / sqrt(inputs)"""
     forget_bias: float = 2.0
-    """first bias of the forget gates of the neurons' LSTMs"""
+    """initial bias of the forget gates of the neurons' LSTMs"""
     bfloat16: bool = True
-    """whether pictures are multiplied in bfloat16 where this machine has it built in"""
+    """whether to compute image layers in bfloat16 where the hardware supports it"""
     compile: bool = True
-    """whether what follows from the neurons' memories is compiled"""
+    """whether the layers after the neurons' LSTMs are compiled"""
     steps: int = 100
     checkpoint_every: int = 10
     evaluate_every: int = 10
     """steps between two evaluations of the student"""
     evaluation_episodes: int = 16
-    """episodes of such an evaluation"""
+    """episodes per evaluation"""
 
     def __post_init__(self) -> None:
         at_least(self, steps=0, batch=1, window=1, updates=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
         if not isinstance(self.agent, Clonable):
-            raise Usage(f"{type(self.agent).__name__} cannot be cloned: nothing can be learned by gradient through what it does")
+            raise Usage(f"{type(self.agent).__name__} cannot be cloned: its output has no gradient")
         if self.sensor_id_weight < 0:
             raise Usage(f"sensor_id_weight cannot be {self.sensor_id_weight}; at least 0")
         if self.sensor_id_weight and not isinstance(self.agent, SequenceAgent):
@@ -109,34 +109,34 @@ class Clone:
             raise Usage(f"restart_probability cannot be {self.restart_probability}; at least 0, at most 1")
 
     def init(self, seeds: Seeds) -> State:
-        begun = (
+        vector = (
             start_from(self.start, self.agent)
             if self.start
             else first_vector(self.agent, self.init_scale, self.forget_bias, seeds("parameters"))
         )
-        state = descent.taught(begun)
+        state = descent.init_vector(vector)
         if isinstance(self.agent, SequenceAgent):
             (sensors,) = self.world.spec.observation
             state |= {name: torch.zeros(self.batch, sensors, self.agent.hidden) for name in MEMORY}
-            # whoever has come behind an episode's end begins another one
+            # a position after the end of any episode makes every row start a new episode
             state |= {"episode": torch.zeros(self.batch, dtype=torch.int64), "place": torch.full((self.batch,), OVER)}
             if self.sensor_id_weight:
                 earlier = checkpoint.restored(self.start)[1] if self.start else {}
                 new, old = torch.zeros(sensors * (self.agent.hidden + 1)), earlier.get("sensor-id/agent")
-                # of another body it would tell other sensors
-                state |= descent.under("sensor-id", descent.taught(old if old is not None and len(old) == len(new) else new))
+                # a classifier for another number of sensors is not reused
+                state |= descent.under("sensor-id", descent.init_vector(old if old is not None and len(old) == len(new) else new))
         return state
 
     def open(self, state: State) -> Resources:
         if not isinstance(self.agent, SequenceAgent):
-            # an observation of patches has its frames along the second axis
-            return Resources(Demonstrations(whole(self.demonstrations), self.world.spec.observation[1]))
-        demonstrations, (sensors,) = Demonstrations(whole(self.demonstrations), 0), self.world.spec.observation
+            # observations of patches have their frames along the second axis
+            return Resources(Demonstrations(verified_shards(self.demonstrations), self.world.spec.observation[1]))
+        demonstrations, (sensors,) = Demonstrations(verified_shards(self.demonstrations), 0), self.world.spec.observation
         if demonstrations.frames.shape[1] != sensors:
             raise Usage(
                 f"{self.demonstrations} holds demonstrations of {demonstrations.frames.shape[1]} sensors; {self.world.spec.name} has {sensors}"
             )
-        return Resources(demonstrations, compiled(answer) if self.compile else answer)
+        return Resources(demonstrations, compiled(readout) if self.compile else readout)
 
     def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
         found = [self.update(state, live, Seeds(seeds.root, seeds.stage, (seeds.step - 1) * self.updates + k)) for k in range(self.updates)]
@@ -148,62 +148,63 @@ class Clone:
         return metrics
 
     def update(self, state: State, live: Resources, seeds: Seeds) -> dict[str, Tensor]:
-        """One batch of windows, one step; how far off the student was and, with a second lesson, which share of its sensors it told right."""
+        """One update on a batch of windows; returns the loss and, with the auxiliary loss, the accuracy of sensor identification."""
         learners, known = [state["weights"].detach().requires_grad_()], None
         student, device = self.agent.student(learners[0]), learners[0].device
-        # what was seen and done
+        # observations, with sensor dropout, and previous actions
         drawn = self.drawn(state, live.demonstrations, seeds)
         present = self.present(drawn.obs.shape[2], seeds).to(device)
         obs = drawn.obs[:, :, present] if self.sensor_dropout else drawn.obs
         noise = self.action_noise * descent.noise(seeds("disturb"), *drawn.before.shape, device=device)
-        # before the first step something counts as done: what a memory begins with
+        # the previous action of the first step is that of an initial memory
         nothing = student.begin(torch.zeros(self.batch, dtype=torch.int64, device=device))[-1]
         before = torch.where(drawn.first[..., None], nothing, drawn.before + noise)
-        # what the student would have done, and takes its sensors for
+        # the student's outputs, and its sensor identification
         if isinstance(student, SequenceStudent):
-            hidden, cell = student.follow(obs, before, state["hidden"][:, present], state["cell"][:, present])
+            hidden, cell = student.unroll(obs, before, state["hidden"][:, present], state["cell"][:, present])
             state["hidden"][:, present], state["cell"][:, present] = hidden[-1].detach(), cell.detach()
-            said = live.answer(student, obs.flatten(0, 1), hidden.flatten(0, 1))
+            outputs = live.readout(student, obs.flatten(0, 1), hidden.flatten(0, 1))
             if self.sensor_id_weight:
                 learners.append(state["sensor-id/weights"].detach().requires_grad_())
                 known = recognition(hidden.flatten(0, 1), learners[1].view(drawn.obs.shape[2], -1))
         else:
             with products(device, product_type(device) if self.bfloat16 else torch.float32):
-                said = student.say(obs.flatten(0, 1), student.with_action((), before.flatten(0, 1)))[0].float()
-        # how that is marked, over steps of living rows
+                outputs = student.predict(obs.flatten(0, 1), student.with_action((), before.flatten(0, 1)))[0].float()
+        # losses, averaged over live steps
         counts = drawn.live.flatten() / drawn.live.sum()
-        loss = counts @ distance(said, drawn.teacher_actions.flatten(0, 1), self.loss)
+        loss = counts @ distance(outputs, drawn.teacher_actions.flatten(0, 1), self.loss)
         metrics = {"loss": loss.detach()}
         if known is not None:
             loss = loss - self.sensor_id_weight * (counts @ known.take_along_dim(present[None, :, None], 2)[..., 0]).mean()
             metrics["sensor_id_accuracy"] = (counts @ (known.argmax(2) == present).float()).mean()
-        # what is learned from it
+        # gradients and update
         gradient, *others = torch.autograd.grad(loss, learners)
         settings = self.learning_rate, self.half_life, self.clip, self.ema_decay
-        descent.teach(state, gradient, *settings)
+        descent.update_vector(state, gradient, *settings)
         for other in others:
             layer = descent.part("sensor-id", state)
-            descent.teach(layer, other, *settings)
+            descent.update_vector(layer, other, *settings)
             state |= descent.under("sensor-id", layer)
         return metrics
 
     def drawn(self, state: State, demonstrations: Demonstrations, seeds: Seeds) -> Window:
-        """A window for every row. An agent that remembers goes on where it was; behind an episode's end it begins another, with a blank memory, as a few more do."""
+        """A window for each row. Rows of recurrent agents continue their episode; after its end, or by `restart_probability`, they start
+        another one with zero memory."""
         if not isinstance(self.agent, SequenceAgent):
             return demonstrations.draw(self.batch, self.window, seeds("windows"), state["agent"].device)
         random = np.random.Generator(np.random.Philox(seeds("windows")))
         which, place = (state[name].cpu().numpy() for name in ("episode", "place"))
-        anew = (place >= demonstrations.lengths[which]) | (random.random(self.batch) < self.restart_probability)
-        which = np.where(anew, random.integers(len(demonstrations.lengths), size=self.batch), which)
-        place = np.where(anew, 0, place)
+        restart = (place >= demonstrations.lengths[which]) | (random.random(self.batch) < self.restart_probability)
+        which = np.where(restart, random.integers(len(demonstrations.lengths), size=self.batch), which)
+        place = np.where(restart, 0, place)
         device = state["place"].device
         state["episode"], state["place"] = torch.from_numpy(which).to(device), torch.from_numpy(place + self.window).to(device)
         for name in MEMORY:
-            state[name] = state[name] * torch.from_numpy(~anew)[:, None, None].to(device)
+            state[name] = state[name] * torch.from_numpy(~restart)[:, None, None].to(device)
         return demonstrations.window(which, place, self.window, device)
 
     def present(self, sensors: int, seeds: Seeds) -> Int[Tensor, "some"]:
-        """Which sensors there are in this batch: all, but for those that it goes without."""
+        """Indices of the sensors in this batch, without those dropped."""
         order = torch.randperm(sensors, generator=torch.Generator().manual_seed(seeds("occlude")))
         return order[int(sensors * self.sensor_dropout) :].sort().values
 
@@ -211,11 +212,13 @@ class Clone:
         return self.agent.policy(state["agent"].detach())
 
 
-def answer(student: SequenceStudent, obs: Float[Tensor, "some N"], hidden: Float[Tensor, "some N H"]) -> Float[Tensor, "some a"]:
-    """What an agent would do while its neurons have these hidden states; a function, so that it can be compiled."""
-    return student.answer(obs, hidden)
+def readout(student: SequenceStudent, obs: Float[Tensor, "some N"], hidden: Float[Tensor, "some N H"]) -> Float[Tensor, "some a"]:
+    """The student's outputs for its neurons' hidden states; a function, so that it can be compiled."""
+    return student.readout(obs, hidden)
 
 
-def distance(said: Float[Tensor, "some a"], teacher_actions: Float[Tensor, "some a"], loss: str) -> Float[Tensor, "some"]:
-    """How far what the student said is from its teacher's answer."""
-    return ((said - teacher_actions) ** 2).mean(1) if loss == "mse" else cross_entropy(said, teacher_actions.argmax(1), reduction="none")
+def distance(outputs: Float[Tensor, "some a"], teacher_actions: Float[Tensor, "some a"], loss: str) -> Float[Tensor, "some"]:
+    """Loss of each row: mean squared error, or cross-entropy of the teacher's largest action."""
+    return (
+        ((outputs - teacher_actions) ** 2).mean(1) if loss == "mse" else cross_entropy(outputs, teacher_actions.argmax(1), reduction="none")
+    )

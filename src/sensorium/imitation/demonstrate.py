@@ -1,4 +1,4 @@
-"""Demonstrate: have a teacher play, or say what it would do while a student plays, and keep it on disk."""
+"""Demonstrate: record a teacher's episodes, or its actions while a student acts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,17 +22,20 @@ View = Callable[[Tensor], Tensor]
 
 
 def views(world: World, env: Env, teacher: World) -> View:
-    """What a teacher, who learned in a world of its own, sees of the moment in which its student sees something; one sentence where it cannot."""
+    """A function from the student's observation to the teacher's observation of the same step. `teacher`: the world it was trained in.
+
+    Errors: core.errors.Usage where the two worlds do not fit.
+    """
     if teacher.spec.action == world.spec.action:
         if type(teacher) is type(world) and teacher.spec.observation == world.spec.observation:
             return lambda obs: obs
         if isinstance(env, MultiView) and env.views(teacher):
             return lambda obs: env.shown(teacher)
-    raise Usage(f"a teacher from {teacher.spec.name} cannot teach in {world.spec.name}: it sees or does other things")
+    raise Usage(f"a teacher from {teacher.spec.name} cannot act in {world.spec.name}: its observations or actions differ")
 
 
 class Mixture:
-    """Teacher and student as one Policy: both say what they would do, one of them acts. Its memory ends with the teacher's teacher_actions."""
+    """Teacher and student as one Policy: one of them acts in each turn. The last part of its memory is the teacher's actions."""
 
     members = 1
 
@@ -55,31 +58,31 @@ class Mixture:
                 max=1.0
             )
         if self.student:
-            answer, learning = self.student.act(obs, learning, t)
-            # they take turns: the student comes to where it errs, and not so far from its teacher's ways that nothing is to be learned there
+            student_actions, learning = self.student.act(obs, learning, t)
+            # turns: the student visits states where it errs, and the teacher keeps it near useful ones
             teachers_turn = uniform(seeds, 2**31 + t // stage.turn_steps, 1) < stage.teacher_share
-            action = torch.where(teachers_turn, action, answer)
+            action = torch.where(teachers_turn, action, student_actions)
             learning = with_action(self.student, learning, action)
-        # whoever acted, both hear next what was done
+        # both get the executed action
         return action, (seeds, with_action(self.teacher, teaching, action), learning, teacher_actions)
 
 
 def with_action(policy: Policy, memory: Any, action: Tensor) -> Any:
-    """The memory with the action that was really taken, for policies whose memory holds it."""
+    """The memory with the executed action, for ActionAware policies; others are unchanged."""
     return policy.with_action(memory, action) if isinstance(policy, ActionAware) else memory
 
 
 def deterministic(policy: Policy) -> Policy:
-    """A teacher without its random numbers: its actions then vary less."""
+    """The deterministic mode of a Stochastic policy; others are unchanged."""
     return policy.deterministic() if isinstance(policy, Stochastic) else policy
 
 
 @dataclass(frozen=True)
 class Demonstrate:
-    """Record what a teacher does (Tang & Ha 2021, appendix), or with a `student` what it would have done in its place (DAgger, Ross et al. 2011).
+    """Record a teacher's episodes (Tang & Ha 2021, appendix), or with a `student` the teacher's actions for the student's states (DAgger,
+    Ross et al. 2011).
 
-    The teacher keeps its own eyes: it sees each moment as the world shows it in which it was trained. A step is a shard of episodes, played
-    on the processor.
+    The teacher gets the observations of the world in which it was trained. A step records one shard of episodes, on the CPU.
     """
 
     @property
@@ -88,37 +91,37 @@ class Demonstrate:
 
     student_world: World
     teacher: Folder = Folder("../1-teacher")
-    """who is asked: a run, a stage or a zoo agent"""
+    """the teacher: a run, a stage or a zoo agent"""
     student: Folder = NOWHERE
-    """who acts; empty: the teacher"""
+    """the agent that acts; empty: the teacher"""
     teacher_share: float = 0.5
-    """share of the turns in which the teacher acts, not the student"""
+    """share of the turns in which the teacher acts instead of the student"""
     turn_steps: int = 25
-    """steps after which who acts is drawn anew"""
+    """steps per turn"""
     action_noise: float = 0.0
-    """standard deviation of what is added to the teacher's actions, not to its teacher_actions: so that it shows how to recover"""
+    """standard deviation of the noise on the teacher's executed actions, not on the recorded ones, so that recovery is demonstrated"""
     earlier: Folder = NOWHERE
-    """earlier lessons, which these add to"""
+    """earlier demonstrations, which these extend"""
     rows: int = 16
-    """episodes of a shard, played side by side"""
+    """episodes per shard, played in parallel"""
     folder: Folder = Folder(".")
-    """where the episodes are kept: the stage's own folder"""
+    """folder of the episodes: the stage's own"""
     steps: int = 4
     """shards"""
     checkpoint_every: int = 1
 
     @property
     def recorded_in(self) -> World:
-        """Where the episodes took place."""
+        """The world of the recorded episodes."""
         return self.student_world
 
     def __post_init__(self) -> None:
         at_least(self, steps=0, rows=1, turn_steps=1, checkpoint_every=1)
 
     def init(self, seeds: Seeds) -> State:
-        # a teacher that does not fit is refused before anything is played
+        # an unsuitable teacher fails here, before any episode is played
         with closing(self.student_world) as env:
-            views(self.student_world, env, seen(self.teacher))
+            views(self.student_world, env, training_world(self.teacher))
         return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "checksum")}
 
     def open(self, state: State) -> None:
@@ -131,24 +134,24 @@ class Demonstrate:
         return metrics
 
     def policy(self, state: State) -> NoReturn:
-        raise Usage("lessons do not act; name a teacher or a clone")
+        raise Usage("demonstrations have no policy; give a teacher or a clone")
 
 
-def seen(folder: str) -> World:
-    """The world in which an agent was trained."""
+def training_world(folder: str) -> World:
+    """The world in which an agent was trained. Errors: core.errors.Usage where the folder holds none."""
     stage = checkpoint.stage(checkpoint.agent(folder))
     if not isinstance(stage, InWorld):
-        raise Usage(f"{folder} holds no agent that acts, and cannot teach")
+        raise Usage(f"{folder} holds no agent that acts and cannot be a teacher")
     return stage.world
 
 
 def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
-    """Play and write the shard of one step, a function of the stage and the seeds; metrics and checksum."""
+    """Record the shard of one step, a function of the stage and the seeds; returns its metrics and checksum."""
     parts: dict[str, list[Tensor]] = {"observations": [], "actions": [], "rewards": [], "memory": []}
 
     def keep(t: int, row: dict[str, Any]) -> None:
-        seen = row["observations"]
-        parts["observations"].append((seen[:, :, -1] if seen.dim() == 4 else seen).cpu().clone())
+        obs = row["observations"]
+        parts["observations"].append((obs[:, :, -1] if obs.dim() == 4 else obs).cpu().clone())
         parts["actions"].append(row["actions"].cpu().clone())
         parts["rewards"].append(row["rewards"].cpu().clone())
         parts["memory"].append(row["memory"][-1].cpu().clone())
@@ -158,7 +161,7 @@ def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
     low = torch.tensor(spec.low or (-1.0,) * spec.action)
     with closing(stage.student_world) as env:
         rows = seeds.rows("episodes", stage.rows)
-        mixture = Mixture(stage, teacher, student, low, views(stage.student_world, env, seen(stage.teacher)))
+        mixture = Mixture(stage, teacher, student, low, views(stage.student_world, env, training_world(stage.teacher)))
         rollout = play(env, mixture, rows, keep=tuple(parts), sink=keep)
     frames, actions, rewards, teacher_actions = (torch.stack(part, 1).numpy() for part in parts.values())
     lengths = rollout.lengths.tolist()
@@ -172,6 +175,6 @@ def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
     return metrics, int(path.name.split(".")[1][:15], 16)
 
 
-def whole(folder: str) -> list[Path]:
-    """The shards of finished lessons and of those that they add to, all checked, and recorded anew where they are damaged."""
-    return disk.whole(folder, Demonstrate, shard)
+def verified_shards(folder: str) -> list[Path]:
+    """The shards of finished demonstrations and of the earlier ones they extend, verified; damaged ones are recorded again."""
+    return disk.verified_shards(folder, Demonstrate, shard)

@@ -1,4 +1,4 @@
-"""Scripted: a player that needs no training, as a stage, so that it can be named as a teacher."""
+"""Scripted: an untrained policy as a stage, so that it can be used as a teacher."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from sensorium.core.stage import Metrics, State, at_least
 
 @dataclass(frozen=True)
 class Scripted:
-    """Nothing is learned: a step plays, and keeps from where and how well."""
+    """A stage without learning: a step plays episodes and stores their seeds and scores."""
 
     learned = ("seeds", "scores")
 
     world: World
     player: Policy
     episodes: int = 16
-    """of a step"""
+    """episodes per step"""
     steps: int = 1
     checkpoint_every: int = 1
 

@@ -1,1 +1,1 @@
-"""Learnable parts that no paper owns."""
+"""Network modules and optimisers shared by all systems."""

@@ -1,4 +1,4 @@
-"""Agent: an architecture whose parameters are one vector, what its vectors may start from, and the optional abilities that learners ask for."""
+"""Agent: an architecture whose parameters form one vector; initial vectors; optional protocols for learning by gradient."""
 
 import math
 from typing import Any, Protocol, runtime_checkable
@@ -16,53 +16,53 @@ from sensorium.nets.flat import Layout
 
 @runtime_checkable
 class Agent(Protocol):
-    """An architecture: a frozen dataclass that turns vectors of parameters into a policy."""
+    """An architecture: a frozen dataclass that makes policies from parameter vectors."""
 
     @property
     def layout(self) -> Layout:
-        """Names and shapes of the tensors of which a vector consists."""
+        """Names and shapes of the tensors in a vector."""
         ...
 
     def policy(self, vectors: Float[Tensor, "*members n"]) -> Policy:
-        """The policy of one vector, or of a population of them."""
+        """The policy of one vector [n], or of a population [members, n]."""
         ...
 
 
 @runtime_checkable
 class Gated(Protocol):
-    """An agent with an LSTM whose forget gates have biases of their own."""
+    """An agent with an LSTM that has forget-gate biases."""
 
     @property
     def forget_gates(self) -> tuple[str, int, int]:
-        """The tensor's name, and the first and the last but one of its numbers; of an agent without memory none: ("", 0, 0)."""
+        """Name of the bias tensor and the index range [begin, end) of the forget gates; ("", 0, 0) without an LSTM."""
         ...
 
 
 @runtime_checkable
 class Student(Protocol):
-    """A policy that can be taught by gradient: `say` is `act` before anything is chosen, and has a gradient."""
+    """A policy that can be trained by gradient: `predict` is `act` with gradients, before an action is selected."""
 
     def begin(self, seeds: Tensor) -> Memory: ...
 
-    def say(self, obs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        """What the agent would do, with its gradient, and its memory afterwards."""
+    def predict(self, obs: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+        """Differentiable outputs [rows, actions] and the next memory."""
         ...
 
     def with_action(self, memory: Memory, action: Tensor) -> Memory:
-        """The memory of an agent in whose place something else was done."""
+        """The memory with its previous action replaced by the executed one."""
         ...
 
 
 @runtime_checkable
 class SequenceStudent(Student, Protocol):
-    """A student with a recurrent neuron for each sensor, which can be followed through many known steps at once."""
+    """A student with one recurrent neuron per sensor that can be unrolled over a recorded sequence."""
 
-    def follow(self, obs: Tensor, before: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-        """Hidden states [steps, rows, sensors, units] after each step and the last cell states, where it is known what was done before each."""
+    def unroll(self, obs: Tensor, before: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states [steps, rows, sensors, units] after each step and the last cell states; `before` is the action before each step."""
         ...
 
-    def answer(self, obs: Tensor, hidden: Tensor) -> Tensor:
-        """What the agent would do while its neurons have these hidden states."""
+    def readout(self, obs: Tensor, hidden: Tensor) -> Tensor:
+        """Outputs for observations and the neurons' hidden states."""
         ...
 
 
@@ -76,7 +76,7 @@ class Clonable(Protocol):
     def policy(self, vectors: Float[Tensor, "*members n"]) -> Any: ...
 
     def student(self, vector: Float[Tensor, "n"]) -> Student:
-        """The policy of one vector, to be taught."""
+        """The policy of one vector, for training."""
         ...
 
 
@@ -86,12 +86,12 @@ class SequenceAgent(Clonable, Protocol):
 
     @property
     def hidden(self) -> int:
-        """Units of the recurrent neuron of each sensor."""
+        """Units of each sensor's recurrent neuron."""
         ...
 
 
 def first_vector(agent: Agent, init_scale: float, forget_bias: float, seed: int) -> Float[Tensor, "n"]:
-    """Random first parameters: weights with sd init_scale / sqrt(inputs), scales 1, biases 0 but for `forget_bias` at the forget gates of an LSTM."""
+    """Random initial parameters: weights with sd init_scale / sqrt(inputs), norm scales 1, biases 0, forget-gate biases `forget_bias`."""
     noise = agent.layout.split(normal(torch.tensor([seed]), 0, agent.layout.size)[0])
     tensors = {name: t * init_scale * math.prod(t.shape[1:]) ** -0.5 * ("bias" not in name) for name, t in noise.items()}
     tensors |= {name: torch.ones_like(t) for name, t in tensors.items() if name.endswith("norm.weight") and init_scale}
@@ -103,19 +103,19 @@ def first_vector(agent: Agent, init_scale: float, forget_bias: float, seed: int)
 
 @runtime_checkable
 class OfAgent(Protocol):
-    """A stage that trains an Agent, whose parameters lie in its state as `agent`."""
+    """A stage that trains an Agent; its state holds the parameter vector as `agent`."""
 
     @property
     def agent(self) -> Agent: ...
 
 
 def start_from(place: str, agent: Agent) -> Float[Tensor, "n"]:
-    """The parameters of an earlier agent of the same kind, whatever it was trained by.
+    """The parameters of an earlier agent of the same architecture, from any stage.
 
-    Errors: core.errors.Usage where the folder holds none, or one of another kind.
+    Errors: core.errors.Usage where the folder holds none, or one of another architecture.
     """
     folder = checkpoint.agent(place)
     stage, loaded = checkpoint.stage(folder), checkpoint.load(folder)
     if loaded is None or not isinstance(stage, OfAgent) or stage.agent != agent:
-        raise Usage(f"{place} holds no agent of the kind that is to be trained ({type(agent).__name__})")
+        raise Usage(f"{place} holds no agent of the architecture to be trained ({type(agent).__name__})")
     return loaded[1]["agent"].float()

@@ -1,4 +1,4 @@
-"""Attention of which only sums are needed, one row of a batch at a time: what is held of its weights stays in a processor's cache."""
+"""Column sums of attention matrices, computed one row of a batch at a time so that the weights fit in the CPU cache."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,8 @@ from torch import Tensor
 from sensorium.core.machine import compiled
 
 
-def weighed(queries: Float[Tensor, "q d"], keys: Float[Tensor, "d n"]) -> tuple[Float[Tensor, "q n"], Float[Tensor, "q"]]:
-    """exp(Q K^T) and its rows' sums. Few dimensions: a sum of products is part of the passes over the scores, which are never stored."""
+def exp_scores(queries: Float[Tensor, "q d"], keys: Float[Tensor, "d n"]) -> tuple[Float[Tensor, "q n"], Float[Tensor, "q"]]:
+    """exp(Q K^T - row maximum) and its row sums. The product is an explicit sum over d, which the compiler fuses (d is small)."""
     scores = queries[:, :1] * keys[:1]
     for i in range(1, len(keys)):
         scores = scores + queries[:, i : i + 1] * keys[i : i + 1]
@@ -23,14 +23,14 @@ _compiled: list[Callable[..., Any]] = []
 
 
 def votes(queries: Float[Tensor, "rows m d"], keys: Float[Tensor, "rows m d"], compile: bool = True) -> Float[Tensor, "rows m"]:
-    """Column sums of softmax(Q K^T) in every row: how much each key is listened to by all queries together.
+    """Column sums of softmax(Q K^T) for each row: the total attention that each key receives.
 
-    On processors row by row, in cache; on other devices, or where nothing is compiled, as it is written.
+    On the CPU, compiled and without gradients, row by row; otherwise as one batched softmax.
     """
     if not compile or queries.device.type != "cpu" or torch.is_grad_enabled():
         return torch.softmax(queries @ keys.mT, -1).sum(-2)
     if not _compiled:
-        _compiled.append(compiled(weighed))
+        _compiled.append(compiled(exp_scores))
     found = torch.zeros(keys.shape[:2])
     for total, q, k in zip(found, queries, keys.mT.contiguous(), strict=True):
         weights, sums = _compiled[0](q, k)

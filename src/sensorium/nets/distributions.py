@@ -1,4 +1,4 @@
-"""Distributions of actions between -1 and 1."""
+"""Distributions of actions in [-1, 1]."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 
 def bounded_log_sd(raw: Float[Tensor, "*rows a"], low: float, high: float) -> Float[Tensor, "*rows a"]:
-    """A log standard deviation between `low` and `high`, from any number."""
+    """Log standard deviations in [low, high] from unbounded numbers, by tanh."""
     return low + 0.5 * (high - low) * (torch.tanh(raw) + 1)
 
 
@@ -19,7 +19,7 @@ def squashed(
     """Actions tanh(mean + sd noise) and their log density (Haarnoja et al. 2018, appendix C, equation 21)."""
     before = mean + sd * noise
     normal = -0.5 * noise**2 - torch.log(sd) - 0.5 * math.log(2 * math.pi)
-    # log(1 - tanh^2), without loss far out
+    # log(1 - tanh^2), stable for large values
     slope = 2 * (math.log(2) - before - softplus(-2 * before))
     return torch.tanh(before), (normal - slope).sum(-1)
 
@@ -27,7 +27,7 @@ def squashed(
 def truncated(
     mean: Float[Tensor, "*rows a"], sd: float, noise: Float[Tensor, "*rows a"], clip: float | None = None, edge: float = 1e-6
 ) -> Float[Tensor, "*rows a"]:
-    """mean + sd noise, the disturbance within `clip`, the action within [-1, 1]; gradients pass as if nothing were cut (DrQ-v2's code)."""
+    """Actions mean + sd noise, with sd noise clipped to `clip` and actions to [-1, 1]; straight-through gradient (DrQ-v2's code)."""
     disturbance = sd * noise
     action = mean + (disturbance if clip is None else disturbance.clamp(-clip, clip))
     return action + (action.clamp(-1 + edge, 1 - edge) - action).detach()

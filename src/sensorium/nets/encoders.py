@@ -1,4 +1,4 @@
-"""Encoders of observations that no paper here owns: DrQ's convolutions for pixels, and none for states."""
+"""Shared encoders: DrQ's convolutions for pixels, the identity for states."""
 
 from itertools import pairwise
 
@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 SIDE = 35
-"""lines and columns of what the encoder's convolutions leave of 84"""
+"""height and width of the feature map for 84 x 84 inputs"""
 
 
 class Encoder(nn.Module):
-    """DrQ's and DrQ-v2's encoder (Yarats et al. 2021): nine channels of 84 x 84 -> a code of channels x 35 x 35 numbers, through four convolutions."""
+    """DrQ's and DrQ-v2's encoder (Yarats et al. 2021): nine channels of 84 x 84 -> channels x 35 x 35 features, by four convolutions."""
 
     def __init__(self, channels: int, centre: float):
         super().__init__()
@@ -20,7 +20,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, 2 if i == 0 else 1) for i, (a, b) in enumerate(pairwise(sizes)))
 
     def forward(self, obs: Tensor) -> Float[Tensor, "rows width"]:
-        """From frames [rows, 9, 84, 84], uint8 or float; a code lists its pixels one after another, each with all its channels."""
+        """From frames [rows, 9, 84, 84], uint8 or float; codes are in channels-last order."""
         picture = obs.contiguous(memory_format=torch.channels_last).to(torch.float32, copy=True).mul_(1 / 255)
         if self.centre:
             picture.sub_(self.centre)
@@ -30,7 +30,7 @@ class Encoder(nn.Module):
 
 
 class Plain(nn.Module):
-    """States are their own codes."""
+    """The identity, for states."""
 
     def __init__(self, width: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A model as one vector: evolution searches vectors, the equations want named tensors."""
+"""Conversion between one parameter vector, for evolution, and named tensors."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """Names and shapes of a model's tensors in the order in which they stand in its vector."""
+    """Names and shapes of a model's tensors in their order in the vector."""
 
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
 
@@ -20,7 +20,7 @@ class Layout:
         return sum(math.prod(shape) for _, shape in self.shapes)
 
     def split(self, vector: Float[Tensor, "*batch n"]) -> dict[str, Tensor]:
-        """Views of the vector's last axis, one a tensor; leading axes (a population) stay."""
+        """Views of the vector's last axis by name; leading axes (a population) are kept. Errors: ValueError for a wrong size."""
         if vector.shape[-1] != self.size:
             raise ValueError(f"this model has {self.size} parameters, the vector {vector.shape[-1]}")
         sizes = [math.prod(shape) for _, shape in self.shapes]
@@ -28,5 +28,5 @@ class Layout:
         return {name: part.unflatten(-1, shape) for (name, shape), part in zip(self.shapes, parts, strict=True)}
 
     def join(self, tensors: Mapping[str, Tensor]) -> Float[Tensor, "*batch n"]:
-        """The vector of named tensors: the inverse of `split`."""
+        """The vector of named tensors; the inverse of `split`."""
         return torch.cat([tensors[name].flatten(-len(shape)) for name, shape in self.shapes], -1)

@@ -1,4 +1,4 @@
-"""Actor and critic on codes: what DrQ, DrQ-v2 and Proto-RL put on an encoder."""
+"""Actor and critic heads on codes, as in DrQ, DrQ-v2 and Proto-RL."""
 
 import torch
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from sensorium.nets.mlp import exact, mlp
 
 
 class Trunk(nn.Module):
-    """A code as a few normalised features, between -1 and 1 where `bounded`."""
+    """Linear layer and LayerNorm from codes to features; with `bounded` a tanh follows."""
 
     def __init__(self, width: int, features: int, bounded: bool):
         super().__init__()
@@ -21,7 +21,7 @@ class Trunk(nn.Module):
 
 
 class Actor(nn.Module):
-    """Codes -> `outputs` numbers. `states`: features as wide as the layer after them, and one layer fewer, as for states in URLB. No features: no trunk."""
+    """Codes -> `outputs` numbers. With `states`: trunk as wide as the hidden layer, one layer fewer (URLB). No features: no trunk."""
 
     def __init__(self, width: int, outputs: int, features: int, hidden: int, bounded: bool, states: bool):
         super().__init__()
@@ -32,12 +32,12 @@ class Actor(nn.Module):
 
     def forward(self, code: Float[Tensor, "rows n"]) -> Float[Tensor, "rows outputs"]:
         if code.shape[1] != self.width:
-            raise Usage(f"this network reads {self.width} numbers and cannot be given {code.shape[1]}")
+            raise Usage(f"this network takes {self.width} inputs, not {code.shape[1]}")
         return exact(self.last, torch.relu(self.body(self.trunk(code))))
 
 
 class Critic(nn.Module):
-    """Codes and actions -> two estimates of what they are worth, which share the trunk. With `states` actions enter before it. No features: no trunk."""
+    """Two Q-functions of codes and actions with a shared trunk. With `states` actions enter before the trunk. No features: no trunk."""
 
     def __init__(self, width: int, actions: int, features: int, hidden: int, bounded: bool, states: bool):
         super().__init__()

@@ -1,7 +1,7 @@
-"""LSTM over sequences whose memory may be cleared on the way (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
+"""LSTM over sequences with resets of its state (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
-Gates stand in the order input, forget, candidate, output. The backward pass is written out: the products with the recurrent weights
-run step by step, all that concerns weights is one large product at the end, and the matrix products may run in bfloat16.
+The gate order is input, forget, candidate, output. The backward pass is explicit: products with the recurrent weights run step by
+step, the weight gradient is one large product at the end, and matrix products may run in bfloat16.
 """
 
 from typing import Any
@@ -13,11 +13,11 @@ from torch import Tensor
 from sensorium.core.machine import compiled
 
 FORGET_BIAS = 1.0
-"""added to the forget gates when they are computed, so that a young network remembers"""
+"""constant added to the forget gates' pre-activations, so that an untrained network keeps its cell state"""
 
 
 def gates(sums: Float[Tensor, "rows four_h"], cell: Float[Tensor, "rows h"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Hidden and cell state after the weighted sums of a step, and the four gates."""
+    """Next hidden and cell state, and the four gates, from pre-activations and the cell state."""
     i, f, g, o = sums.float().chunk(4, -1)
     i, f, g, o = torch.sigmoid(i), torch.sigmoid(f + FORGET_BIAS), torch.tanh(g), torch.sigmoid(o)
     cell = f * cell + i * g
@@ -28,20 +28,20 @@ def cell(
     x: Float[Tensor, "rows n"], hidden: Float[Tensor, "rows h"], cell: Float[Tensor, "rows h"], kernel: Float[Tensor, "n_and_h four_h"],
     bias: Float[Tensor, "four_h"],
 ) -> tuple[Float[Tensor, "rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
-    """Hidden and cell state after one step; products in the type of the weights, those of the inputs above those of the memory."""
+    """Hidden and cell state after one step, computed in the kernel's dtype; its first rows are those of the inputs."""
     sums = torch.addmm(bias, torch.cat([x, hidden], 1).to(kernel.dtype), kernel)
     hidden, cell, *_ = gates(sums, cell)
     return hidden, cell
 
 
 def _forward(sums: Tensor, product: Tensor, cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Hidden state, hidden and cell state as the next step finds them, and the gates."""
+    """Hidden state, hidden and cell state for the next step (reset where `keep` is 0), and the gates."""
     hidden, cell, *four = gates(sums.float() + product.float(), cell)
     return hidden.to(sums.dtype), (hidden * keep).to(sums.dtype), cell * keep, torch.cat(four, 1).to(sums.dtype)
 
 
 def _backward(four: Tensor, before: Tensor, d_hidden: Tensor, d_next: Tensor, d_cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the sums and of the cell before the step, by the chain rule through `_forward`."""
+    """Gradients of the pre-activations and of the previous cell state."""
     i, f, g, o = four.float().chunk(4, 1)
     squashed = torch.tanh(f * before + i * g)
     d_hidden = d_hidden.float() + d_next.float() * keep
@@ -64,7 +64,7 @@ class _Sequence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, sums: Tensor, keep: Tensor, hidden: Tensor, cell: Tensor, w_h: Tensor, compile: bool) -> tuple[Tensor, Tensor]:
         step, _ = _pointwise(compile)
-        # a memory that is cleared is cleared before the step; behind the last one nothing is
+        # resets apply before a step; after the last step there is none
         after = torch.cat([keep[1:], torch.ones_like(keep[:1])])
         weights, hidden, cell = w_h.to(sums.dtype), (hidden * keep[0]).to(sums.dtype), cell * keep[0]
         hiddens, befores, cells, fours = ([sums.new_empty(())] * len(sums) for _ in range(4))
@@ -94,7 +94,7 @@ def sequence(
 ) -> tuple[Float[Tensor, "steps rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
     """Hidden states after every step and the last cell state.
 
-    `sums` is what the inputs add to the gates, bias included; its type (float32 or bfloat16) is that of the products and of what is
-    kept for the backward pass. Where `keep` is 0 the memory is cleared before the step.
+    `sums` is the inputs' contribution to the gates, bias included. Its dtype (float32 or bfloat16) is that of the products and of the
+    tensors kept for the backward pass. Where `keep` is 0 the state is reset before the step.
     """
     return _Sequence.apply(sums, keep, hidden, cell, w_h, compile)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Layers in a row, and how they begin."""
+"""Multilayer perceptrons and their initialisation."""
 
 import math
 from itertools import pairwise
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def mlp(*sizes: int, between: type[nn.Module] = nn.ReLU) -> nn.Sequential:
-    """Linear layers with ReLU, or what else is named, between them."""
+    """Linear layers of the given sizes with the activation `between` them."""
     layers: list[nn.Module] = []
     for a, b in pairwise(sizes):
         layers += [nn.Linear(a, b), between()]
@@ -16,13 +16,13 @@ def mlp(*sizes: int, between: type[nn.Module] = nn.ReLU) -> nn.Sequential:
 
 
 def exact(layer: nn.Linear, hidden: Tensor) -> Tensor:
-    """A layer in float32, whatever the products around it run in: for results that are compared or added up."""
+    """A linear layer in float32 even under autocast, for outputs that need full precision."""
     with torch.autocast(hidden.device.type, enabled=False):
         return layer(hidden.float())
 
 
 def orthogonal(module: nn.Module, seed: int) -> None:
-    """Orthogonal first weights (Saxe et al. 2014), of gain sqrt(2) for convolutions; biases 0, scales and what is not trained as they are."""
+    """Orthogonal initial weights (Saxe et al. 2014), gain sqrt(2) for convolutions, zero biases; LayerNorm and frozen weights stay."""
     generator = torch.Generator().manual_seed(seed & 0x7FFFFFFFFFFFFFFF)
     scales = {id(part.weight) for part in module.modules() if isinstance(part, nn.LayerNorm)}
     for tensor in (tensor for tensor in module.parameters() if tensor.requires_grad):

@@ -1,1 +1,1 @@
-"""Gradient learners on codes: they know neither worlds nor encoders."""
+"""Reinforcement learners by gradient, and their off-policy training loop."""

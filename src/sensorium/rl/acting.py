@@ -1,4 +1,4 @@
-"""What an actor-critic has learned, as a Policy."""
+"""Policies of actor-critic learners."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +16,9 @@ from sensorium.rl.sac import SAC
 
 
 class Acting:
-    """Codes of observations and an actor on them: deterministic, or `noisy` as they act while they learn. Its memory is the rows' seeds
-    where it draws.
+    """An encoder and an actor as a Policy: deterministic, or with exploration noise where `noisy` (its memory is then the rows' seeds).
 
-    `step` is the number of agent steps taken before this episode, the first `random` of which are of random actions.
+    `step` is the number of agent steps before this episode; the first `random` agent steps take uniform actions.
     """
 
     members = 1
@@ -47,7 +46,7 @@ class Acting:
 
 
 class RandomTurns:
-    """A Policy that in a share of its turns, of so many steps, does something at random and holds on to it: so it comes to where it has to find a way back from."""
+    """A Policy that holds a random action in a share of its turns of `turn_steps` steps, so that it visits states to recover from."""
 
     members = 1
 

@@ -1,4 +1,4 @@
-"""ActorCritic: learn to act from rewards, from all sensors in their order. How a teacher is made."""
+"""ActorCritic: soft actor-critic on vector observations, for training teachers."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sensorium.core.policy import Policy
 from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
-from sensorium.data.replay import Layout, Replay, lived
+from sensorium.data.replay import Layout, Replay, collect
 from sensorium.nets import descent
 from sensorium.rl.acting import Acting, RandomTurns
 from sensorium.rl.sac import SAC
@@ -22,32 +22,32 @@ from sensorium.rl.targets import Batch, n_step
 
 @dataclass(frozen=True)
 class ActorCritic:
-    """Soft actor-critic (Haarnoja et al. 2018). A step is an episode of every world, with its updates."""
+    """Soft actor-critic (Haarnoja et al. 2018). A step is one episode in each world, with its updates."""
 
     world: World
     learner: SAC = SAC()
     rows: int = 4
-    """worlds that are lived in side by side"""
+    """parallel worlds"""
     batch: int = 128
     every: int = 1
     """agent steps between two updates"""
     random: int = 10_000
-    """agent steps, at first, of random actions"""
+    """initial agent steps with uniform random actions"""
     random_turn_share: float = 0.0
-    """share of the turns in which it does something at random, so that it can say what to do wherever a student of it may come to"""
+    """share of turns with a random action held, so that the data cover states that a student may visit"""
     turn_steps: int = 15
-    """steps of a turn"""
+    """steps per turn"""
     capacity: int = 1_000_000
-    """transitions that replay holds"""
+    """transitions in the replay"""
     folder: Folder = Folder(".")
-    """where replay lies: the stage's own folder"""
+    """folder of the replay: the stage's own"""
     steps: int = 90
-    """episodes of every world"""
+    """episodes in each world"""
     checkpoint_every: int = 5
     evaluate_every: int = 10
     """steps between two evaluations, without noise"""
     evaluation_episodes: int = 10
-    """episodes of such an evaluation"""
+    """episodes per evaluation"""
 
     def __post_init__(self) -> None:
         at_least(
@@ -63,12 +63,12 @@ class ActorCritic:
 
     @property
     def warmup_steps(self) -> int:
-        """Steps after which one knows how long a step takes: in the first ones nothing is learned."""
+        """Number of steps before the time per step is typical: there are no updates in the first steps."""
         return 2 * -(-self.random // (self.rows * self.world.spec.horizon)) + 2
 
     @property
     def layout(self) -> Layout:
-        """How replay lies in the stage's folder."""
+        """The replay's sizes, in the stage's folder."""
         spec = self.world.spec
         return Layout(Path(self.folder), self.capacity, spec.horizon, self.rows, self.checkpoint_every, spec.observation, spec.action)
 
@@ -90,7 +90,7 @@ class ActorCritic:
 
 
 class Resources:
-    """What the stage has open while it learns."""
+    """Open resources of the stage: learner, replay and worlds."""
 
     def __init__(self, settings: ActorCritic, state: State):
         self.settings, self.state, self.spec = settings, state, settings.world.spec
@@ -110,16 +110,16 @@ class Resources:
         )
 
     def episode(self, seeds: Seeds) -> Metrics:
-        """Play an episode in every world and learn on the way."""
-        settings, steps, told = self.settings, self.state["agent-steps"], defaultdict(list)
+        """Play one episode in each world with updates between steps; returns the metrics."""
+        settings, steps, logged = self.settings, self.state["agent-steps"], defaultdict(list)
         earned = torch.zeros(settings.rows, device=self.device)
         policy = RandomTurns(self.acting(True), self.spec.action, settings.random_turn_share, settings.turn_steps)
-        for moment in lived(self.env, policy, seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
-            earned += moment.step.reward
+        for transition in collect(self.env, policy, seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
+            earned += transition.step.reward
             for number in range(int(self.state["critic/updates"]), int(steps - settings.random) // settings.every):
                 for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():
-                    told[name].append(value)
-        means = {name: float(torch.stack(values).mean()) for name, values in told.items()}
+                    logged[name].append(value)
+        means = {name: float(torch.stack(values).mean()) for name, values in logged.items()}
         metrics = {"score/mean": float(earned.mean()), "agent-steps": float(steps), **means}
         if seeds.step % settings.evaluate_every == 0:
             rows = seeds.rows("evaluation", settings.evaluation_episodes, self.device)
@@ -128,7 +128,7 @@ class Resources:
         return metrics
 
     def update(self, number: int, seeds: Seeds) -> dict[str, Tensor]:
-        """Update `number`, from transitions that are as likely as any other."""
+        """Update `number`, from uniformly sampled transitions; returns its metrics."""
         settings, learner = self.settings, self.settings.learner
         drawn = self.replay.draw(settings.batch, learner.returns, seeds("batch"), self.device)
         gains, discount = n_step(drawn.rewards, drawn.terminated, learner.discount)

@@ -1,4 +1,4 @@
-"""DDPG (Lillicrap et al. 2016) with two critics and scheduled noise on codes, as DrQ-v2 and URLB use it."""
+"""DDPG (Lillicrap et al. 2016) on codes with two critics and a noise schedule, as in DrQ-v2 and URLB."""
 
 from dataclasses import dataclass
 
@@ -12,35 +12,35 @@ from sensorium.nets import descent
 from sensorium.nets.distributions import truncated
 from sensorium.nets.heads import Actor, Critic
 from sensorium.nets.mlp import orthogonal
-from sensorium.rl.targets import Batch, Noise, follow, linear_schedule
+from sensorium.rl.targets import Batch, Noise, ema_update, linear_schedule
 
 
 @dataclass(frozen=True)
 class DDPG:
-    """What an actor and its critics are, and how they learn."""
+    """Settings of DDPG."""
 
     learning_rate: float = 1e-4
-    """Adam's, of everything"""
+    """Adam's learning rate of all parts"""
     discount: float = 0.99
     returns: int = 3
-    """rewards that are added up before the critic's own estimate takes over"""
+    """n of the n-step returns"""
     tau: float = 0.01
-    """share by which the critics' target follows"""
+    """update rate of the target critics"""
     noise: float = 0.2
-    """standard deviation of what is added to actions, at last"""
+    """final standard deviation of the action noise"""
     noise_first: float = 0.2
-    """at first"""
+    """initial standard deviation"""
     noise_steps: int = 1
-    """agent steps from the first to the last"""
+    """agent steps from the initial to the final standard deviation"""
     clip: float = 0.3
-    """largest disturbance of an action in an update"""
+    """bound on the action noise in updates"""
     features: int = 50
-    """numbers to which a code is reduced; 0: layers of `hidden` units on the code as it is"""
+    """features of the trunk; 0: no trunk"""
     hidden: int = 1024
-    """units of a layer"""
+    """units per hidden layer"""
 
     def sd(self, step: int) -> float:
-        """Of the noise after so many agent steps."""
+        """Standard deviation of the noise after `step` agent steps."""
         return linear_schedule(self.noise_first, self.noise, self.noise_steps, step)
 
     def actor(self, width: int, actions: int, states: bool) -> Actor:
@@ -50,7 +50,7 @@ class DDPG:
         return Critic(width, actions, self.features, self.hidden, True, states)
 
     def init(self, width: int, actions: int, states: bool, seeds: Seeds) -> State:
-        """Actor, critic and its target, before their first update."""
+        """The initial state of actor, critics and target critics."""
         actor, critic = self.actor(width, actions, states), self.critic(width, actions, states)
         orthogonal(actor, seeds("actor"))
         orthogonal(critic, seeds("critic"))
@@ -61,13 +61,13 @@ class DDPG:
         return DDPGLearner(self, state, width, actions, states)
 
     def act(self, actor: Actor, code: Float[Tensor, "rows n"], noise: Float[Tensor, "rows a"] | None, step: int) -> Float[Tensor, "rows a"]:
-        """Actions: disturbed where there is noise."""
+        """Actions tanh(actor), with noise added where it is given."""
         mean = torch.tanh(actor(code))
         return mean if noise is None else truncated(mean, self.sd(step), noise)
 
 
 class DDPGLearner:
-    """Actor and critics at work on a state, which they change in place."""
+    """DDPG on a state, which is updated in place."""
 
     def __init__(self, settings: DDPG, state: State, width: int, actions: int, states: bool):
         self.settings = settings
@@ -82,22 +82,22 @@ class DDPGLearner:
         self.counts = {name: parts[name]["updates"] for name in parts}
 
     def update(self, batch: Batch, number: int, noise: Noise, step: int, also: tuple[torch.optim.Optimizer, ...] = ()) -> dict[str, Tensor]:
-        """Update `number`; `also` are the optimizers of what made the codes, where the critic's gradient is to reach it."""
+        """Update `number`; `also`: optimizers of the encoder that take the critic's gradient. Returns the metrics."""
         sd = self.settings.sd(step)
-        # critics: towards reward and the value of what follows
+        # critics: regression to reward + discounted target value
         with torch.no_grad():
             action = truncated(torch.tanh(self.actor(batch.next_code)), sd, noise("next"), self.settings.clip)
-            goal = batch.reward + batch.discount * self.target(batch.next_code, action).amin(0)
-        worth = self.critic(batch.code, batch.action)
-        loss = ((worth - goal) ** 2).mean(1).sum()
+            target = batch.reward + batch.discount * self.target(batch.next_code, action).amin(0)
+        values = self.critic(batch.code, batch.action)
+        loss = ((values - target) ** 2).mean(1).sum()
         descent.descend(loss, self.optimizers["critic"], *also)
-        # actor: towards what the critics think best
+        # actor: maximise the smaller Q-value
         code = batch.code.detach()
         self.critic.requires_grad_(False)
         action = truncated(torch.tanh(self.actor(code)), sd, noise("action"), self.settings.clip)
         descent.descend(-self.critic(code, action).amin(0).mean(), self.optimizers["actor"])
         self.critic.requires_grad_(True)
-        follow(self.target.parameters(), self.critic.parameters(), self.settings.tau)
+        ema_update(self.target.parameters(), self.critic.parameters(), self.settings.tau)
         for count in self.counts.values():
             count.add_(1)
-        return {"loss/critic": loss.detach(), "q/mean": worth.detach().mean()}
+        return {"loss/critic": loss.detach(), "q/mean": values.detach().mean()}

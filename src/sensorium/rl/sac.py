@@ -1,4 +1,4 @@
-"""Soft actor-critic (Haarnoja et al. 2018) on codes, as Proto-RL and DrQ use it: two critics on one trunk, a learned temperature."""
+"""Soft actor-critic (Haarnoja et al. 2018) on codes, as in Proto-RL and DrQ: two critics on one trunk, a learned temperature."""
 
 import math
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from sensorium.nets import descent
 from sensorium.nets.distributions import bounded_log_sd, squashed
 from sensorium.nets.heads import Actor, Critic
 from sensorium.nets.mlp import orthogonal
-from sensorium.rl.targets import Batch, Noise, follow
+from sensorium.rl.targets import Batch, Noise, ema_update
 
 LOG_SD = (-10.0, 2.0)
 
 
 class Temperature(nn.Module):
-    """alpha, the price of entropy, as its logarithm."""
+    """The entropy temperature alpha, stored as its logarithm."""
 
     def __init__(self, alpha: float):
         super().__init__()
@@ -28,25 +28,25 @@ class Temperature(nn.Module):
 
 @dataclass(frozen=True)
 class SAC:
-    """What an actor, its critics and its temperature are, and how they learn."""
+    """Settings of soft actor-critic."""
 
     learning_rate: float = 1e-4
-    """Adam's, of everything"""
+    """Adam's learning rate of all parts"""
     discount: float = 0.99
     returns: int = 1
-    """rewards that are added up before the critic's own estimate takes over"""
+    """n of the n-step returns"""
     tau: float = 0.01
-    """share by which the critics' target follows"""
+    """update rate of the target critics"""
     alpha: float = 0.1
-    """first temperature"""
+    """initial temperature"""
     slow: int = 2
-    """critic updates between two of actor, temperature and target"""
+    """critic updates per update of actor, temperature and target"""
     features: int = 50
-    """numbers to which a code is reduced; 0: layers of `hidden` units on the code as it is (Haarnoja et al. 2018)"""
+    """features of the trunk; 0: no trunk (Haarnoja et al. 2018)"""
     hidden: int = 1024
-    """units of a layer"""
+    """units per hidden layer"""
     bounded: bool = False
-    """whether features are kept between -1 and 1 by a tanh"""
+    """whether a tanh bounds the features"""
 
     def actor(self, width: int, actions: int, states: bool) -> Actor:
         return Actor(width, 2 * actions, self.features, self.hidden, self.bounded, states)
@@ -55,7 +55,7 @@ class SAC:
         return Critic(width, actions, self.features, self.hidden, self.bounded, states)
 
     def init(self, width: int, actions: int, states: bool, seeds: Seeds) -> State:
-        """Actor, critic, its target and temperature, before their first update."""
+        """The initial state of actor, critics, target critics and temperature."""
         actor, critic = self.actor(width, actions, states), self.critic(width, actions, states)
         orthogonal(actor, seeds("actor"))
         orthogonal(critic, seeds("critic"))
@@ -67,16 +67,16 @@ class SAC:
         return SACLearner(self, state, width, actions, states)
 
     def act(self, actor: Actor, code: Float[Tensor, "rows n"], noise: Float[Tensor, "rows a"] | None, step: int) -> Float[Tensor, "rows a"]:
-        """Actions: drawn where there is noise, else tanh of the mean."""
+        """Actions: sampled with the given noise, else tanh of the mean."""
         mean, raw = actor(code).chunk(2, 1)
         return torch.tanh(mean) if noise is None else squashed(mean, bounded_log_sd(raw, *LOG_SD).exp(), noise)[0]
 
 
 class SACLearner:
-    """Actor, critics and temperature at work on a state, which they change in place."""
+    """Soft actor-critic on a state, which is updated in place."""
 
     def __init__(self, settings: SAC, state: State, width: int, actions: int, states: bool):
-        self.settings, self.goal = settings, -float(actions)
+        self.settings, self.target_entropy = settings, -float(actions)
         kinds = {
             "actor": settings.actor(width, actions, states),
             "critic": settings.critic(width, actions, states),
@@ -90,35 +90,35 @@ class SACLearner:
         self.counts = {name: parts[name]["updates"] for name in kinds}
 
     def sample(self, code: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions and their log density."""
+        """Actions and their log densities."""
         mean, raw = self.actor(code).chunk(2, 1)
         return squashed(mean, bounded_log_sd(raw, *LOG_SD).exp(), noise)
 
     def update(self, batch: Batch, number: int, noise: Noise, step: int, also: tuple[torch.optim.Optimizer, ...] = ()) -> dict[str, Tensor]:
-        """Update `number`; `also` are the optimizers of what made the codes, where the critic's gradient is to reach it."""
+        """Update `number`; `also`: optimizers of the encoder that take the critic's gradient. Returns the metrics."""
         alpha = self.temperature.log.exp().detach()  # type: ignore[operator]
-        # critics: towards reward and the soft value of what follows
+        # critics: regression to reward + discounted soft target value
         with torch.no_grad():
             action, log_density = self.sample(batch.next_code, noise("next"))
             value = self.target(batch.next_code, action).amin(0) - alpha * log_density
-            goal = batch.reward + batch.discount * value
-        worth = self.critic(batch.code, batch.action)
-        loss = ((worth - goal) ** 2).mean(1).sum()
+            target = batch.reward + batch.discount * value
+        values = self.critic(batch.code, batch.action)
+        loss = ((values - target) ** 2).mean(1).sum()
         descent.descend(loss, self.optimizers["critic"], *also)
         self.counts["critic"].add_(1)
-        told = {"loss/critic": loss.detach(), "q/mean": worth.detach().mean()}
+        metrics = {"loss/critic": loss.detach(), "q/mean": values.detach().mean()}
         if number % self.settings.slow:
-            return told
-        # actor: towards what the critics think best, and entropy
+            return metrics
+        # actor: maximise the smaller Q-value plus entropy
         code = batch.code.detach()
         self.critic.requires_grad_(False)
         action, log_density = self.sample(code, noise("action"))
         descent.descend((alpha * log_density - self.critic(code, action).amin(0)).mean(), self.optimizers["actor"])
         self.critic.requires_grad_(True)
-        # temperature: towards an entropy of one nat less for each action
-        surplus = (-log_density - self.goal).detach().mean()
+        # temperature: towards an entropy of -1 nat per action
+        surplus = (-log_density - self.target_entropy).detach().mean()
         descent.descend(self.temperature.log.exp() * surplus, self.optimizers["alpha"])  # type: ignore[operator]
-        follow(self.target.parameters(), self.critic.parameters(), self.settings.tau)
+        ema_update(self.target.parameters(), self.critic.parameters(), self.settings.tau)
         self.counts["actor"].add_(1)
         self.counts["alpha"].add_(1)
-        return {**told, "alpha": alpha, "entropy": -log_density.detach().mean()}
+        return {**metrics, "alpha": alpha, "entropy": -log_density.detach().mean()}

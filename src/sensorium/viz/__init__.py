@@ -1,1 +1,1 @@
-"""Curves, pictures, videos, reports."""
+"""Figures, videos and reports."""

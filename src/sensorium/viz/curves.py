@@ -1,4 +1,4 @@
-"""Figures in one style, as pictures for a page. Colours stay apart for colour-blind eyes (Okabe & Ito 2008)."""
+"""Figures in one style, embedded in pages as images, with colour-blind-safe colours (Okabe & Ito 2008)."""
 
 import base64
 import io
@@ -27,7 +27,7 @@ def canvas(width: float = 8.6, height: float = 3.4, columns: int = 1, lines: int
 
 
 def picture(figure: Any, alt: str) -> str:
-    """The figure as an <img> that needs no other file."""
+    """The figure as an <img> with embedded PNG data."""
     buffer = io.BytesIO()
     with style.context(STYLE):
         figure.savefig(buffer, format="png", dpi=130)
@@ -41,7 +41,7 @@ def close(figure: Any) -> None:
 
 
 def counted(*axes: Any) -> None:
-    """Large numbers along x, such as frames, as 50k or 2M."""
+    """Format large numbers on the x axes, such as frames, as 50k or 2M."""
     for axis in axes:
         axis.xaxis.set_major_formatter(EngFormatter(sep=""))
 

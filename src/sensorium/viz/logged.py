@@ -1,4 +1,4 @@
-"""Curves of what a run has logged: a section for each metric that a page names, or a figure of all metrics for each stage."""
+"""Learning curves from a run's logs, one section per metric, for the reports of all systems."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ from sensorium.viz.report import Section
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric that is drawn for every stage that logs it."""
+    """A metric to plot for each stage that logs it."""
 
     metric: str
     heading: str
     caption: str
     beside: str = ""
-    """another metric to compare it with"""
+    """another metric in the same plot"""
     along: str = "step"
-    """the metric along the horizontal axis"""
+    """metric on the x axis"""
 
 
 def stage_folders(folder: Path) -> list[Path]:
@@ -46,7 +46,7 @@ def all_metrics(stages: list[Path]) -> list[Section]:
         figure, axes = canvas(height=2.1 * lines, columns=3, lines=lines, squeeze=False)
         for axis, metric in zip(axes.flat, metrics, strict=False):
             steps, values = zip(*((row["step"], row[metric]) for row in log if metric in row), strict=True)
-            axis.plot(steps, values, color=BLUE, alpha=0.3)
+            axis.plot(steps, values, color=BLUE, alpha=0.3, marker="." if len(values) == 1 else None)
             axis.plot(steps, smooth(values, max(1, len(values) // 20)), color=BLUE)
             axis.set_title(metric, fontsize=9)
         for axis in axes.flat[len(metrics) :]:
@@ -58,8 +58,9 @@ def all_metrics(stages: list[Path]) -> list[Section]:
 
 
 def sections(folder: Path, curves: tuple[Curve, ...]) -> list[Section]:
-    """One section for each curve whose metric a stage of the run has logged. Errors: core.errors.Failure where nothing was logged yet."""
-    logs = {path.name: rows(path / "metrics.jsonl") for path in stage_folders(folder)}
+    """One section per curve whose metric was logged by a stage of the run. Errors: core.errors.Failure where nothing was logged yet."""
+    paths = [folder] if (folder / "card.json").exists() else checkpoint.stages_of(folder)
+    logs = {path.name: rows(path / "metrics.jsonl") for path in paths}
     if not any(logs.values()):
         raise Failure(f"{folder} has logged nothing yet")
     found = []

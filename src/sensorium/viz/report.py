@@ -1,4 +1,4 @@
-"""One self-contained page: text, tables, pictures and videos, no other file and no network."""
+"""One self-contained HTML page with text, tables, images and videos; it needs no other file and no network."""
 
 import base64
 import html
@@ -23,7 +23,7 @@ table {{ border-collapse: collapse; margin: 1em 0; width: 100% }} td, th {{ text
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, paragraphs of plain text, and what is shown under them, as pairs (html, caption)."""
+    """A heading, paragraphs of plain text, and figures as pairs (html, caption)."""
 
     title: str
     paragraphs: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What a system has to say of a run."""
+    """The contents of a report."""
 
     title: str
     lead: str
@@ -41,13 +41,13 @@ class Page:
 
 
 def video(path: Path) -> str:
-    """An MP4 inside the page."""
+    """A <video> with embedded MP4 data."""
     data = base64.b64encode(path.read_bytes()).decode()
     return f'<video controls autoplay muted loop playsinline src="data:video/mp4;base64,{data}"></video>'
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table whose first column is text and whose others are numbers."""
+    """An HTML table; its first column is text, the others are numbers."""
 
     def line(cells: tuple[str, ...], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}{' class=n' if i else ''}>{html.escape(cell)}</{tag}>" for i, cell in enumerate(cells)) + "</tr>"
@@ -67,7 +67,7 @@ def compose(parts: Sequence[tuple[str, Callable[[], Section | None]]]) -> list[S
 
 
 def write(folder: Path, page: Page) -> Path:
-    """Write `report.html` into a folder and say where it lies."""
+    """Write `report.html` to a folder; returns its path."""
     parts = [f"<h1>{html.escape(page.title)}</h1><p>{html.escape(page.lead)}</p><p class=facts>{html.escape(page.facts)}</p>"]
     for section in page.sections:
         parts.append(f"<h2>{html.escape(section.title)}</h2>" + "".join(f"<p>{html.escape(text)}</p>" for text in section.paragraphs))

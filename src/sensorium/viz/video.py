@@ -1,4 +1,4 @@
-"""MP4 from frames, small enough to travel inside a page."""
+"""MP4 videos from frames, small enough to embed in a page."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: int = 50) -> None:
-    """Write uint8 frames [height, width, 3] of even size as H.264; browsers play it."""
+    """Write uint8 frames [height, width, 3] of even size as H.264."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer: Any
     with imageio.get_writer(
@@ -25,5 +25,5 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], fps: int = 50) -> None:
 
 
 def beside(*frames: np.ndarray) -> np.ndarray:
-    """Frames of one height, side by side."""
+    """Frames of equal height, concatenated horizontally."""
     return np.concatenate(frames, axis=1)

@@ -1,4 +1,4 @@
-"""The loop of off-policy learners: act, remember, update. What explores is plugged in (`explorer`); `Pretraining`, `Finetuning` and `Learning` are its phases."""
+"""The off-policy training loop. The exploration method is an argument (`explorer`); `Pretraining` and `Finetuning` are its phases."""
 
 from sensorium.rl.off_policy.explorer import Exploration, Explorer
 from sensorium.rl.off_policy.finetuning import Finetuning

@@ -1,4 +1,4 @@
-"""How widely points are spread: the estimate of entropy by nearest neighbours, for reports of how far an explorer came."""
+"""Nearest-neighbour entropy estimate, for reports of state coverage."""
 
 import math
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def particle_entropy(points: Float[Tensor, "N D"], nearest: int, dimension: int | None = None) -> Float[Tensor, ""]:
-    """Entropy in nats of the density that points were drawn from, by distances to their k-th neighbours (Singh et al. 2003).
+    """Entropy in nats of the points' density, from distances to the `nearest`-th neighbours (Singh et al. 2003).
 
-    `dimension` is that of the surface on which the points lie, by default of the space.
+    `dimension` is that of the manifold of the points, by default D.
     """
     n, d = len(points), dimension or points.shape[1]
-    # the nearest point of all is the point itself
+    # nearest + 1: the first neighbour of a point is itself
     distances = torch.cdist(points, points).topk(nearest + 1, 1, largest=False).values[:, -1]
     ball = d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)
     volumes = d * torch.log(distances.clamp(min=1e-12)) + ball + math.log(n) - math.log(nearest)

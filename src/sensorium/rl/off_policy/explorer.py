@@ -1,4 +1,4 @@
-"""What a paper about exploration plugs into the off-policy loop: an encoder, what trains it, and an intrinsic reward."""
+"""The interface of exploration methods in the off-policy loop: an encoder, its training, and an intrinsic reward."""
 
 from typing import Protocol, runtime_checkable
 
@@ -21,36 +21,36 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Exploration(Protocol):
-    """An explorer at work on a state, which it changes in place."""
+    """An exploration method on a state, which it updates in place."""
 
     encoder: Module
     by_critic: tuple[torch.optim.Optimizer, ...]
-    """optimizers of the encoder that follow the critic's gradient; none: it ends at the codes"""
+    """optimizers of the encoder for the critic's gradient; empty: codes are detached"""
 
     def begin(self) -> None:
-        """An episode begins."""
+        """Called at the start of each episode."""
         ...
 
     def learn(self, obs: Tensor, following: Tensor, number: int) -> dict[str, Tensor]:
-        """Update `number` of everything but critic and actor, from observations and those one step later; its metrics."""
+        """Update `number` of everything but critic and actor, from consecutive observations; returns its metrics."""
         ...
 
     def intrinsic_reward(self, obs: Tensor, next_code: Float[Tensor, "rows n"], seeds: Seeds) -> Float[Tensor, "rows"]:
-        """The reward of exploring, for observations and the codes of those after them; may update what it is measured against."""
+        """The intrinsic reward of observations and the codes of the next ones; may update the method's statistics."""
         ...
 
     def summary(self, means: Metrics) -> Metrics:
-        """What an episode's updates say beyond the means of their metrics."""
+        """Metrics of an episode in addition to the means of its updates' metrics."""
         ...
 
 
 @runtime_checkable
 class Explorer(Protocol):
-    """Settings of what explores: a frozen dataclass. In a state its encoder lies under `representation/model/encoder.`"""
+    """Settings of an exploration method: a frozen dataclass. In a state its encoder is under `representation/model/encoder.`"""
 
     @property
     def architecture(self) -> tuple[object, ...]:
-        """What decides whether another one's networks fit, and mean the same."""
+        """The settings that have to be equal for networks to be exchanged."""
         ...
 
     @property
@@ -60,30 +60,30 @@ class Explorer(Protocol):
 
     @property
     def consecutive(self) -> bool:
-        """Whether it learns from pairs of consecutive observations."""
+        """Whether it trains on pairs of consecutive observations."""
         ...
 
     def require(self, batch: int) -> None:
-        """One line where it cannot learn from batches of this size. Errors: core.errors.Usage."""
+        """Check that it can train on batches of this size. Errors: core.errors.Usage."""
         ...
 
     def encoder(self, observation: tuple[int, ...]) -> Module:
-        """The encoder for observations of a shape; it has a `width`."""
+        """The encoder for observations of this shape, with an attribute `width`."""
         ...
 
     def init(self, observation: tuple[int, ...], seeds: Seeds) -> State:
-        """Encoder and everything that explores, before their first update."""
+        """The initial state of the encoder and the exploration method."""
         ...
 
     def open(self, state: State, observation: tuple[int, ...], represent: bool, dtype: torch.dtype) -> Exploration:
-        """At work on a state; `represent`: whether the representation is trained; large products in `dtype`."""
+        """Open on a state. `represent`: whether the representation is trained; `dtype`: of large products."""
         ...
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Names in the state of its models, which a learner of a task begins with."""
+        """First parts of the state names of its models, which fine-tuning starts from."""
         ...
 
     def carried(self, observation: tuple[int, ...]) -> tuple[str, ...]:
-        """Names in the state that a finished pre-training keeps, its encoder's among them: all models that are needed, and what they remember."""
+        """State names kept after pre-training: the encoder, other needed models and their buffers."""
         ...

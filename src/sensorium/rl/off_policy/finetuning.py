@@ -1,4 +1,4 @@
-"""Finetuning: learn a task with what pre-training has left."""
+"""Finetuning: learn a task from a pre-trained agent."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +15,18 @@ from sensorium.rl.sac import SAC
 
 @dataclass(frozen=True)
 class Finetuning(OffPolicy):
-    """The task's phase: the explorer becomes the task's agent; replay begins empty."""
+    """The task phase: starts from the pre-trained networks with an empty replay."""
 
     pretrained: Folder = Folder("../1-pretrain")
-    """a finished pre-training of the same explorer, or one of its snapshots, of the same domain"""
+    """a finished pre-training stage, or a snapshot of one, of the same explorer and domain"""
     keep_critic: bool = False
-    """whether the critic goes on from the explorer's, as in URLB; its target begins anew all the same"""
+    """whether the critic starts from the pre-trained one, as in URLB; its target is initialised anew"""
     intrinsic_reward: float = 0.2
-    """what is added of the intrinsic reward"""
+    """factor of the intrinsic reward added to the task's reward"""
     random: int = 0
-    """agent steps, at first, of random actions"""
+    """initial agent steps with uniform random actions"""
     represent: bool = False
-    """whether what explores, and the encoder, go on learning; in Proto-RL they stay as they are (P section 3.4)"""
+    """whether the exploration method and the encoder are trained; frozen in Proto-RL (P section 3.4)"""
 
     @property
     def rewards(self) -> Rewards:
@@ -34,48 +34,48 @@ class Finetuning(OffPolicy):
 
     def init(self, seeds: Seeds) -> State:
         kept = self.snapshot()
-        # the explorer's models; fresh moments, temperature and, unless it is kept, critic
+        # pre-trained models; new optimizer moments, temperature and, unless it is kept, critic
         parts = (*self.explorer.parts, "actor", *(["critic"] if self.keep_critic else []))
         carried = self.explorer.carried(self.world.spec.observation)
         names = [name for name in kept if (name.partition("/")[0] in parts and "/model/" in name) or name in carried]
         ours = super().init(seeds)
         for name, tensor in ours.items():
-            # the slow copies are not needed here, and the zoo does without
+            # target networks are not needed here; zoo agents lack them
             if (
                 "/model/" in name
                 and name.startswith(("representation/", "actor/"))
                 and (name not in kept or kept[name].shape != tensor.shape)
             ):
-                raise Usage(f"{self.pretrained} was pre-trained by another version of this code: {name} is missing, or of another shape")
+                raise Usage(f"{self.pretrained} was pre-trained by another version of this code: {name} is missing or has another shape")
         return {**ours, **{name: kept[name].float() if kept[name].is_floating_point() else kept[name] for name in names}}
 
     def snapshot(self) -> State:
-        """The pre-trained agent; one sentence where there is none, or where it does not fit."""
+        """The pre-trained agent's state. Errors: core.errors.Usage where there is none, or it does not fit."""
         folder = Path(self.pretrained)
         if not folder.is_dir():
             others = sorted(str(path) for path in folder.parent.glob("*") if path.is_dir()) if folder.parent.is_dir() else []
             raise Usage(
                 f"no pre-trained agent at {folder}"
-                + (f"; there are {', '.join(others)}" if others else "; train one first, or give --pretrained")
+                + (f"; found {', '.join(others)}" if others else "; train one first, or give --pretrained")
             )
         if not (folder / "card.json").exists():
-            # of a run that went on to a task, what explored
+            # the pre-training stage of a run
             folder = next((path for path in checkpoint.stages_of(folder) if isinstance(checkpoint.stage(path), Pretraining)), folder)
         folder = checkpoint.agent(folder)
         explorer, loaded = checkpoint.stage(folder), checkpoint.load(folder)
         if not isinstance(explorer, Pretraining) or loaded is None:
-            raise Usage(f"{folder} holds no agent that explored; give a `pretrain` stage, or one of its snapshots")
+            raise Usage(f"{folder} holds no pre-trained agent; give a `pretrain` stage, or one of its snapshots")
         for what, theirs, ours in (
             ("domain", explorer.world.domain, self.world.domain), ("observations", explorer.world.spec.observation, self.world.spec.observation),
-            ("learner", sized(explorer.learner), sized(self.learner)), ("representation", explorer.explorer.architecture, self.explorer.architecture),
+            ("learner", learner_sizes(explorer.learner), learner_sizes(self.learner)), ("representation", explorer.explorer.architecture, self.explorer.architecture),
         ):  # fmt: skip
             if theirs != ours:
                 raise Usage(f"{folder} was pre-trained with another {what}: {theirs} there, {ours} here")
         if self.keep_critic and not any(name.startswith("critic/") for name in loaded[1]):
-            raise Usage(f"{folder} keeps no critic (agents of the zoo do not); give keep_critic False, or a run or snapshot of your own")
+            raise Usage(f"{folder} has no critic (zoo agents have none); give keep_critic False, or a run or snapshot of your own")
         return loaded[1]
 
 
-def sized(learner: SAC | DDPG) -> tuple[str, int, int]:
-    """What of a learner decides whether another one's networks fit."""
+def learner_sizes(learner: SAC | DDPG) -> tuple[str, int, int]:
+    """The settings of a learner that have to be equal for networks to be exchanged."""
     return type(learner).__name__, learner.features, learner.hidden

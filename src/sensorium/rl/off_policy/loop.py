@@ -1,4 +1,4 @@
-"""The off-policy loop: acting, replay, and one update after another of what explores, the critic and the actor."""
+"""The off-policy loop: acting, replay, and updates of the exploration method, the critic and the actor."""
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -16,7 +16,7 @@ from sensorium.core.policy import Policy
 from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
-from sensorium.data.replay import Drawn, Layout, Replay, lived
+from sensorium.data.replay import Drawn, Layout, Replay, collect
 from sensorium.envs.control import FRAMES, Control, ControlEnv
 from sensorium.nets import augment, descent
 from sensorium.rl.acting import Acting
@@ -26,47 +26,47 @@ from sensorium.rl.sac import SAC
 from sensorium.rl.targets import Batch, n_step
 
 ENCODER = "representation/model/encoder."
-"""where every explorer's encoder lies in a state"""
+"""prefix of the encoder's names in a state"""
 
 
 @dataclass(frozen=True)
 class Rewards:
-    """What counts as reward, and whether the representation is trained."""
+    """Factors of the rewards, and whether the representation is trained."""
 
     task: float
     """factor of the task's reward"""
     intrinsic_reward: float
-    """factor of the explorer's reward"""
+    """factor of the intrinsic reward"""
     represent: bool
     """whether the representation is trained"""
 
 
 @dataclass(frozen=True)
 class OffPolicy(ABC):
-    """What the phases have in common. A step is an episode of every world, with its updates."""
+    """Base of the phases. A step is one episode in each world, with its updates."""
 
     world: Control
     learner: SAC | DDPG = SAC()
     rows: int = 1
-    """worlds that are lived in side by side"""
+    """parallel worlds"""
     batch: int = 512
     every: int = 1
     """agent steps between two updates"""
     random: int = 1000
-    """agent steps, at first, of random actions"""
+    """initial agent steps with uniform random actions"""
     warmup: int = 1000
     """agent steps before the first update"""
     capacity: int = 100_000
-    """transitions that replay holds"""
+    """transitions in the replay"""
     evaluate_every: int = 100
-    """steps between two evaluations, by the task's reward and without noise"""
+    """steps between two evaluations, with the task's reward and without noise"""
     evaluation_episodes: int = 10
     folder: Folder = Folder(".")
-    """where replay lies: the stage's own folder"""
+    """folder of the replay: the stage's own"""
     bfloat16: bool = True
-    """whether products run in bfloat16 where this machine has it built in"""
+    """whether to compute matrix products in bfloat16 where the hardware supports it"""
     steps: int = 500
-    """episodes of every world"""
+    """episodes in each world"""
     checkpoint_every: int = 1
 
     def __post_init__(self) -> None:
@@ -75,28 +75,28 @@ class OffPolicy(ABC):
         self.explorer.require(self.batch)
         if self.rewards.intrinsic_reward and self.learner.returns > 1:
             raise Usage(
-                f"intrinsic_reward is the reward of one step; give learner.returns 1 instead of {self.learner.returns}, or intrinsic_reward 0"
+                f"intrinsic_reward is a one-step reward; use learner.returns 1 instead of {self.learner.returns}, or intrinsic_reward 0"
             )
 
     @property
     @abstractmethod
     def explorer(self) -> Explorer:
-        """What explores."""
+        """The exploration method."""
 
     @property
     @abstractmethod
     def rewards(self) -> Rewards:
-        """What counts in this stage."""
+        """The rewards of this stage."""
 
     def for_frames(self, frames: int, evaluations: int) -> Self:
-        """The phase for so many frames of the world, with so many evaluations on the way; replay no larger than it can become."""
+        """The stage for a number of environment frames and evaluations, with `capacity` at most the number of transitions."""
         steps = frames // (self.world.frames * self.rows)
         capacity = min(self.capacity, frames // self.world.repeat)
         return replace(self, steps=steps, evaluate_every=max(steps // evaluations, 1), capacity=capacity)
 
     @property
     def warmup_steps(self) -> int:
-        """Steps after which one knows how long a step takes: in the first ones little is learned."""
+        """Number of steps before the time per step is typical: there are few updates in the first steps."""
         return 2 * -(-self.warmup // (self.rows * self.world.spec.horizon)) + 2
 
     @property
@@ -105,12 +105,12 @@ class OffPolicy(ABC):
 
     @property
     def width(self) -> int:
-        """Numbers of a code."""
+        """Width of a code."""
         return int(self.explorer.encoder(self.world.spec.observation).width)  # type: ignore[arg-type]
 
     @property
     def layout(self) -> Layout:
-        """How the replay lies in the stage's folder."""
+        """The replay's sizes, in the stage's folder."""
         spec = self.world.spec
         shape = (spec.observation[0] // FRAMES, *spec.observation[1:]) if self.pixels else spec.observation
         stack = FRAMES if self.pixels else 1
@@ -118,19 +118,19 @@ class OffPolicy(ABC):
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
-        """Names in the state of the encoder."""
+        """State names of the encoder."""
         encoder = self.explorer.encoder(self.world.spec.observation)
         return tuple(f"{ENCODER}{name}" for name, _ in encoder.named_parameters())
 
     @property
     def actor_names(self) -> tuple[str, ...]:
-        """Names in the state of the actor."""
+        """State names of the actor."""
         actor = self.learner.actor(self.width, self.world.spec.action, not self.pixels)
         return tuple(f"actor/{name}" for name in descent.names(actor))
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Names in the state that act."""
+        """State names of encoder and actor."""
         return (*self.encoder_names, *self.actor_names)
 
     def init(self, seeds: Seeds) -> State:
@@ -147,7 +147,7 @@ class OffPolicy(ABC):
         return live.episode(seeds)[0] | live.evaluation(seeds)
 
     def encoder(self, state: State) -> Module:
-        """f as it was learned."""
+        """The trained encoder, in evaluation mode."""
         encoder = self.explorer.encoder(self.world.spec.observation)
         part = {f"model/{name}": state[f"{ENCODER}{name}"] for name, _ in encoder.named_parameters()}
         return descent.loaded(encoder, part).eval()
@@ -160,7 +160,7 @@ class OffPolicy(ABC):
 
 
 class Resources:
-    """What a stage has open while it learns."""
+    """Open resources of a stage: exploration method, learner, replay and worlds."""
 
     def __init__(self, settings: OffPolicy, state: State):
         self.settings, self.state, self.rewards = settings, state, settings.rewards
@@ -173,7 +173,7 @@ class Resources:
         self.worlds: dict[str, ControlEnv] = {}
 
     def world(self, name: str, kind: Control | None = None) -> ControlEnv:
-        """A batch of worlds that stays open for one purpose."""
+        """A batch of worlds, opened once per `name`."""
         if name not in self.worlds:
             self.worlds[name] = (kind or self.settings.world).open()
         return self.worlds[name]
@@ -189,20 +189,22 @@ class Resources:
         )  # fmt: skip
 
     def episode(self, seeds: Seeds) -> tuple[Metrics, list[Tensor]]:
-        """Play an episode in every world and learn on the way; what came of it, and the states that were passed through."""
-        settings, state, told = self.settings, self.state, defaultdict(list)
+        """Play one episode in each world with updates between steps; returns the metrics, and the visited states with engine dm_control."""
+        settings, state, logged = self.settings, self.state, defaultdict(list)
         rows, start = seeds.rows("worlds", settings.rows, self.device), int(state["agent-steps"])
         self.exploration.begin()
         env, earned, states = self.world("learning"), torch.zeros(settings.rows, device=self.device), []
-        for moment in lived(env, self.policy(noisy=True, step=start, random=settings.random), rows, self.replay, state["agent-steps"]):
-            earned += moment.step.reward
+        for transition in collect(
+            env, self.policy(noisy=True, step=start, random=settings.random), rows, self.replay, state["agent-steps"]
+        ):
+            earned += transition.step.reward
             if env.control_pool is not None:
                 states.append(env.states())
             for number in range(self.due(), int(state["agent-steps"] - settings.warmup) // settings.every):
                 for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():
-                    told[name].append(value)
+                    logged[name].append(value)
         frames = int(state["agent-steps"]) * settings.world.repeat
-        means = {name: float(torch.stack(values).mean()) for name, values in told.items()}
+        means = {name: float(torch.stack(values).mean()) for name, values in logged.items()}
         return {"score/mean": float(earned.mean()), "frames": float(frames), **means, **self.exploration.summary(means)}, states
 
     def due(self) -> int:
@@ -210,26 +212,26 @@ class Resources:
         return int(self.state["critic-updates"])
 
     def update(self, number: int, seeds: Seeds) -> dict[str, Tensor]:
-        """Update `number`: what the representation, the critic and the actor learn from one batch."""
+        """Update `number` of the representation, the critic and the actor from one batch; returns its metrics."""
         settings, exploration, metrics = self.settings, self.exploration, dict[str, Tensor]()
         drawn = self.replay.draw(settings.batch, settings.learner.returns, seeds("batch"), self.device)
         obs, following, next_obs = self.shifted(drawn, seeds)
-        # represent: what the explorer learns from observations
+        # representation: update from observations
         if self.rewards.represent:
             metrics |= exploration.learn(obs, following, number)
-        # encode: codes are what critic and actor see; their gradient ends there, unless the critic is to train the encoder
+        # encode: codes for critic and actor, detached unless the critic trains the encoder
         with products(self.device, self.dtype), torch.no_grad():
             next_code = exploration.encoder(next_obs)
             with torch.set_grad_enabled(bool(exploration.by_critic)):
                 code = exploration.encoder(obs)
-        # reward: the task's, and the explorer's
+        # reward: the task's and the intrinsic one
         gains, discount = n_step(drawn.rewards, drawn.terminated, settings.learner.discount)
         reward = self.rewards.task * gains
         if self.rewards.intrinsic_reward:
             intrinsic_reward = exploration.intrinsic_reward(obs, next_code, seeds)
             reward = reward + self.rewards.intrinsic_reward * intrinsic_reward
             metrics["intrinsic_reward/mean"] = intrinsic_reward.mean()
-        # act: critic and actor
+        # learner: critic and actor
         batch = Batch(code, drawn.action, reward, discount, next_code)
         shape = (settings.batch, self.spec.action)
         with products(self.device, self.dtype):
@@ -243,7 +245,7 @@ class Resources:
         return metrics
 
     def shifted(self, drawn: Drawn, seeds: Seeds) -> tuple[Tensor, Tensor, Tensor]:
-        """Observations, those one step and those n steps after them, each moved by a few pixels of its own; states as they are."""
+        """Observations, those one step later and those n steps later, with random shifts for pixels; states are unchanged."""
         if not self.settings.pixels:
             return drawn.obs, drawn.following, drawn.next_obs
         rows = len(drawn.obs)
@@ -253,7 +255,7 @@ class Resources:
         return augment.random_shift(drawn.obs, here), next_obs if paired else augment.random_shift(drawn.following, there), next_obs
 
     def evaluation(self, seeds: Seeds) -> Metrics:
-        """The agent on episodes of its own, without noise, when they are due."""
+        """Every `evaluate_every` steps, the mean return without noise on separate episodes; else {}."""
         settings = self.settings
         if seeds.step % settings.evaluate_every:
             return {}

@@ -1,4 +1,4 @@
-"""Pretraining: explore without reward."""
+"""Pretraining: exploration without the task's reward."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +18,22 @@ from sensorium.rl.off_policy.entropy import particle_entropy
 from sensorium.rl.off_policy.loop import OffPolicy, Resources, Rewards
 
 BINS = 20
-"""parts into which each coordinate is cut, to count where an explorer has been"""
+"""bins per coordinate, for counting visited cells"""
 POINTS = 1000
-"""places of which the entropy is estimated"""
+"""number of positions for the entropy estimate"""
 
 
 @dataclass(frozen=True)
 class Pretraining(OffPolicy):
-    """The phase without a task: representation and explorer learn from the intrinsic reward alone."""
+    """The reward-free phase: the agent learns from the intrinsic reward only."""
 
     snapshots: tuple[int, ...] = ()
-    """frames after which what was learned is kept, in `snapshots`"""
+    """frames after which the agent is saved in the folder `snapshots`"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.explorer.explores:
-            raise Usage("this explorer has no intrinsic reward, and without one there is nothing to explore for")
+            raise Usage("this explorer has no intrinsic reward, which pre-training needs")
 
     @property
     def rewards(self) -> Rewards:
@@ -41,7 +41,7 @@ class Pretraining(OffPolicy):
 
     @property
     def learned(self) -> tuple[str, ...]:
-        """Names in the state that act, or say what is new: an agent to be fine-tuned."""
+        """State names that fine-tuning needs: those carried by the explorer, and the actor's."""
         return (*self.explorer.carried(self.world.spec.observation), *self.actor_names)
 
     def init(self, seeds: Seeds) -> State:
@@ -53,10 +53,10 @@ class Pretraining(OffPolicy):
         before = int(state["agent-steps"]) * self.world.repeat
         metrics, states = live.episode(seeds)
         if states and self.world.where:
-            # how far it came, beside one that draws its actions
-            blind = from_states(self.world)
+            # coverage, compared with uniform random actions
+            states_only = from_states(self.world)
             rollout = play(
-                live.world("random", blind), Uniform(self.world.spec.action), seeds.rows("random", self.rows), keep=("observations",)
+                live.world("random", states_only), Uniform(self.world.spec.action), seeds.rows("random", self.rows), keep=("observations",)
             )
             metrics |= self.reach(state, "explorer", torch.stack(states))
             metrics |= self.reach(state, "random", rollout.observations)
@@ -65,7 +65,7 @@ class Pretraining(OffPolicy):
         return metrics
 
     def reach(self, state: State, name: str, states: Tensor) -> Metrics:
-        """Cells of the space of coordinates that were ever visited, those of this step's episodes, and the entropy of their places."""
+        """Coverage of the coordinate space: cells visited so far, cells visited in this step, and entropy of this step's positions."""
         places = self.world.places(states.flatten(0, 1))
         cells = (places * BINS).long().clamp(max=BINS - 1)
         number = (cells * BINS ** torch.arange(cells.shape[1])).sum(1)
@@ -76,7 +76,7 @@ class Pretraining(OffPolicy):
         return {f"coverage/{name}": float(state[f"visited/{name}"].sum()), **here}
 
     def keep(self, state: State, before: int) -> None:
-        """Keep what was learned when the frames have reached one of `snapshots`: a folder that is an agent like any other."""
+        """Save the agent as a loadable folder when the number of frames reaches one of `snapshots`."""
         folder, frames = Path(self.folder), int(state["agent-steps"]) * self.world.repeat
         carried = set(self.explorer.carried(self.world.spec.observation))
         for number in self.snapshots:
@@ -86,14 +86,14 @@ class Pretraining(OffPolicy):
                     place.mkdir(parents=True, exist_ok=True)
                     if (folder / "card.json").exists():
                         checkpoint.write(place / "card.json", (folder / "card.json").read_bytes())
-                # all models, and what the explorer hands on; no moments, no replay
+                # all models and the explorer's carried state, without optimizer moments and replay
                 kept = {name: tensor for name, tensor in state.items() if "/model/" in name or name in carried or name == "agent-steps"}
                 checkpoint.save(place, frames, kept)
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Actions drawn anew at every step: a policy that does not explore."""
+    """A policy of uniform random actions, the baseline of exploration."""
 
     actions: int
     members = 1

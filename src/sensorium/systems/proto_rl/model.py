@@ -14,7 +14,7 @@ from sensorium.core.stage import Metrics, State
 from sensorium.nets import descent
 from sensorium.nets.encoders import Encoder, Plain
 from sensorium.nets.mlp import mlp, orthogonal
-from sensorium.rl.targets import follow
+from sensorium.rl.targets import ema_update
 from sensorium.systems.proto_rl import equations as eq
 
 
@@ -206,7 +206,7 @@ class Prototypes:
         unit(self.model.prototypes.data)
         loss, scores = proto.loss(self.model, self.target, obs, following, self.dtype)
         descent.descend(loss, self.optimizer)
-        follow(self.target.parameters(), self.model.target().parameters(), proto.tau)
+        ema_update(self.target.parameters(), self.model.target().parameters(), proto.tau)
         self.state["representation/updates"] += 1
         self.chosen[scores.argmax(1)] = True
         return {"loss/representation": loss.detach(), "prototypes/used": eq.usage(scores, proto.temperature)}

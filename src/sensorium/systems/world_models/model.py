@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import fold, normal
 from sensorium.nets import lstm
-from sensorium.nets.conv import doubled
+from sensorium.nets.conv import conv_transpose_stride2
 from sensorium.nets.flat import Layout
 from sensorium.systems.world_models import equations as eq
 
@@ -47,8 +47,8 @@ class ConvVAE(nn.Module):
         image = (features @ weight.flatten(1)).view(-1, 5, 5, weight.shape[-1]) + first[1]
         image = torch.relu(image).permute(0, 3, 1, 2)
         for part in others[:-1]:
-            image = torch.relu(doubled(image, *part))
-        return torch.sigmoid(doubled(image, *others[-1])).float()
+            image = torch.relu(conv_transpose_stride2(image, *part))
+        return torch.sigmoid(conv_transpose_stride2(image, *others[-1])).float()
 
 
 def pixels(frames: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows 3 64 64"]:

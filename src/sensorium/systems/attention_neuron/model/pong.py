@@ -47,7 +47,7 @@ class PongAgent:
         return (one_hot(torch.full((rows,), self.first, device=like.device), self.actions).to(like.dtype),)
 
     def act(self, tensors: Tensors, patches: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
-        action = self.chosen(self.say(tensors, patches, memory[0]))
+        action = self.chosen(self.predict(tensors, patches, memory[0]))
         return action, (action,)
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
@@ -55,10 +55,10 @@ class PongAgent:
         return (self.chosen(action),)
 
     def chosen(self, output: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
-        """The action of an output of `say`: the one-hot button of the largest logit, or the output itself."""
+        """The action of an output of `predict`: the one-hot button of the largest logit, or the output itself."""
         return output if self.drives else one_hot(output.argmax(1), self.actions).to(output.dtype)
 
-    def say(self, tensors: Tensors, patches: Tensor, before: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
+    def predict(self, tensors: Tensors, patches: Tensor, before: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
         """Logits of the buttons, or steering, gas and brake; differentiable."""
         code, side = self.neurons(tensors, patches, before), round(math.sqrt(self.neurons.code))
         image = torch.relu(code.view(len(code), side, side, -1).permute(0, 3, 1, 2))

@@ -130,9 +130,9 @@ class SensoryPolicy:
         return blank, blank, bias.new_zeros(a.actions, len(seeds)).mT
 
     def act(self, obs: Float[Tensor, "rows N"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
-        return self.say(obs, memory)
+        return self.predict(obs, memory)
 
-    def say(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Memory]:
+    def predict(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Memory]:
         """The differentiable action, and the memory after it."""
         hidden, cell = self.neurons(obs, memory)
         action = self.read(self.encode(obs, hidden))
@@ -157,7 +157,7 @@ class SensoryPolicy:
             hidden = tanh(gates)
         return hidden.permute(2, 1, 0), cell.permute(2, 1, 0)
 
-    def follow(
+    def unroll(
         self, obs: Float[Tensor, "steps rows N"], before: Float[Tensor, "steps rows actions"], hidden: Float[Tensor, "rows N H"],
         cell: Float[Tensor, "rows N H"],
     ) -> tuple[Float[Tensor, "steps rows N H"], Float[Tensor, "rows N H"]]:  # fmt: skip
@@ -199,7 +199,7 @@ class SensoryPolicy:
             return tanh(weights.amax(1)).mT
         return message(weights, obs.mT, self.agent.gain).mT
 
-    def answer(self, obs: Float[Tensor, "rows N"], hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows actions"]:
+    def readout(self, obs: Float[Tensor, "rows N"], hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows actions"]:
         """The action for observations and the hidden states after them."""
         return self.read(self.encode(obs, hidden))
 

@@ -125,7 +125,7 @@ class VisionAgent(Protocol):
 class Differentiable(Protocol):
     """An architecture for image observations that can be trained by gradient."""
 
-    def say(self, tensors: Tensors, obs: Tensor, before: Tensor, /) -> Tensor:
+    def predict(self, tensors: Tensors, obs: Tensor, before: Tensor, /) -> Tensor:
         """Differentiable output [rows, actions]: actions, or logits of buttons. `before` is the previous action."""
         ...
 
@@ -154,11 +154,11 @@ class VisionPolicy:
         with torch.no_grad():
             return self.agent.act(self.tensors, obs, memory)
 
-    def say(self, obs: UInt8[Tensor, "rows *seen"], memory: Memory) -> tuple[Tensor, Memory]:
+    def predict(self, obs: UInt8[Tensor, "rows *seen"], memory: Memory) -> tuple[Tensor, Memory]:
         """The differentiable output, and the memory. Errors: core.errors.Usage if the agent has no gradient."""
         if not isinstance(self.agent, Differentiable):
             raise Usage(NO_GRADIENT)
-        return self.agent.say(self.tensors, obs, memory[0]), memory
+        return self.agent.predict(self.tensors, obs, memory[0]), memory
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
         """The memory after another action was executed instead of the agent's own."""

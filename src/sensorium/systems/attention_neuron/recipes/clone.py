@@ -16,7 +16,7 @@ from sensorium.envs.pong import Pong, PongMemory
 from sensorium.envs.toy import Toy
 from sensorium.imitation.clone import Clone
 from sensorium.imitation.dagger import Dagger
-from sensorium.imitation.demonstrate import Demonstrate, seen
+from sensorium.imitation.demonstrate import Demonstrate, training_world
 from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron.model import PongAgent, SensoryAgent, VisionNeurons
 from sensorium.systems.attention_neuron.recipes.cart_pole import SMALL
@@ -128,7 +128,7 @@ def clone(
     published: none; the paper clones its own teachers only
     """
     teacher = teacher or Folder(str(zoo.FOLDER / "cart-pole-mlp"))
-    world, agent = student_for(seen(teacher) if Path(teacher).is_dir() else CartPole())
+    world, agent = student_for(training_world(teacher) if Path(teacher).is_dir() else CartPole())
     if isinstance(world, (CartPole, Toy)):
         assert isinstance(agent, SensoryAgent)
         if rounds or sensor_dropout:

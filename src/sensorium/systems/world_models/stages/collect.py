@@ -156,4 +156,4 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
 
 def whole(folder: str) -> list[Path]:
     """The shards of a finished `Collect` stage and of its earlier stages. Shards are checked; damaged ones are recorded again."""
-    return disk.whole(folder, Collect, shard)
+    return disk.verified_shards(folder, Collect, shard)
