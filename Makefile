@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check
+.PHONY: demo test check docs
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else 'Sensorium needs Python 3.11 to 3.13; set PYTHON=python3.12, for instance')"
@@ -28,3 +28,9 @@ check: $(VENV)/ready
 # a process more than there are cores: now and then one waits for what another trains for both
 test: check
 	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist worksteal
+
+# warnings are errors: a reference or local link that leads nowhere, a public name without a docstring; no network is needed once it is installed
+docs: $(VENV)/ready
+	@$(BIN)/python -c "import furo, myst_parser, sphinx" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python -m sphinx -b html -q -n -W --keep-going -d build/doctrees docs build/docs
+	@echo "open $$(pwd)/build/docs/index.html"

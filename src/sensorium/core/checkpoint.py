@@ -54,6 +54,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Put a JSON document in place whole or not at all."""
     write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 

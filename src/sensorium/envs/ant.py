@@ -18,6 +18,7 @@ SENSORS = (
 
 
 def floats(observations: Any) -> Tensor:
+    """Observations as a float32 tensor."""
     return torch.from_numpy(np.asarray(observations, dtype=np.float32))
 
 
@@ -93,4 +94,5 @@ class AntV5:
 
 
 def doubles(action: np.ndarray) -> np.ndarray:
+    """Actions as the float64 that MuJoCo takes."""
     return action.astype(np.float64)

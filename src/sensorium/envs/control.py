@@ -60,6 +60,7 @@ class Coordinate(NamedTuple):
 
 
 def angle(name: str, sine: str, cosine: str) -> Coordinate:
+    """The coordinate of an angle that is observed as sine and cosine."""
     return Coordinate(name, sine, -math.pi, math.pi, cosine)
 
 
