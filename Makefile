@@ -32,5 +32,5 @@ test: check
 # warnings are errors: a reference or local link that leads nowhere, a public name without a docstring; no network is needed once it is installed
 docs: $(VENV)/ready
 	@$(BIN)/python -c "import furo, myst_parser, sphinx" 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
-	$(BIN)/python -m sphinx -b html -q -n -W --keep-going -d build/doctrees docs build/docs
+	$(BIN)/python -m sphinx -b html -q -E -n -W --keep-going -d build/doctrees docs build/docs
 	@echo "open $$(pwd)/build/docs/index.html"

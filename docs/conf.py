@@ -1,5 +1,6 @@
 """How the site is built: `make docs`. What can be read from the code (commands, recipes, results, API) is written by `generated.py` at build time."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from sphinx.util import logging  # noqa: E402
 
 import sensorium  # noqa: E402
 
+# dm_control, where it is installed, is imported for its source only
+os.environ.setdefault("MUJOCO_GL", "disable")
 project = "Sensorium"
 version = release = sensorium.__version__
 project_copyright = "the authors of Sensorium, Apache-2.0"
@@ -21,8 +24,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 html_theme = "furo"
 html_title = f"Sensorium {version}"
 html_show_sphinx = False
-# no server, no fonts and no scripts from elsewhere
-html_theme_options = {"sidebar_hide_name": False}
 highlight_language = "text"
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]

@@ -123,7 +123,7 @@ class Agent:
     def minutes(self) -> str:
         """Minutes of all stages that say how long they took."""
         known = [facts["results"]["minutes"] for facts in self.cards.values() if "minutes" in facts.get("results", {})]
-        return f"{sum(known):.0f}" if known else "not recorded"
+        return f"{sum(known):.{int(sum(known) < 10)}f}" if known else "not recorded"
 
     @property
     def last(self) -> dict[str, Any]:
