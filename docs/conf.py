@@ -10,6 +10,8 @@ sys.path[:0] = [str(ROOT / "src"), str(ROOT / "docs")]
 
 import docstrings  # noqa: E402
 import generated  # noqa: E402
+from docutils import nodes  # noqa: E402
+from sphinx import addnodes  # noqa: E402
 from sphinx.application import Sphinx  # noqa: E402
 from sphinx.util import logging  # noqa: E402
 
@@ -29,8 +31,6 @@ myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 smartquotes = False  # options begin with two hyphens
 autodoc_member_order = "bysource"
-# defaults stand in the signatures; the value of a table or of a path says nothing
-autodoc_default_options = {"no-value": True}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 # of extras; what is documented does not need them
@@ -60,9 +60,18 @@ def docstring(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines
     lines[:] = docstrings.restructured(lines)
 
 
+def hide_values(app: Sphinx, doctree: nodes.document) -> None:
+    """Values of constants that are long tables, or paths of the machine that builds the site, are not shown."""
+    for value in [*doctree.findall(addnodes.desc_annotation)]:
+        text = value.astext()
+        if text.startswith(" = ") and (len(text) > 60 or "Path(" in text):
+            value.parent.remove(value)
+
+
 def setup(app: Sphinx) -> None:
     app.connect("builder-inited", check_docstrings)
     app.connect("builder-inited", lambda _: generated.draw_curves())
     app.connect("source-read", fill_in)
     app.connect("include-read", move_links)
     app.connect("autodoc-process-docstring", docstring)
+    app.connect("doctree-read", hide_values)

@@ -170,8 +170,8 @@ def details() -> Iterator[str]:
         yield from (f"![learning curves of {agent.name}](../build/curves/{agent.name}.png)", "")
 
 
-SCORES = ("evaluation/mean", "score/agent", "score/mean", "loss")
-"""metrics that show how far a stage has come, the best first"""
+SCORES = ("evaluation/mean", "score/agent", "score/mean")
+"""mean returns: of test episodes under two names, and of the episodes that a stage learns from; a stage without them shows its loss"""
 
 
 def draw_curves() -> None:
@@ -180,7 +180,7 @@ def draw_curves() -> None:
 
     from sensorium.core.checkpoint import stages_of
     from sensorium.core.log import rows
-    from sensorium.viz.curves import BLUE, STYLE, canvas, counted, smooth
+    from sensorium.viz.curves import BLUE, ORANGE, STYLE, canvas, counted, smooth
 
     CURVES.mkdir(parents=True, exist_ok=True)
     for agent in agents():
@@ -188,12 +188,14 @@ def draw_curves() -> None:
         figure, axes = canvas(columns=len(stages), squeeze=False)
         for axis, stage in zip(axes[0], stages, strict=True):
             log = rows(stage / "metrics.jsonl")
-            metric = next(name for name in SCORES if sum(name in row for row in log) > 2)
             along = next(name for name in ("frames", "agent-steps", "step") if name in log[0])
-            x, y = zip(*((row[along], row[metric]) for row in log if metric in row), strict=True)
-            axis.plot(x, y, color=BLUE, alpha=0.3, linewidth=1)
-            axis.plot(x, smooth(y, max(1, len(y) // 20)), color=BLUE)
-            axis.set(title=stage.name, xlabel=along.replace("-", " "), ylabel=metric)
+            metrics = [name for name in SCORES if sum(name in row for row in log) > 2] or ["loss"]
+            for metric, colour in zip(metrics, (BLUE, ORANGE), strict=False):
+                x, y = zip(*((row[along], row[metric]) for row in log if metric in row), strict=True)
+                axis.plot(x, y, color=colour, alpha=0.3, linewidth=1)
+                axis.plot(x, smooth(y, max(1, len(y) // 20)), color=colour, label=metric)
+            axis.set(title=stage.name, xlabel=along.replace("-", " "))
+            axis.legend()
         counted(*axes[0])
         with style.context(STYLE):
             figure.savefig(CURVES / f"{agent.name}.png", dpi=110)

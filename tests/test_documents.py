@@ -21,7 +21,9 @@ import numpy as np
 import pytest
 
 from sensorium import cli, registry
+from sensorium.core.machine import one_thread
 from sensorium.core.recipe import Recipe
+from sensorium.core.rollout import tick
 from sensorium.doctor import EXTRAS
 from sensorium.envs import patches, sensors
 from sensorium.systems.attention_neuron.official import LAYOUTS
@@ -151,9 +153,11 @@ def installed(recipe: Recipe) -> bool:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder like a checkout, with the zoo, and with files in place of those that the authors published."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder like a checkout, with the zoo, and with files in place of those that the authors published; steps are not compiled."""
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
+    # ViZDoom makes this folder where it runs, and fails where two processes make it at once
+    (tmp_path / "_vizdoom").mkdir()
     random = np.random.default_rng(0)
     for name, kind in (("cartpole_pi", "cart-pole"), ("carracing_pi", "car-racing")):
         np.savez(tmp_path / f"{name}.npz", params=random.normal(0, 0.1, LAYOUTS[kind].layout.size).astype(np.float32))
@@ -165,9 +169,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             shutil.copy(REFERENCE / "world_models" / f"{name}.json", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    monkeypatch.setattr("sensorium.core.rollout._compiled_tick", [tick])
     # as in the tests of reports
     monkeypatch.setattr("sensorium.systems.attention_neuron.figures.cart_pole.EPISODES", 30)
-    return tmp_path
+    with one_thread():
+        yield tmp_path
 
 
 @pytest.mark.slow
