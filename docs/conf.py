@@ -46,8 +46,8 @@ def check_docstrings(app: Sphinx) -> None:
 
 
 def fill_in(app: Sphinx, name: str, source: list[str]) -> None:
-    """Replace each `<!-- generated: ... -->` of a page by what it names."""
-    source[0] = generated.fill_in(source[0])
+    """Replace each `<!-- generated: ... -->` of a page by what it names, and links to files that a page includes by links to that page."""
+    source[0] = generated.moved(generated.fill_in(source[0]), Path(app.env.doc2path(name)), all_links=False)
 
 
 def move_links(app: Sphinx, path: Path, parent: str, content: list[str]) -> None:

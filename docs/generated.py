@@ -35,13 +35,15 @@ def fill_in(text: str) -> str:
     return MARK.sub(lambda mark: "\n".join(WRITERS[mark[1]](*filter(None, [mark[2]]))), text)
 
 
-def moved(text: str, file: Path) -> str:
-    """The text of a file of the repository with its relative links as they lead from the root of the site."""
+def moved(text: str, file: Path, all_links: bool = True) -> str:
+    """The text of a file of the repository with its relative links, or only those to files that a page includes, as they lead from the root of the site."""
 
     def target(link: re.Match[str]) -> str:
         if re.match(r"[a-z]+:|/", link[2]):
             return link[0]
         path = os.path.relpath((file.parent / link[2]).resolve(), ROOT)
+        if not all_links and path not in PAGES:
+            return link[0]
         place = PAGES.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else f"../{path}")
         return f"{link[1]}/{place}{link[3]}"
 

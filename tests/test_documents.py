@@ -252,6 +252,11 @@ def test_links_of_an_included_file_lead_where_they_led(generated):
     )
 
 
+def test_links_of_a_page_to_an_included_file_lead_to_its_page(generated):
+    moved = generated.moved("[a](../../src/sensorium/systems/rnd/README.md) [b](index.md)", DOCS / "notes" / "rnd.md", all_links=False)
+    assert moved == "[a](/systems/rnd.md) [b](index.md)"
+
+
 def test_docstrings_are_plain_text(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS))
     restructured = importlib.import_module("docstrings").restructured
