@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check quick dist
+.PHONY: demo test check quick docs dist
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else 'Sensorium needs Python 3.11 to 3.13; set PYTHON=python3.12, for instance')"
@@ -42,3 +42,8 @@ quick: $(VENV)/ready
 dist: $(VENV)/ready
 	$(BIN)/python -m build --outdir build/dist
 	$(BIN)/twine check --strict build/dist/*
+
+# warnings are errors: a reference or local link that leads nowhere, a public name without a docstring; no network is needed once it is installed
+docs: $(VENV)/ready
+	$(BIN)/python -m sphinx -b html -q -E -n -W --keep-going -d build/doctrees docs build/docs
+	@echo "open $$(pwd)/build/docs/index.html"
