@@ -109,6 +109,7 @@ def test_verify_measures_every_table(name, trained, capsys, monkeypatch):
     agent = tiny(recipes[name]) if name in recipes else trained if name.startswith("attention-neuron") else None
     episodes = 20 if agent == trained else 2
     monkeypatch.setattr("sensorium.systems.world_models.tables.DOOM", TakeCover(horizon=20))
+    monkeypatch.delenv("SENSORIUM_REFERENCE", raising=False)
     table = document(["verify", name, *(["--agent", str(agent)] if agent else []), "--episodes", str(episodes), "--json"], capsys)
     assert table["name"] == name
     measured = [row for row in table["rows"] if row["verdict"] != "not-run"]

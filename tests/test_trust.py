@@ -181,7 +181,7 @@ def test_wrong_senses_and_wrong_number_of_channels(trained, capsys):
     code, line = run_command(["evaluate", str(trained), "--senses", "shufle"], capsys)
     assert (code, "did you mean shuffle" in line) == (2, True)
     code, line = run_command(["evaluate", str(trained), "--senses", "noise:2"], capsys)
-    assert (code, "reads 3 channels" in line) == (2, True)
+    assert (code, "3 input channels" in line) == (2, True)
     code, line = run_command(["evaluate", str(trained), "--episodes", "0"], capsys)
     assert (code, "at least 1" in line) == (2, True)
 
