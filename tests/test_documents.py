@@ -156,8 +156,6 @@ def installed(recipe: Recipe) -> bool:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder like a checkout, with the zoo, and with files in place of those that the authors published; steps are not compiled."""
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
-    # ViZDoom makes this folder where it runs, and fails where two processes make it at once
-    (tmp_path / "_vizdoom").mkdir()
     random = np.random.default_rng(0)
     for name, kind in (("cartpole_pi", "cart-pole"), ("carracing_pi", "car-racing")):
         np.savez(tmp_path / f"{name}.npz", params=random.normal(0, 0.1, LAYOUTS[kind].layout.size).astype(np.float32))

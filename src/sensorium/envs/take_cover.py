@@ -15,7 +15,7 @@ from torch import Tensor
 from sensorium.core.env import EnvSpec
 from sensorium.core.errors import Usage
 from sensorium.core.processes import guarded
-from sensorium.envs.host import HostEnv, Pool, extra
+from sensorium.envs.host import HostEnv, Pool, extra, temporary_directory
 from sensorium.envs.pixels import SIZE, small
 from sensorium.envs.pixels import legacy as legacy_pixels
 
@@ -104,7 +104,9 @@ class Games:
         game.set_render_hud(self.faithful)
         game.set_episode_start_time(14 if self.faithful else 1)
         game.set_doom_config_path(os.devnull)  # otherwise it writes its settings to a file when it ends
-        with guarded():
+        with temporary_directory(), guarded():
+            # each game creates this folder where it starts, and fails if another one is faster
+            os.makedirs("_vizdoom", exist_ok=True)
             game.init()
         return game
 
