@@ -70,7 +70,7 @@ def test_an_unsuitable_teacher_is_a_usage_error(world, teacher):
 
 
 def test_a_teacher_from_a_world_without_students_is_a_usage_error():
-    with pytest.raises(Usage, match="no student is known"):
+    with pytest.raises(Usage, match="there is no student"):
         student_for(TakeCover())
 
 

@@ -41,6 +41,8 @@ class EnvSpec:
     """lower bound of each action; empty: -1"""
     rows: int = 0
     """largest recommended number of rows of one Env; 0: no limit"""
+    discrete: bool = False
+    """whether an action is a choice: the one-hot vector of one of `action` buttons, or logits of which the largest counts"""
 
 
 def require_fit(trained: EnvSpec, spec: EnvSpec) -> None:
@@ -87,6 +89,14 @@ class TrainingVariant(Protocol):
 
     @property
     def training(self) -> World: ...
+
+
+@runtime_checkable
+class StudentVariant(Protocol):
+    """A world whose students act on other observations of the same task, e.g. on patches instead of whole frames."""
+
+    @property
+    def student(self) -> World: ...
 
 
 @runtime_checkable

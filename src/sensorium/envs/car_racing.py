@@ -34,6 +34,11 @@ class CarRacing:
     """images preprocessed as in the authors' code, for their weights"""
 
     @property
+    def student(self) -> "CarPatches":
+        """The world of a student of an agent of this one."""
+        return CarPatches()
+
+    @property
     def spec(self) -> EnvSpec:
         return EnvSpec("car-racing", (SIZE, SIZE, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=64)
 
@@ -74,6 +79,11 @@ class CarPatches:
     """senses specification for images, as for `evaluate --senses`"""
     patience: int = 0
     """number of consecutive steps with negative reward after which an episode ends: 20 in the paper's training; 0: no limit"""
+
+    @property
+    def student(self) -> "CarPatches":
+        """The world of a student of an agent of this one: without its settings."""
+        return CarPatches()
 
     @property
     def treatments(self) -> tuple[patches.Treatment, ...]:

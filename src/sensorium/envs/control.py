@@ -164,7 +164,7 @@ class Control:
             renderer.prepare()
         if self.engine == "dm_control":
             simulators = ControlPool(self.task, self.repeat, CAMERAS.get(domain, 0), self.visuals == "fast", SIZE if self.pixels else 0)
-            return ControlEnv(spec, Stacked(simulators) if self.pixels else simulators)
+            return ControlEnv(spec, Stacked(simulators) if self.pixels else simulators, simulators)
         if self.visuals == "fast" and self.pixels:
             raise Usage("fast visuals need engine dm_control: EnvPool has full visuals only")
         settings: dict[str, Any] = {}
@@ -181,6 +181,11 @@ class Control:
 class ControlEnv(HostEnv):
     """A HostEnv that also provides the states under its pixels, and images for videos."""
 
+    def __init__(self, spec: EnvSpec, simulators: Simulators, control_pool: ControlPool | None = None):
+        super().__init__(spec, simulators)
+        self.control_pool = control_pool
+        """the dm_control environments; None for EnvPool"""
+
     def states(self) -> Float[Tensor, "rows n"]:
         """The current state observations. Errors: core.errors.Usage for EnvPool with pixels."""
         if self.control_pool is not None:
@@ -188,12 +193,6 @@ class ControlEnv(HostEnv):
         if len(self.spec.observation) == 1:
             return self.obs.cpu()
         raise Usage("EnvPool provides pixels or states, not both; use engine dm_control")
-
-    @property
-    def control_pool(self) -> ControlPool | None:
-        """The dm_control environments; None for EnvPool."""
-        inner = getattr(self.simulators, "inner", self.simulators)
-        return inner if isinstance(inner, ControlPool) else None
 
     def picture(self, row: int = 0) -> UInt8[np.ndarray, "240 240 3"]:
         """An image of one row with full visuals. Errors: core.errors.Usage for EnvPool."""

@@ -73,6 +73,7 @@ class Pool:
 
     def __init__(self, task: str, observe: Callable[[Any], Tensor], act: Callable[[np.ndarray], np.ndarray], **settings: Any):
         self.task, self.observe, self.act, self.settings = task, observe, act, settings
+        self.pool: Any = None
 
     def begin(self, seeds: list[int]) -> Tensor:
         with temporary_directory():
@@ -92,7 +93,8 @@ class Pool:
         return self.observe(obs), reward, terminated | truncated
 
     def close(self) -> None:
-        getattr(getattr(self, "pool", None), "close", lambda: None)()
+        if self.pool is not None:
+            self.pool.close()
 
 
 class Singles:

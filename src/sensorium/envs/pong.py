@@ -38,13 +38,18 @@ class Pong:
             raise Usage("Pong has no background to replace; use car-patches")
 
     @property
+    def student(self) -> "Pong":
+        """The world of a student of an agent of this one: without its settings."""
+        return Pong()
+
+    @property
     def treatments(self) -> tuple[patches.Treatment, ...]:
         return patches.parse(self.senses)
 
     @property
     def spec(self) -> EnvSpec:
         n = patches.patches_of((SIZE // patches.SIDE) ** 2, self.treatments)
-        return EnvSpec("pong", (n, patches.STACK, patches.SIDE**2), BUTTONS, self.horizon, rows=32)
+        return EnvSpec("pong", (n, patches.STACK, patches.SIDE**2), BUTTONS, self.horizon, rows=32, discrete=True)
 
     def open(self) -> patches.PatchEnv:
         return patches.PatchEnv(self)
@@ -130,6 +135,11 @@ class PongMemory:
     """steps until a game is truncated"""
 
     @property
+    def student(self) -> Pong:
+        """The world of a student of an agent of this one."""
+        return Pong()
+
+    @property
     def spec(self) -> EnvSpec:
         sensors = (
             "ball across",
@@ -141,7 +151,7 @@ class PongMemory:
             "other paddle",
             "odd frame",
         )
-        return EnvSpec("pong-memory", (len(sensors),), BUTTONS, self.horizon, sensors, rows=64)
+        return EnvSpec("pong-memory", (len(sensors),), BUTTONS, self.horizon, sensors, rows=64, discrete=True)
 
     def observe(self, consoles: Consoles) -> Tensor:
         ram = consoles.ram

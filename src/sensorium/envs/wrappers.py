@@ -70,7 +70,8 @@ def altered(world: World, senses: str) -> World:
 
 def forgets(world: World) -> int:
     """Steps between two resets of the agent's memory by `forget`; 0: none."""
-    return next((sense.every for sense in getattr(world, "treatments", ()) if isinstance(sense, Shuffle) and sense.forget), 0)
+    treatments = world.treatments if isinstance(world, Treated) else ()
+    return next((sense.every for sense in treatments if isinstance(sense, Shuffle) and sense.forget), 0)
 
 
 def sensed(world: World, senses: str) -> World:

@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from sensorium.core import checkpoint
+from sensorium.core.env import World
 from sensorium.core.errors import Usage
 from sensorium.core.log import rows as log_rows
 from sensorium.core.rollout import play
@@ -21,7 +22,6 @@ from sensorium.systems.world_models.dream import decoded
 from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, pixels
 from sensorium.systems.world_models.stages import Collect, Controller, Memory, Vision
-from sensorium.systems.world_models.stages.collect import World
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, RED, canvas, picture, smooth
 from sensorium.viz.report import Page, Section, compose, table, video
 from sensorium.viz.video import beside, write_mp4

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from sensorium.core.env import World
 from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import Folder, Stage
@@ -13,7 +14,6 @@ from sensorium.es.cma import CMA
 from sensorium.systems.world_models.behaviour import HeldActions
 from sensorium.systems.world_models.model import Linear
 from sensorium.systems.world_models.stages import Collect, Controller, Memory, Vision
-from sensorium.systems.world_models.stages.collect import World
 
 CAR, DOOM = CarRacing(), TakeCover(engine="vizdoom", faithful=True)
 

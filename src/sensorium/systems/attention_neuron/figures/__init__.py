@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
+from sensorium.core.stage import InWorld
 from sensorium.envs.car_racing import CarPatches
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.pong import Pong
@@ -15,9 +16,9 @@ def sections(folder: Path) -> Page:
     from sensorium.systems.attention_neuron.figures import bodies, cart_pole, patches
 
     stage = checkpoint.stage(checkpoint.agent(folder))
-    world = getattr(stage, "world", None)
-    if world is None:
+    if not isinstance(stage, InWorld):
         raise Usage(f"{folder} holds demonstrations, which have nothing to show; name the run, or its clone")
+    world = stage.world
     if isinstance(world, CartPole):
         return cart_pole.sections(folder)
     if isinstance(world, (CarPatches, Pong)):

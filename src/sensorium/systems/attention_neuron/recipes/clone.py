@@ -5,15 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.core import zoo
-from sensorium.core.env import World
+from sensorium.core.env import StudentVariant, TorchWorld, World
 from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
-from sensorium.envs.ant import Ant, AntV5
-from sensorium.envs.car_racing import CarPatches, CarRacing
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.pong import Pong, PongMemory
-from sensorium.envs.toy import Toy
+from sensorium.envs.patches import SIDE, STACK
 from sensorium.imitation.clone import Clone
 from sensorium.imitation.dagger import Dagger
 from sensorium.imitation.demonstrate import Demonstrate, training_world
@@ -89,33 +86,33 @@ def tiny(stages: Stages) -> Stages:
     return found
 
 
-def student_for(world: Any) -> tuple[World, SensoryAgent | PongAgent]:
-    """The world and the student for a teacher of this world. Errors: core.errors.Usage if there is no student for it."""
-    walker: tuple[World, SensoryAgent] = (world, ANT_STUDENT)
-    known: dict[type, tuple[World, SensoryAgent | PongAgent]] = {
-        CartPole: (world, SensoryAgent()), Toy: (world, SensoryAgent(code=8, key=8)), Ant: walker, AntV5: walker, CarPatches: (CarPatches(), CAR_STUDENT),
-        CarRacing: (CarPatches(), CAR_STUDENT), Pong: (Pong(), PONG_STUDENT), PongMemory: (Pong(), PONG_STUDENT),
-    }  # fmt: skip
-    if type(world) not in known:
-        raise Usage(
-            f"no student is known for a teacher from {world.spec.name}; allowed: cart-pole, toy, ant, ant-v5, car-racing, car-patches, pong"
-        )
-    return known[type(world)]
+def student_for(world: World) -> tuple[World, SensoryAgent | PongAgent]:
+    """The world of the student for a teacher of this world, and the student. Errors: core.errors.Usage if there is no student for it."""
+    if isinstance(world, StudentVariant):
+        world = world.student
+    spec = world.spec
+    if len(spec.observation) == 1 and not spec.discrete:
+        return world, SensoryAgent() if spec.action == 1 else replace(ANT_STUDENT, actions=spec.action)
+    if len(spec.observation) == 3 and spec.observation[1:] == (STACK, SIDE**2):
+        return world, replace(PONG_STUDENT, actions=spec.action) if spec.discrete else CAR_STUDENT
+    raise Usage(
+        f"there is no student for a teacher from {spec.name}; allowed: worlds with a vector of sensors and continuous actions, and worlds of patches"
+    )
 
 
 def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> tuple[Demonstrate, Clone]:
-    """The stages `Demonstrate` and `Clone` of a laptop preset."""
-    teach = Demonstrate(world, Folder(teacher), action_noise={Ant: 0.3, AntV5: 0.3, CarPatches: 0.1}.get(type(world), 0.0))
-    clone = Clone(world, agent)
-    if isinstance(world, (Ant, AntV5)):
-        clone = replace(clone, batch=32, sensor_id_weight=0.1, learning_rate=4e-3, half_life=500, steps=16, evaluate_every=8)
-    if isinstance(agent, PongAgent):
-        clone = replace(clone, batch=128, window=1, half_life=3000)
-    if isinstance(world, Pong):
-        # an action is one of six buttons; the executed one differs from the teacher's in about one of 300 steps
-        teach = replace(teach, student_world=Pong(horizon=3000), action_noise=0.22, steps=6)
-        clone = replace(clone, loss="cross-entropy", action_noise=0.0)
-    return teach, clone
+    """The stages `Demonstrate` and `Clone` of a laptop preset, by the kinds of observation and action of the world."""
+    vector, discrete = len(world.spec.observation) == 1, world.spec.discrete
+    if vector:
+        # as for Ant
+        clone = Clone(world, agent, batch=32, sensor_id_weight=0.1, learning_rate=4e-3, half_life=500, steps=16, evaluate_every=8)
+        return Demonstrate(world, Folder(teacher), action_noise=0.3), clone
+    clone = Clone(world, agent, batch=128, window=1, half_life=3000)
+    if not discrete:
+        return Demonstrate(world, Folder(teacher), action_noise=0.1), clone
+    # Pong: the executed one of six buttons differs from the teacher's in about one of 300 steps
+    shorter = replace(world, horizon=3000)  # type: ignore[type-var]
+    return Demonstrate(shorter, Folder(teacher), action_noise=0.22, steps=6), replace(clone, loss="cross-entropy", action_noise=0.0)
 
 
 def clone(
@@ -129,19 +126,18 @@ def clone(
     """
     teacher = teacher or Folder(str(zoo.FOLDER / "cart-pole-mlp"))
     world, agent = student_for(training_world(teacher) if Path(teacher).is_dir() else CartPole())
-    if isinstance(world, (CartPole, Toy)):
-        assert isinstance(agent, SensoryAgent)
+    if isinstance(world, TorchWorld) and isinstance(agent, SensoryAgent):
         if rounds or sensor_dropout:
             raise Usage(
                 f"a clone in {world.spec.name} is trained while it acts; --rounds and --sensor-dropout are for recorded demonstrations"
             )
         dagger, ascend = Dagger(world, agent, teacher=teacher), ShortHorizonActorCritic(world, agent, start=Folder("../1-clone"))
         if preset == "tiny":
-            small = {**SMALL, "world": replace(world, horizon=20)}
+            small = {**SMALL, "world": replace(world, horizon=20)}  # type: ignore[type-var]
             dagger, ascend = replace(dagger, **small), replace(ascend, warmup_windows=4, **small)
         return {"clone": dagger, "ascend": ascend} if onward else {"clone": dagger}
     if onward:
-        raise Usage(f"--onward needs a differentiable world (cart-pole, toy), which {world.spec.name} is not")
+        raise Usage(f"--onward needs a differentiable world such as cart-pole, which {world.spec.name} is not")
     teach, student = demonstrate_and_clone(world, agent, teacher)
     sensory = isinstance(agent, SensoryAgent)
     rounds = rounds or (8 if sensory and preset != "tiny" else 2)

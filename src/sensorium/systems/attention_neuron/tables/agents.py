@@ -8,7 +8,7 @@ from sensorium.core.env import World, closing
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.policy import Policy
-from sensorium.core.stage import Stage
+from sensorium.core.stage import InWorld, Stage
 from sensorium.envs.wrappers import wrapped
 
 
@@ -33,7 +33,7 @@ def find_agent(folder: str | None, kinds: tuple[type, ...], *names: str) -> Trai
     if place is None:
         return None
     stage = checkpoint.stage(checkpoint.agent(place))
-    world: Any = getattr(stage, "world", None)
+    world: Any = stage.world if isinstance(stage, InWorld) else None
     if not isinstance(world, kinds):
         raise Usage(f"{place} is an agent of {world.spec.name if world else 'no world'}; this table needs another world")
     return TrainedAgent(stage, world, checkpoint.policy(place))

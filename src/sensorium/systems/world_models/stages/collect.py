@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sensorium.core import checkpoint
-from sensorium.core.env import EnvSpec, TorchEnv
+from sensorium.core.env import EnvSpec, TorchEnv, World
 from sensorium.core.errors import Failure
 from sensorium.core.machine import one_thread
 from sensorium.core.policy import Policy
@@ -20,12 +20,8 @@ from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode
 from sensorium.envs.car_racing import CarRacing
-from sensorium.envs.pixel_cart_pole import PixelCartPole
-from sensorium.envs.take_cover import TakeCover
 from sensorium.es.workers import DEAD, open_pool, opened, processes
-from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
-
-World = CarRacing | TakeCover | PixelCartPole
+from sensorium.systems.world_models.behaviour import RandomNetworks
 
 
 @dataclass
@@ -50,7 +46,7 @@ class Collect:
         return ("shards",)
 
     world: World = CarRacing()
-    player: RandomNetworks | HeldActions = RandomNetworks()
+    player: Policy = RandomNetworks()
     agent: Folder = NOWHERE
     """an earlier agent that acts instead of `player`"""
     noise: float = 0.0

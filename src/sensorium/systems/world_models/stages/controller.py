@@ -1,25 +1,24 @@
 """Controller: evolve C, in the real world or in the dream."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sensorium.core.env import World as AnyWorld
+from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.es.cma import CMA
-from sensorium.es.pgpe import PGPE
+from sensorium.es.strategy import Strategy
 from sensorium.es.workers import Workers
 from sensorium.nets.flat import Layout
 from sensorium.systems.world_models.curiosity import CuriosityWorld
 from sensorium.systems.world_models.dream import Dream
 from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import LatentPolicy, Linear, WorldModelPolicy
-from sensorium.systems.world_models.stages.collect import World
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class Controller:
     """sampling temperature of the dream"""
     curiosity: float = 0.0
     """reward per nat of M's prediction error (per dimension and step), added to the reward of the real world"""
-    search: CMA | PGPE = CMA(population=64, sigma=0.1)
+    search: Strategy = CMA(population=64, sigma=0.1)
     episodes: int = 16
     """episodes per candidate and generation"""
     common_seeds: bool = True
@@ -113,26 +112,26 @@ class Controller:
         mean = torch.zeros(self.controller.layout.size)
         return {**self.search.init(mean), "agent": mean.clone(), "best": torch.tensor(-torch.inf)}
 
-    def dream_world(self, temperature: float | None = None) -> Dream:
+    def dream_world(self, temperature: float | None = None, device: str = "cpu") -> Dream:
         """The dream of this stage's M. Errors: core.errors.Usage if the agent has no M."""
         if not self.memory:
             raise Usage("this agent has no memory, so it has no dream")
         spec = self.world.spec
-        return Dream(self.memory, self.temperature if temperature is None else temperature, spec.horizon, spec.low, self.bfloat16)
+        return Dream(
+            self.memory, self.temperature if temperature is None else temperature, spec.horizon, spec.low, self.bfloat16, device=device
+        )
 
-    def search_space(self) -> tuple[AnyWorld, Any]:
+    def search_space(self, device: str = "cpu") -> tuple[World, Any]:
         """The world of the search, and the agent that turns a parameter vector into a policy of it."""
         if self.dream:
-            return self.dream_world(), InDreamAgent(self.controller)
+            return self.dream_world(device=device), InDreamAgent(self.controller)
         agent = InWorldAgent(self.controller, self.vision, self.memory, self.bfloat16)
         if self.curiosity:
-            return CuriosityWorld(self.world, self.vision, self.memory, self.curiosity, self.bfloat16), agent
+            return CuriosityWorld(self.world, self.vision, self.memory, self.curiosity, self.bfloat16, device), agent
         return self.world, agent
 
     def open(self, state: State) -> Workers:
-        world, agent = self.search_space()
-        if isinstance(world, (Dream, CuriosityWorld)):
-            world = replace(world, device=str(state["agent"].device))
+        world, agent = self.search_space(str(state["agent"].device))
         return Workers(world, agent, self.block, self.compile)
 
     def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
@@ -173,10 +172,10 @@ class Controller:
     def policy(self, state: State) -> Policy:
         return InWorldAgent(self.controller, self.vision, self.memory, self.bfloat16).policy(state["agent"])
 
-    def in_dream(self, state: State) -> tuple[AnyWorld, Policy]:
+    def in_dream(self, state: State) -> tuple[World, Policy]:
         """The dream, and the agent as its policy. Errors: core.errors.Usage if M predicts neither reward nor end."""
         memory = load_model(self.memory) if self.memory else None
         if memory is not None and not (memory.restart or memory.reward):
             raise Usage("this M predicts neither reward nor end, so its dream has no score; car-racing-dream trains one that does")
-        world = replace(self.dream_world(), device=str(state["agent"].device))
+        world = self.dream_world(device=str(state["agent"].device))
         return world, InDreamAgent(self.controller).policy(state["agent"])
