@@ -100,6 +100,11 @@ def make(words: list[str]) -> None:
     assert set(words) <= set(targets), f"make {' '.join(words)}"
 
 
+def completion(words: list[str]) -> None:
+    """`eval`: what argcomplete prints for our command."""
+    assert words == ["$(register-python-argcomplete sensorium)"]
+
+
 class Shell:
     """Runs the blocks of one document."""
 
@@ -109,6 +114,7 @@ class Shell:
         """run folders of recipes whose extras this Python has not: commands that name them are parsed and not run"""
         self.programs: dict[str, Callable[[list[str]], None]] = {
             "sensorium": self.sensorium, "pip": pip, "make": make, "git": lambda words: None, "cd": lambda words: None,
+            "export": lambda words: None, "eval": completion, "tensorboard": lambda words: None,
         }  # fmt: skip
         self.kinds: dict[str, Callable[[Block], None]] = {
             "bash": self.bash,

@@ -9,12 +9,7 @@ from sensorium.viz.report import Page
 CURVES = (
     Curve("intrinsic_reward/mean", "Intrinsic reward", "The prediction error divided by its standard deviation.", along="frames"),
     Curve("coverage/explorer", "Coverage", "Cells of the coordinate space visited so far.", "coverage/random", "frames"),
-    Curve(
-        "score/mean",
-        "Return",
-        "Return of the training episodes. During exploration the agent does not receive this reward.",
-        along="frames",
-    ),
+    Curve("score/mean", "Return", "Return of the training episodes. The agent does not receive it while exploring.", along="frames"),
     Curve("evaluation/mean", "Return without noise", "Return of separate evaluation episodes.", along="frames"),
 )
 

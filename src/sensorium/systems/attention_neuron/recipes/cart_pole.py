@@ -110,39 +110,9 @@ def cart_pole_mlp_shuffled(preset: Preset = "laptop") -> Stages:
     return {"evolve": feed_forward(preset, FeedForwardAgent(5), "shuffle")}
 
 
-CART_POLE = Recipe(
-    "cart-pole",
-    cart_pole,
-    "328, 400 and 457 shuffled (seeds 0, 1, 2); paper 472 +- 426 (1,000 episodes, table 1)",
-    {"tiny": 0.1, "laptop": 60, "paper": 4000},
-)
-CART_POLE_CLONE = Recipe(
-    "cart-pole-clone",
-    cart_pole_clone,
-    "551, 551 and 519 shuffled (seeds 0, 1, 2); paper 472 +- 426 (1,000 episodes, table 1)",
-    {"tiny": 0.1, "laptop": 18, "paper": 70},
-)
-CART_POLE_ASCEND = Recipe(
-    "cart-pole-ascend",
-    cart_pole_ascend,
-    "434 +- 344 shuffled after 2,350 updates (seed 0, 1,000 episodes); not in the paper",
-    {"tiny": 0.1, "laptop": 7, "paper": 7},
-)
-CART_POLE_MLP = Recipe(
-    "cart-pole-mlp",
-    cart_pole_mlp,
-    "639 +- 423 (seed 0); paper 593 +- 433 (1,000 episodes, table 1)",
-    {"tiny": 0.1, "laptop": 2, "paper": 60},
-)
-CART_POLE_MLP_10 = Recipe(
-    "cart-pole-mlp-10",
-    cart_pole_mlp_10,
-    "644 +- 425 (seed 0); paper 593 +- 433 (1,000 episodes, table 1)",
-    {"tiny": 0.1, "laptop": 2, "paper": 60},
-)
-CART_POLE_MLP_SHUFFLED = Recipe(
-    "cart-pole-mlp-shuffled",
-    cart_pole_mlp_shuffled,
-    "135 +- 171 shuffled (seed 0); not in the paper",
-    {"tiny": 0.1, "laptop": 2, "paper": 60},
-)
+CART_POLE = Recipe("cart-pole", cart_pole, "328, 400 and 457 shuffled (seeds 0, 1, 2); paper 472 +- 426 (1,000 episodes, table 1)", {"tiny": 0.1, "laptop": 60, "paper": 4000})  # fmt: skip
+CART_POLE_CLONE = Recipe("cart-pole-clone", cart_pole_clone, "551, 551 and 519 shuffled (seeds 0, 1, 2); paper 472 +- 426 (1,000 episodes, table 1)", {"tiny": 0.1, "laptop": 18, "paper": 70})  # fmt: skip
+CART_POLE_ASCEND = Recipe("cart-pole-ascend", cart_pole_ascend, "434 +- 344 shuffled after 2,350 updates (seed 0, 1,000 episodes); not in the paper", {"tiny": 0.1, "laptop": 7, "paper": 7})  # fmt: skip
+CART_POLE_MLP = Recipe("cart-pole-mlp", cart_pole_mlp, "639 +- 423 (seed 0); paper 593 +- 433 (1,000 episodes, table 1)", {"tiny": 0.1, "laptop": 2, "paper": 60})  # fmt: skip
+CART_POLE_MLP_10 = Recipe("cart-pole-mlp-10", cart_pole_mlp_10, "644 +- 425 (seed 0); paper 593 +- 433 (1,000 episodes, table 1)", {"tiny": 0.1, "laptop": 2, "paper": 60})  # fmt: skip
+CART_POLE_MLP_SHUFFLED = Recipe("cart-pole-mlp-shuffled", cart_pole_mlp_shuffled, "135 +- 171 shuffled (seed 0); not in the paper", {"tiny": 0.1, "laptop": 2, "paper": 60})  # fmt: skip
