@@ -16,6 +16,7 @@ from sensorium.es.workers import Workers
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("active", [True, False])
 @pytest.mark.parametrize("n", [8, 60])
 def test_cma_follows_pycma(n, active):

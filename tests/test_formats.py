@@ -45,6 +45,7 @@ def test_an_agent_of_format_1_has_the_same_scores(agent):
         assert result["mean"] == expected["mean"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run_name", ["ant-clone", "cart-pole-mlp", "proto-states.walker_run"])
 def test_a_run_of_format_1_is_reported(run_name, one, capsys):
     needs(run_name)

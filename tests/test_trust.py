@@ -25,6 +25,7 @@ from sensorium.core.run import run
 from sensorium.doctor import attempt, children
 from sensorium.envs.toy import Toy
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
+from tests.conftest import tiny_stages
 
 STAGE = replace(registry.recipe("cart-pole-mlp").stages("tiny")["evolve"], world=Toy(), agent=FeedForwardAgent(3), steps=6)  # type: ignore[type-var]
 
@@ -336,6 +337,52 @@ def test_no_worker_outlives_the_main_process(number, tmp_path):
         process.send_signal(number)
         process.wait(60)
     assert gone(workers)
+
+
+def kinds_of_stage() -> list[tuple[str, str, int]]:
+    """(recipe, stage, signal): every kind of stage once with each signal where SENSORIUM_SIGNALS is "all", else a few."""
+    first: dict[type, tuple[str, str]] = {}
+    for recipe, name in tiny_stages():
+        stage = registry.recipe(recipe).stages("tiny")[name]
+        if stage.steps:
+            first.setdefault(type(stage), (recipe, name))
+    found = [(*place, number) for place in first.values() for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)]
+    few = {("take-cover", "collect"), ("proto-pixels", "pretrain"), ("cart-pole-clone", "ascend")}
+    return (
+        found if os.environ.get("SENSORIUM_SIGNALS") == "all" else [case for case in found if case[:2] in few and case[2] != signal.SIGHUP]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel ends workers on Linux only")
+@pytest.mark.parametrize(("recipe", "name", "number"), kinds_of_stage())
+def test_every_kind_of_stage_ends_with_its_processes_and_saves(recipe, name, number, tmp_path):
+    out, number_of = tmp_path / "run", list(registry.recipe(recipe).stages("tiny")).index(name) + 1
+    command = [sys.executable, "-m", "sensorium.cli", "train", recipe, "--preset", "tiny", "--out", str(out), f"--{name}.steps", "100000"]
+    folder = out / f"{number_of}-{name}"
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL), cwd=tmp_path
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not rows(folder / "metrics.jsonl") and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process.poll() is None, process.stderr.read()
+        processes = descendants(process.pid)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+    assert gone(processes)
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+        assert checkpoint.load(folder) is not None
+    else:
+        assert process.returncode == 128 + number, said
+        assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0
+
+
+def descendants(process: int) -> list[int]:
+    """Process ids of children and theirs."""
+    found = children_of(process)
+    return [*found, *(one for child in found for one in descendants(child))]
 
 
 PLAYS = """

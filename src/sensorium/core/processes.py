@@ -1,5 +1,6 @@
 """Child processes end with their parent, even after kill -9: worker processes and external simulators. Linux only."""
 
+import atexit
 import ctypes
 import functools
 import multiprocessing
@@ -65,6 +66,7 @@ def _guard(owner: int) -> IO[bytes]:
     guard = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     guard.returncode = 0  # suppresses the warning about a running child: the guard outlives this process
     assert guard.stdin is not None
+    atexit.register(guard.stdin.close)
     return guard.stdin
 
 
