@@ -69,6 +69,7 @@ def hide_values(app: Sphinx, doctree: nodes.document) -> None:
 
 
 def setup(app: Sphinx) -> None:
+    """Check docstrings and draw the curves before the build."""
     app.connect("builder-inited", check_docstrings)
     app.connect("builder-inited", lambda _: generated.draw_curves())
     app.connect("source-read", fill_in)

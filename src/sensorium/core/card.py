@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import math
 import types
 import typing
 from dataclasses import fields, is_dataclass
@@ -75,9 +76,9 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
     if kind is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
     if kind is int:
-        return isinstance(value, int) and not isinstance(value, bool)
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     return not isinstance(kind, type) or isinstance(value, kind)
 
 
