@@ -147,6 +147,18 @@ def test_verdicts_follow_the_rule():
     assert Row("x", "same", 200.0, 100.0, 400).verdict == "not-run"
 
 
+def test_a_number_under_another_protocol_does_not_reproduce_the_papers():
+    reached = {"mean": 210.0, "sd": 10.0, "ci95": [205.0, 215.0], "episodes": 10}
+    assert Row("x", "at-least", 200.0, None, None, comparable=False).measured(reached).verdict == "not-comparable"
+    assert Row("x", "same", 200.0, None, None, comparable=False).measured(reached).verdict == "not-comparable"
+    assert Row("x", "at-least", 300.0, None, None, comparable=False).measured(reached).verdict == "short"
+
+
+def test_the_zoos_walker_explored_for_a_tenth_of_urlbs_frames(capsys):
+    rows = document(["verify", "proto-rl/urlb-states", "--json"], capsys)["rows"]
+    assert [row["verdict"] for row in rows if row["cell"].startswith("walker_run")] == ["not-comparable"]
+
+
 def test_plan_estimates_minutes_disk_and_memory(capsys):
     planned = document(["plan", "cart-pole-clone", "--preset", "tiny", "--json"], capsys)
     assert [stage["name"] for stage in planned["stages"]] == ["baseline", "clone", "ascend"]

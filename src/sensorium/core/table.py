@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from sensorium.core.stats import standard_error
 
-Verdict = Literal["reproduced", "short", "differs", "not-run"]
+Verdict = Literal["reproduced", "short", "differs", "not-comparable", "not-run"]
 
 
 @dataclass(frozen=True)
@@ -22,25 +22,34 @@ class Row:
     sd: float | None = None
     ci95: tuple[float, float] | None = None
     episodes: int | None = None
+    comparable: bool = True
+    """whether our number was measured under the paper's protocol, e.g. after as many frames"""
 
     def measured(self, result: dict[str, Any]) -> "Row":
         """The row with our numbers, from the result of `evaluate`."""
         return Row(
             self.cell, self.aim, self.paper_mean, self.paper_sd, self.paper_episodes,
-            result["mean"], result["sd"], (result["ci95"][0], result["ci95"][1]), result["episodes"],
+            result["mean"], result["sd"], (result["ci95"][0], result["ci95"][1]), result["episodes"], self.comparable,
         )  # fmt: skip
 
     @property
     def verdict(self) -> Verdict:
-        """at-least: our 95 % interval reaches or passes the paper's mean. same: |ours - paper| <= max(1.96 SE, 0.1 |paper|)."""
+        """at-least: our 95 % interval reaches or passes the paper's mean. same: |ours - paper| <= max(1.96 SE, 0.1 |paper|).
+
+        Under another protocol than the paper's, a number that would reproduce it is not comparable.
+        """
         if self.mean is None or self.ci95 is None or self.paper_mean is None:
             return "not-run"
         if self.aim == "at-least":
-            return "reproduced" if self.ci95[1] >= self.paper_mean else "short"
+            return self._reproduced if self.ci95[1] >= self.paper_mean else "short"
         ours = standard_error(self.sd or 0.0, self.episodes or 1)
         paper = standard_error(self.paper_sd or 0.0, self.paper_episodes or 1)
         allowed = max(1.96 * math.hypot(ours, paper), 0.1 * abs(self.paper_mean))
-        return "reproduced" if abs(self.mean - self.paper_mean) <= allowed else "differs"
+        return self._reproduced if abs(self.mean - self.paper_mean) <= allowed else "differs"
+
+    @property
+    def _reproduced(self) -> Verdict:
+        return "reproduced" if self.comparable else "not-comparable"
 
     def plain(self) -> dict[str, Any]:
         """The row as in `verify --json`."""

@@ -1,14 +1,15 @@
 """Published scores of Proto-RL with their sources, and our measured scores."""
 
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from sensorium.core import card, checkpoint
 from sensorium.core.env import closing
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.table import Row, Table
-from sensorium.systems.proto_rl.stages import Finetune
+from sensorium.systems.proto_rl.stages import Finetune, Pretrain
 
 EPISODES = 10
 """episodes of an evaluation, as in the paper's code"""
@@ -31,6 +32,36 @@ EXPERT = {
 """expert scores by which URLB normalises (its authors, issue 1 of rll-research/url_benchmark)"""
 
 
+class Protocol(NamedTuple):
+    """How an agent was trained, as far as scores depend on it."""
+
+    unlabelled: int
+    """frames without reward; 0 if unknown"""
+    labelled: int
+    """frames with reward"""
+    visuals: str = ""
+    """full or fast, of pixels"""
+
+
+PAPER, URLB = Protocol(500_000, 500_000, "full"), Protocol(2_000_000, 100_000)
+"""figure 4 of the paper; URLB"""
+
+
+def protocol(path: Path) -> Protocol:
+    """The protocol of a fine-tuned agent, from its card and the card of its pre-training next to it."""
+    stage = checkpoint.placed(checkpoint.stage(path), path)
+    assert isinstance(stage, Finetune)
+    before = Path(stage.pretrained)
+    explorer = checkpoint.stage(before) if (before / "card.json").exists() else None
+    unlabelled = frames(explorer, before) if isinstance(explorer, Pretrain) else 0
+    return Protocol(unlabelled, frames(stage, path), stage.world.visuals if stage.pixels else "")
+
+
+def frames(stage: Pretrain | Finetune, path: Path) -> int:
+    """Frames of the steps that a stage has taken."""
+    return (checkpoint.step_of(path) or 0) * stage.world.frames * stage.rows
+
+
 def evaluated(folder: str, episodes: int | None, tasks: tuple[str, ...], pixels: bool) -> dict[str, dict[str, Any]]:
     """Task name -> score of one agent and how it was trained. Errors: core.errors.Usage if the table has no such task."""
     path = checkpoint.agent(folder)
@@ -40,28 +71,28 @@ def evaluated(folder: str, episodes: int | None, tasks: tuple[str, ...], pixels:
             f"{path} was not fine-tuned for a task of this table; it has {', '.join(tasks)} from {'pixels' if pixels else 'states'}"
         )
     with closing(stage.world) as env:
-        frames = (checkpoint.step_of(path) or 0) * stage.world.frames * stage.rows
-        how = f"{stage.world.spec.name}, {frames:,} frames with reward"
-        return {stage.world.task: {**evaluate(env, checkpoint.policy(path), episodes or EPISODES), "how": how}}
+        how = f"{stage.world.spec.name}, {frames(stage, path):,} frames with reward"
+        return {stage.world.task: {**evaluate(env, checkpoint.policy(path), episodes or EPISODES), "how": how, "protocol": protocol(path)}}
 
 
 def zoo_results(recipe: str) -> dict[str, dict[str, Any]]:
     """Task name -> measured result, from the cards of the zoo's agents of a recipe."""
     found = {}
     for name, folder in checkpoint.shipped().items():
-        results = card.read(checkpoint.agent(folder)).get("results", {})
+        path = checkpoint.agent(folder)
+        results = card.read(path).get("results", {})
         if name.startswith(f"{recipe}.") and "evaluation" in results:
-            found[name.partition(".")[2]] = results["evaluation"]
+            found[name.partition(".")[2]] = {**results["evaluation"], "protocol": protocol(path)}
     return found
 
 
-def with_results(rows: list[Row], names: tuple[str, ...], ours: dict[str, dict[str, Any]]) -> list[Row]:
-    """The rows with our results; each cell says how our agent was trained."""
+def with_results(rows: list[Row], names: tuple[str, ...], ours: dict[str, dict[str, Any]], published: Protocol) -> list[Row]:
+    """The rows with our results; each cell says how our agent was trained, and is comparable if that is the published protocol."""
     found = []
     for row, name in zip(rows, names, strict=True):
         mine = ours.get(name)
         cell = f"{row.cell}; ours: {mine['how']}" if mine and "how" in mine else row.cell
-        found.append(replace(row, cell=cell).measured(mine) if mine else row)
+        found.append(replace(row, cell=cell, comparable=mine["protocol"] == published).measured(mine) if mine else row)
     return found
 
 
@@ -74,7 +105,7 @@ def pixels(agent: str | None, episodes: int | None) -> Table:
         "Paper: 500,000 frames without reward, then 500,000 with reward. Our laptop preset: 80,000 and 80,000, rendered without shadows. "
         "Results of zoo agents are read from their cards; the agents are not evaluated again."
     )
-    return Table("Proto-RL from pixels, return after fine-tuning", with_results(rows, tasks, ours), meaning)
+    return Table("Proto-RL from pixels, return after fine-tuning", with_results(rows, tasks, ours, PAPER), meaning)
 
 
 def urlb_states(agent: str | None, episodes: int | None) -> Table:
@@ -87,4 +118,4 @@ def urlb_states(agent: str | None, episodes: int | None) -> Table:
         f"Published: 2,000,000 frames without reward, then 100,000 with reward. Errors as published: {errors}. "
         "Our laptop preset: 200,000 frames without reward."
     )
-    return Table("Proto-RL from states in URLB, return after fine-tuning", with_results(rows, tasks, ours), meaning)
+    return Table("Proto-RL from states in URLB, return after fine-tuning", with_results(rows, tasks, ours, URLB), meaning)
