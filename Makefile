@@ -11,16 +11,16 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing Sensorium into $(VENV) (once)"
 	@# on Linux without an NVIDIA GPU: torch's CPU build (200 MB instead of several GB), where its index answers
-	@if [ "$$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ]; then \
+	@if [ "$$(uname -s)" = Linux ] && [ ! -e /proc/driver/nvidia/version ] && [ ! -e /dev/dxg ]; then \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 0 --timeout 10 --no-deps --index-url $(CPU_TORCH) -c constraints.txt torch 2> /dev/null \
-		|| echo "torch's CPU build is not at hand: its default build follows"; fi
+		|| echo "torch's CPU build is not available; installing the default build"; fi
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: $(VENV)/ready
 	@echo "training an ordinary network, then its permutation-invariant clone, which goes on by itself: about three minutes on two cores"
 	@$(BIN)/sensorium train cart-pole-clone --out runs/demo --baseline.steps 120 --clone.steps 30 --ascend.window 40 --ascend.windows 25 --ascend.warmup-windows 150 --ascend.steps 20
-	@echo "drawing the report: about a minute"
+	@echo "writing the report: about a minute"
 	@$(BIN)/sensorium report runs/demo > runs/demo/where
 	@echo && echo "done. Open this page in a browser: $$(pwd)/$$(cat runs/demo/where)"
 

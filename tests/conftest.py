@@ -16,10 +16,14 @@ import torch
 
 from sensorium import registry
 from sensorium.core import checkpoint
+from sensorium.core.machine import load_triton
 from sensorium.core.run import run
 from sensorium.core.stage import Stage
 from sensorium.doctor import EXTRAS
 from sensorium.es.workers import on
+
+# before any test imports a library that loads OpenGL
+load_triton()
 
 # parallel test processes share the cores
 torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))

@@ -40,7 +40,8 @@ def damaged_bytes(dice: random.Random, data: bytes) -> bytes:
         lambda: data[:place], lambda: b"", lambda: data[:place] + data[other:], lambda: data + data[:place], lambda: bytes(len(data)),
         lambda: data[:place] + dice.randbytes(other - place) + data[other:], lambda: dice.randbytes(dice.randrange(1, 300)),
         lambda: data[:place] + bytes([data[place] ^ 1 << dice.randrange(8)]) + data[place + 1 :] if place < len(data) else b"\xff",
-        lambda: b"[" * 5000, lambda: b'{"a":' * 5000, lambda: data.replace(b"0", b"1"), lambda: data.replace(b"\n", b""),
+        lambda: b"[" * 5000, lambda: b'{"a":' * 5000, lambda: data.replace(b"0", b"1"),
+        lambda: data.replace(b": 1", b": " + b"9" * 5000), lambda: data.replace(b": 1", b": " + b"[" * 700 + b"]" * 700), lambda: data.replace(b'"recipe": "cart-pole-mlp"', b'"recipe": 5'), lambda: data.replace(b"\n", b""),
     ])()  # fmt: skip
 
 

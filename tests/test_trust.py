@@ -1,12 +1,15 @@
 """Robustness: no data is lost, and errors are one line with the right exit code."""
 
 import errno
+import fcntl
 import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
@@ -407,3 +410,39 @@ def test_no_game_outlives_its_process(engine, library, number):
         process.stdin.write(b"\n")
         process.send_signal(number) if number else process.stdin.flush()
     assert gone(games)
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_saves_the_run(tmp_path):
+    """The terminal is a pseudo-terminal; once it is closed, every write to it fails."""
+    main, terminal = os.openpty()
+    folder = tmp_path / "run" / "1-evolve"
+    command = [
+        sys.executable,
+        "-m",
+        "sensorium.cli",
+        "train",
+        "cart-pole-mlp",
+        "--preset",
+        "tiny",
+        "--out",
+        str(tmp_path / "run"),
+        "--evolve.steps",
+        "100000",
+    ]
+
+    def in_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, preexec_fn=in_terminal, cwd=tmp_path)
+    os.close(terminal)
+    deadline = time.monotonic() + 60
+    while not rows(folder / "metrics.jsonl") and time.monotonic() < deadline:
+        # a terminal shows what is written
+        if select.select([main], [], [], 0.05)[0]:
+            os.read(main, 4096)
+    os.close(main)
+    assert process.wait(60) == 128 + signal.SIGHUP
+    assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0

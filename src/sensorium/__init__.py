@@ -127,7 +127,10 @@ def train(
     folder = Path(out) if out else Path("runs") / recipe
     sink = None
     if tensorboard:
+        from sensorium.viz.tensorboard import require
         from sensorium.viz.tensorboard import tensorboard as sink
+
+        require()
     place = on or ("here" if device == "cuda" else "")
     named: Iterable[tuple[str, Stage]] = (stages or registry.recipe(recipe).stages(preset, **flags)).items()
     todo = list(enumerate(named, 1))

@@ -58,7 +58,9 @@ def catch_termination() -> None:
 
 def print_error(message: object, code: int) -> int:
     """Print one line to stderr and return the exit code."""
-    print(f"sensorium: {message}", file=sys.stderr)
+    from sensorium.core.log import tell
+
+    tell(f"sensorium: {message}")
     return code
 
 
@@ -239,11 +241,13 @@ def report(options: argparse.Namespace, _: list[str]) -> None:
     underway = logged.unfinished(stages)
     system = registry.system_of_card(card.read(stages[-1] if stages else checkpoint.agent(folder)))
     try:
+        if not system:
+            raise Usage(f"{folder} belongs to no system, so there is no page for it; `sensorium evaluate {folder}` has its scores")
         page = registry.resolve(registry.system(system).REPORT)(folder)
-    except (Usage, Failure):
+    except Usage as error:
         if not underway:
             raise
-        page = Page(folder.name, "No stage has finished: this page shows what has been logged.", "")
+        page = Page(folder.name, f"This page has what has been logged so far; the rest is missing: {error}.", "")
     if underway:
         lead = f"This run is in progress: {underway}. {page.lead}"
         page = replace(page, lead=lead, sections=[*page.sections, *logged.all_metrics(stages)])

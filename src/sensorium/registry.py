@@ -119,7 +119,8 @@ def system_of_card(card: dict[str, Any]) -> str:
             yield from names(value)
 
     owners = (name.partition("/")[0] for name in names(card["stage"]) if "/" in name)
-    return system_of(card.get("recipe", "")) or next(owners, "")
+    recipe = card.get("recipe")
+    return (system_of(recipe) if isinstance(recipe, str) else "") or next(owners, "")
 
 
 def world(name: str) -> type:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium import registry
+from sensorium.core import zoo
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.recipe import Recipe, Stages
 from sensorium.core.stage import folders, unplaced
@@ -31,9 +32,8 @@ def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -
 
 def relative_to(stage: Any, default: Any, folder: Path) -> Any:
     """The stage with the folders given by the user made relative to its own folder, so that cards contain no absolute paths."""
-    given = {
-        name: os.path.abspath(place) for name, place in folders(stage).items() if place != getattr(default, name) and os.path.isdir(place)
-    }
+    named = {name: str(zoo.located(Path(place))) for name, place in folders(stage).items() if place != getattr(default, name)}
+    given = {name: os.path.abspath(place) for name, place in named.items() if os.path.isdir(place)}
     return unplaced(replace(stage, **given), folder)
 
 

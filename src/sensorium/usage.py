@@ -131,7 +131,8 @@ def folders(prefix: str, **_: Any) -> list[str]:
 
     from sensorium.core import zoo
 
-    here = [str(path) for path in Path().glob(f"{prefix}*") if path.is_dir()]
+    folder = Path(prefix) if prefix.endswith("/") else Path(prefix).parent
+    here = [str(path) for path in (folder.iterdir() if folder.is_dir() else ()) if path.is_dir()]
     return sorted({*here, *(f"zoo/{path.name}" for path in zoo.FOLDER.glob("*") if path.is_dir())})
 
 

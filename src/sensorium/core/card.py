@@ -3,6 +3,7 @@
 import importlib
 import json
 import math
+import reprlib
 import types
 import typing
 from dataclasses import fields, is_dataclass
@@ -46,18 +47,25 @@ def plain(value: Any) -> Any:
 
 def build(data: Any) -> Any:
     """The inverse of `plain`. Errors: core.errors.Failure for unknown names or fields, wrong types and missing fields."""
+    try:
+        return _build(data)
+    except RecursionError:
+        raise Failure("the card is damaged (nested too deeply)") from None
+
+
+def _build(data: Any) -> Any:
     if isinstance(data, list):
-        return tuple(build(item) for item in data)
+        return tuple(_build(item) for item in data)
     if not isinstance(data, dict):
         return data
     kind = named(str(data.get("is", "")))
     known = {f.name: typing.get_type_hints(kind)[f.name] for f in fields(kind)}
-    values = {name: build(value) for name, value in data.items() if name != "is"}
+    values = {name: _build(value) for name, value in data.items() if name != "is"}
     for name, value in values.items():
         if name not in known:
             raise Failure(f"{data['is']}: " + nearest(name, list(known), "field"))
         if not _fits(value, known[name]):
-            raise Failure(f"{data['is']}: field '{name}' cannot be {value!r}")
+            raise Failure(f"{data['is']}: field '{name}' cannot be {reprlib.repr(value)}")
     try:
         return kind(**values)
     except TypeError as error:
@@ -89,9 +97,12 @@ def read(folder: Path) -> dict[str, Any]:
         card = json.loads(path.read_text())
     except FileNotFoundError:
         raise Failure(f"{folder} holds no agent (no card.json)") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise Failure(f"{path} is damaged ({error})") from None
-    card = migrated(card) if isinstance(card, dict) else {}
+    try:
+        card = migrated(card) if isinstance(card, dict) else {}
+    except RecursionError:
+        raise Failure(f"{path} is damaged (nested too deeply)") from None
     if card.get("format") != FORMAT or not isinstance(card.get("stage"), dict):
         raise Failure(f"{path} is not a card that this version of Sensorium reads (formats 1 to {FORMAT})")
     return card

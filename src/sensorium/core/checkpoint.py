@@ -189,7 +189,7 @@ def fitting(folder: str | Path) -> Iterator[None]:
     """Within, what a card's stage cannot make of its checkpoint is one sentence."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, IndexError, RuntimeError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, RuntimeError, ArithmeticError) as error:
         raise Failure(
             f"the card of {folder} does not fit its checkpoint: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
         ) from error

@@ -28,7 +28,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(errors="replace").splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):  # truncated or damaged
+        except (ValueError, RecursionError):  # truncated or damaged
             break
         if not (
             isinstance(row, dict) and isinstance(row.get("step"), int) and all(isinstance(value, (int, float)) for value in row.values())
@@ -50,8 +50,11 @@ class Sink(Protocol):
     def add(self, step: int, metrics: dict[str, float]) -> None:
         """Record the metrics of one step."""
 
+    def flush(self) -> None:
+        """Write what is still in memory; called before each checkpoint."""
+
     def close(self) -> None:
-        """Write what is still in memory."""
+        """Flush and release the sink."""
 
 
 class Log:
@@ -85,6 +88,8 @@ class Log:
         with writing(self.folder):
             for file in self.files:
                 os.fsync(file.fileno())
+            if self.sink is not None:
+                self.sink.flush()
 
     def close(self) -> None:
         for file in self.files:
@@ -98,6 +103,17 @@ class Log:
 def show(metrics: dict[str, float]) -> str:
     """The first four metrics as text."""
     return "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:4])
+
+
+def tell(line: str) -> None:
+    """Print a line to stderr. Where it cannot be written, as after the terminal closed, this and later output is discarded."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        discard = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(discard, stream)
+        os.close(discard)
 
 
 class Bar:
@@ -122,17 +138,19 @@ class Bar:
 
     def update(self, step: int, metrics: dict[str, float]) -> None:
         if self.bar is not None:
-            self.bar.update(self.task, completed=step, note=show(metrics))
+            with suppress(OSError):  # the terminal may have closed
+                self.bar.update(self.task, completed=step, note=show(metrics))
             return
         now = time.perf_counter()
         if now - self.last >= PLAIN_EVERY or step == self.steps:
             left = (now - self.began) / max(step - self.first, 1) * (self.steps - step)
-            print(f"{self.name} {step}/{self.steps}  {show(metrics)}  {left:.0f} s left", file=sys.stderr, flush=True)
+            tell(f"{self.name} {step}/{self.steps}  {show(metrics)}  {left:.0f} s left")
             self.last = now
 
     def close(self) -> None:
         if self.bar is not None:
-            self.bar.stop()
+            with suppress(OSError):
+                self.bar.stop()
 
 
 def tracked(items: Collection[T], name: str) -> Iterator[T]:

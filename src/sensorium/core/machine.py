@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,13 @@ def keep_pages() -> bool:
 
 @functools.cache
 def load_triton() -> None:
-    """Load Triton, where torch brings it, before an OpenGL library: Mesa and Triton both contain LLVM, and loading Triton second ends the process."""
+    """Load Triton, where torch brings it, before an OpenGL library: Mesa and Triton both contain LLVM, and loading Triton second ends the process.
+
+    It is not loaded if Mesa's LLVM is there already; then torch.compile may end the process later.
+    """
+    with suppress(OSError):
+        if "libLLVM" in Path("/proc/self/maps").read_text():
+            return
     with suppress(ImportError):
         importlib.import_module("triton._C.libtriton")
 

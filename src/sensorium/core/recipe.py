@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Parameter, signature
+from pathlib import Path
 from typing import Any, Literal
 
+from sensorium.core import zoo
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.stage import Folder, Stage
 
@@ -45,6 +47,7 @@ class Recipe:
             raise Usage(nearest(flag, list(self.arguments), f"argument of {self.name}"))
         if signature(self.build).parameters[flag].annotation is not Folder or not value:
             return value
+        value = str(zoo.located(Path(value)))
         if not os.path.isdir(value):
             raise Usage(f"no folder {value}; --{flag} is a run, a stage or a zoo agent (`sensorium list` shows the zoo)")
         return Folder(os.path.abspath(value))

@@ -13,7 +13,7 @@ from typing import Any
 from sensorium.core import card as cards
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Interrupted, Usage
-from sensorium.core.log import Bar, Log, Sink
+from sensorium.core.log import Bar, Log, Sink, tell
 from sensorium.core.machine import facts, repeatable
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Closable, Live, Stage, State, placed, unplaced
@@ -47,9 +47,9 @@ def stop_requests() -> Iterator[list[int]]:
 
     def once(number: int, frame: Any) -> None:
         requests.append(number)
-        print("sensorium: finishing this step and saving (Ctrl-C again to stop at the last checkpoint)", file=sys.stderr)
         for each, handler in before.items():
             signal.signal(each, handler)
+        tell("sensorium: finishing this step and saving (Ctrl-C again to stop at the last checkpoint)")
 
     if threading.current_thread() is not threading.main_thread():
         yield requests
@@ -145,6 +145,8 @@ def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: in
                     checkpoint.save(folder, step, state)
                 if requests:
                     raise Interrupted(f"stopped at step {step} of {stage.steps}, saved in {folder}; the same command resumes", requests[0])
+            if requests:
+                raise Interrupted(f"stopped after the last step, saved in {folder}; the same command resumes", requests[0])
     finally:
         bar.close()
         log.close()

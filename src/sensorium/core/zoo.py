@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -94,8 +94,10 @@ def fetched(name: str) -> Path:
             raise Failure(f"cannot write to {cache}: {error.strerror}") from error
         try:
             _download(opened, name, agents[name], draft)
-            if not (cache / name).is_dir():
+            with suppress(OSError):  # another process may have been faster
                 draft.rename(cache / name)
+            if not (cache / name).is_dir():
+                raise Failure(f"cannot write to {cache}")
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return cache / name

@@ -58,7 +58,7 @@ def processes(simulators: bool) -> int:
 
 
 def open_pool(count: int) -> ProcessPoolExecutor:
-    """A pool of `count` processes with one torch thread each, which ignore SIGINT and SIGHUP."""
+    """A pool of `count` processes with one torch thread each, which ignore SIGINT, SIGHUP and SIGTERM."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start, (1,))
 
@@ -88,8 +88,8 @@ class Job:
 
 def _start(threads: int) -> None:
     end_with_parent()
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the parent handles Ctrl-C and a closed terminal
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent handles them; its end ends this process
     keep_pages()
     torch.set_num_threads(threads)
 

@@ -40,7 +40,7 @@ def all_metrics(stages: list[Path]) -> list[Section]:
     for path in stages:
         log = rows(path / "metrics.jsonl")
         metrics = [name for name in dict.fromkeys(name for row in log for name in row) if name != "step"]
-        if len(log) < 2:
+        if len(log) < 2 or not metrics:
             continue
         lines = -(-len(metrics) // 3)
         figure, axes = canvas(height=2.1 * lines, columns=3, lines=lines, squeeze=False)
@@ -71,7 +71,7 @@ def sections(folder: Path, curves: tuple[Curve, ...]) -> list[Section]:
         figure, axes = canvas(columns=len(stages), squeeze=False)
         for axis, (name, log) in zip(axes[0], stages.items(), strict=True):
             for metric, colour in ((curve.metric, BLUE), (curve.beside, ORANGE)):
-                points = [(row[curve.along], row[metric]) for row in log if metric in row]
+                points = [(row[curve.along], row[metric]) for row in log if metric in row and curve.along in row]
                 if points:
                     x, y = zip(*points, strict=True)
                     axis.plot(x, smooth(y, 5), color=colour, label=metric)

@@ -2,15 +2,8 @@
 
 _HERE = "sensorium.systems.rnd"
 
-PARTS = {
-    "pretrain": f"{_HERE}.stages:Pretrain",
-    "finetune": f"{_HERE}.stages:Finetune",
-    "rnd": f"{_HERE}.model:RND",
-}
-RECIPES = {
-    "rnd-states": f"{_HERE}.recipes:RND_STATES",
-    "rnd-pixels": f"{_HERE}.recipes:RND_PIXELS",
-}
+PARTS = {"pretrain": f"{_HERE}.stages:Pretrain", "finetune": f"{_HERE}.stages:Finetune", "rnd": f"{_HERE}.model:RND"}
+RECIPES = {"rnd-states": f"{_HERE}.recipes:RND_STATES", "rnd-pixels": f"{_HERE}.recipes:RND_PIXELS"}
 TABLES: dict[str, str] = {}
 IMPORTS: dict[str, str] = {}
 REPORT = f"{_HERE}.figures:sections"

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sensorium.core.errors import Usage
 from sensorium.core.machine import products
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Metrics, State
@@ -37,9 +38,8 @@ class RND:
     learning_rate: float = 1e-4
     channels: int = 32
     """channels of each convolution"""
-    explores: bool = True
-    """whether the predictor is trained and gives an intrinsic reward"""
 
+    explores = True
     consecutive = False
     by_critic = True
 
@@ -52,7 +52,9 @@ class RND:
         return "representation", "random"
 
     def require(self, batch: int) -> None:
-        """Any batch size is allowed."""
+        """Errors: core.errors.Usage for a batch of one sample, which has no variance."""
+        if batch < 2:
+            raise Usage(f"batch cannot be {batch}; at least 2")
 
     def encoder(self, observation: tuple[int, ...]) -> Encoder | Plain:
         return Encoder(self.channels, 0.5) if len(observation) == 3 else Plain(observation[0])
@@ -77,6 +79,12 @@ class RND:
 
     def open(self, state: State, observation: tuple[int, ...], represent: bool, dtype: torch.dtype) -> "Distillation":
         return Distillation(self, state, observation, represent, dtype)
+
+
+class OnTask(RND):
+    """Settings for learning a task: the predictor is not trained, and there is no intrinsic reward."""
+
+    explores = False
 
 
 class Distillation:

@@ -61,8 +61,7 @@ def rnd_pixels(preset: Preset = "laptop", task: str = "walker_run", pretrained: 
 
     sensorium train rnd-pixels.walker_run
     """
-    world = Control(task, pixels=True, repeat=2, visuals="full" if preset == "paper" else "fast")
-    return phases(world, preset, 256, pretrained)
+    return phases(Control(task, pixels=True, repeat=2, visuals="full" if preset == "paper" else "fast"), preset, 256, pretrained)
 
 
 RND_STATES = Recipe("rnd-states", rnd_states, "429 on walker_run (100 episodes, one seed); 267 +- 18 in MOSS's re-run of URLB after 2,000,000 frames without reward", {"tiny": 0.3, "laptop": 28, "paper": 3000}, ("control",))  # fmt: skip

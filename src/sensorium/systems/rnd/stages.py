@@ -1,9 +1,9 @@
 """Stages in training order: `Pretrain` explores without reward, `Finetune` then learns a task."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sensorium.rl.off_policy import Finetuning, Pretraining
-from sensorium.systems.rnd.model import RND
+from sensorium.systems.rnd.model import RND, OnTask
 
 
 @dataclass(frozen=True)
@@ -31,4 +31,4 @@ class Finetune(Finetuning):
 
     @property
     def explorer(self) -> RND:
-        return replace(self.rnd, explores=self.intrinsic_reward > 0)
+        return self.rnd if self.intrinsic_reward > 0 else OnTask(**vars(self.rnd))

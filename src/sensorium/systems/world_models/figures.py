@@ -217,10 +217,10 @@ def losses(run: Run) -> Section | None:
         figure, axes = canvas(8.6, 3.0, len(names), squeeze=False)
         for axis, name in zip(axes[0], names, strict=True):
             axis.plot([row["step"] * stage.updates for row in rows], [row[name] for row in rows], color=BLUE)
-            axis.set(xlabel="updates of M", ylabel={"z": "negative log-likelihood, nats per dimension"}.get(name, f"loss of the {name}"))
+            axis.set(xlabel="updates of M", ylabel={"z": "nats per dimension of z"}.get(name, f"loss of the {name}"))
             if name == "z":
                 axis.axhline(1.419, color=RED, ls="--", lw=1)
-                axis.text(0, 1.419, " standard normal 1.419", color=RED, va="bottom", fontsize=9)
+                axis.text(0.02, 1.419, "standard normal 1.419", color=RED, va="bottom", fontsize=9, transform=axis.get_yaxis_transform())
         shown.append((picture(figure, "learning curves of M"), "M: unused dimensions of z are standard normal noise, which costs at least 1.419 nats each. A mean near 1 is normal; the authors report 0.98 for TakeCover."))  # fmt: skip
     return Section("Training of V and M", (), tuple(shown)) if shown else None
 
