@@ -28,7 +28,7 @@ from sensorium.core.run import run
 from sensorium.doctor import attempt, children
 from sensorium.envs.toy import Toy
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
-from tests.conftest import tiny_stages
+from tests.conftest import needs, tiny_stages
 
 STAGE = replace(registry.recipe("cart-pole-mlp").stages("tiny")["evolve"], world=Toy(), agent=FeedForwardAgent(3), steps=6)  # type: ignore[type-var]
 
@@ -268,6 +268,7 @@ def steps_in(out: Path) -> int:
 )
 def test_killed_and_resumed_runs_equal_uninterrupted_ones(recipe, longest, tmp_path):
     """Each kill comes after a random number of steps, at most `longest`, and a random part of the next one."""
+    needs(registry.recipe(recipe).extras)
     draw, out, said, killed = random.Random(1), tmp_path / "killed", tmp_path / "said", 0
     assert ended(begun(tmp_path / "whole", recipe, said)) == 0
     for most in longest:
