@@ -17,7 +17,7 @@ class Curve:
     metric: str
     heading: str
     caption: str
-    beside: str = ""
+    compared_with: str = ""
     """another metric in the same plot"""
     along: str = "step"
     """metric on the x axis"""
@@ -70,7 +70,7 @@ def sections(folder: Path, curves: tuple[Curve, ...]) -> list[Section]:
             continue
         figure, axes = canvas(columns=len(stages), squeeze=False)
         for axis, (name, log) in zip(axes[0], stages.items(), strict=True):
-            for metric, colour in ((curve.metric, BLUE), (curve.beside, ORANGE)):
+            for metric, colour in ((curve.metric, BLUE), (curve.compared_with, ORANGE)):
                 points = [(row[curve.along], row[metric]) for row in log if metric in row and curve.along in row]
                 if points:
                     x, y = zip(*points, strict=True)

@@ -109,11 +109,8 @@ def learning(folder: Path) -> Section:
     for number, path in enumerate(stages):
         colour = colours[ranks[kinds[number]] % len(colours)]
         name = kinds[number] if kinds[number] not in kinds[:number] else None
-        metrics, times = (
-            log_rows(path / "metrics.jsonl"),
-            {row["step"]: row["seconds"] / 60 for row in log_rows(path / "times.jsonl") if "seconds" in row},
-        )
-        metrics = [row for row in metrics if row["step"] in times]
+        times = {row["step"]: row["seconds"] / 60 for row in log_rows(path / "times.jsonl") if "seconds" in row}
+        metrics = [row for row in log_rows(path / "metrics.jsonl") if row["step"] in times]
         if not metrics:
             continue
         minutes = np.array([times[row["step"]] for row in metrics]) + minutes_passed
