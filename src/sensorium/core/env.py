@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -36,26 +36,32 @@ class EnvSpec:
     horizon: int
     """steps after which an episode is truncated"""
     sensors: tuple[str, ...] = ()
-    """names of the channels of a vector observation; without names, an observation of shape [height, width, 3] is a uint8 image"""
+    """names of the channels of a vector observation, where it has them"""
     low: tuple[float, ...] = ()
     """lower bound of each action; empty: -1"""
+    bounds: tuple[tuple[float, float], ...] = ()
+    """the environment's own lower and upper bound of each action, where the world scales them from [-1, 1]; empty: actions are not scaled"""
     rows: int = 0
     """largest recommended number of rows of one Env; 0: no limit"""
     discrete: bool = False
     """whether an action is a choice: the one-hot vector of one of `action` buttons, or logits of which the largest counts"""
+    kind: Literal["vector", "image", "frames", "patches"] = "vector"
+    """observation: float vector [n]; uint8 image [height, width, 3]; stacked uint8 frames [channels, height, width]; uint8 patches [n, frames, pixels]"""
 
 
 def require_fit(trained: EnvSpec, spec: EnvSpec) -> None:
-    """Check that an agent trained on `trained` can play in `spec`: same number of actions, same kind of observation.
+    """Check that an agent trained on `trained` can play in `spec`: same actions, same kind of observation.
 
     Vectors of different lengths pass: the agent itself checks the number of sensors. Errors: core.errors.Usage.
     """
-    vectors = len(trained.observation) == len(spec.observation) == 1
-    if trained.action != spec.action or (trained.observation != spec.observation and not vectors):
-        raise Usage(
-            f"the agent was trained in {trained.name} (observations {trained.observation}, {trained.action} actions) and cannot play in "
-            f"{spec.name} (observations {spec.observation}, {spec.action} actions)"
+    vectors = trained.kind == spec.kind == "vector"
+    actions = (trained.action, trained.discrete) == (spec.action, spec.discrete)
+    if not actions or trained.kind != spec.kind or (trained.observation != spec.observation and not vectors):
+        theirs, ours = (
+            f"{s.name} ({s.kind} observations {s.observation}, {s.action} {'discrete' if s.discrete else 'continuous'} actions)"
+            for s in (trained, spec)
         )
+        raise Usage(f"the agent was trained in {theirs} and cannot play in {ours}")
 
 
 @runtime_checkable

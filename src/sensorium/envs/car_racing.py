@@ -40,7 +40,7 @@ class CarRacing:
 
     @property
     def spec(self) -> EnvSpec:
-        return EnvSpec("car-racing", (SIZE, SIZE, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=64)
+        return EnvSpec("car-racing", (SIZE, SIZE, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=64, kind="image")
 
     def observe(self, frames: np.ndarray) -> Tensor:
         """Observations [rows, 64, 64, 3] from frames [rows, 96, 96, 3]."""
@@ -97,7 +97,7 @@ class CarPatches:
     @property
     def spec(self) -> EnvSpec:
         n = patches.patches_of((FULL // patches.SIDE) ** 2, self.treatments)
-        return EnvSpec("car-patches", (n, patches.STACK, patches.SIDE**2), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
+        return EnvSpec("car-patches", (n, patches.STACK, patches.SIDE**2), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32, kind="patches")
 
     def open(self) -> patches.PatchEnv:
         return patches.PatchEnv(self)
@@ -157,7 +157,7 @@ class CarFrames:
 
     @property
     def spec(self) -> EnvSpec:
-        return EnvSpec("car-frames", (FULL, FULL, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32)
+        return EnvSpec("car-frames", (FULL, FULL, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=32, kind="image")
 
     def open(self) -> HostEnv:
         scenery = [

@@ -141,7 +141,15 @@ class Control:
         looks = ["pixels", *(["fast visuals"] if self.visuals == "fast" else [])] if self.pixels else ["states"]
         name = f"{self.task} ({', '.join([*looks, f'action repeat {self.repeat}', self.engine])})"
         shape = (3 * FRAMES, SIZE, SIZE) if self.pixels else (len(names),)
-        return EnvSpec(name, shape, actions, self.frames // self.repeat, () if self.pixels else names, rows=16)
+        return EnvSpec(
+            name,
+            shape,
+            actions,
+            self.frames // self.repeat,
+            () if self.pixels else names,
+            rows=16,
+            kind="frames" if self.pixels else "vector",
+        )
 
     @property
     def where(self) -> tuple[Coordinate, ...]:
@@ -190,7 +198,7 @@ class ControlEnv(HostEnv):
         """The current state observations. Errors: core.errors.Usage for EnvPool with pixels."""
         if self.control_pool is not None:
             return torch.from_numpy(self.control_pool.states())
-        if len(self.spec.observation) == 1:
+        if self.spec.kind == "vector":
             return self.obs.cpu()
         raise Usage("EnvPool provides pixels or states, not both; use engine dm_control")
 

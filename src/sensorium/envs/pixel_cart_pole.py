@@ -52,7 +52,7 @@ class PixelCartPole:
 
     @property
     def spec(self) -> EnvSpec:
-        return EnvSpec("pixel-cart-pole", (SIZE, SIZE, 3), 1, self.horizon)
+        return EnvSpec("pixel-cart-pole", (SIZE, SIZE, 3), 1, self.horizon, kind="image")
 
     @property
     def inner(self) -> CartPole:

@@ -49,7 +49,7 @@ class Pong:
     @property
     def spec(self) -> EnvSpec:
         n = patches.patches_of((SIZE // patches.SIDE) ** 2, self.treatments)
-        return EnvSpec("pong", (n, patches.STACK, patches.SIDE**2), BUTTONS, self.horizon, rows=32, discrete=True)
+        return EnvSpec("pong", (n, patches.STACK, patches.SIDE**2), BUTTONS, self.horizon, rows=32, discrete=True, kind="patches")
 
     def open(self) -> patches.PatchEnv:
         return patches.PatchEnv(self)

@@ -47,7 +47,7 @@ class TakeCover:
 
     @property
     def spec(self) -> EnvSpec:
-        return EnvSpec("take-cover", (SIZE, SIZE, 3), 1, self.horizon, rows=16)
+        return EnvSpec("take-cover", (SIZE, SIZE, 3), 1, self.horizon, rows=16, kind="image")
 
     def open(self) -> HostEnv:
         if self.engine == "vizdoom":

@@ -63,7 +63,7 @@ def altered(world: World, senses: str) -> World:
     """A world with the given senses specification; "" removes a Treated world's own. Errors: core.errors.Usage where it does not apply."""
     if isinstance(world, Treated):
         return replace(world, senses=senses)  # type: ignore[type-var]
-    if senses and len(world.spec.observation) != 1:
+    if senses and world.spec.kind != "vector":
         raise Usage(f"'{senses}' is for vector observations; {world.spec.name} has observations {world.spec.observation}")
     return Sensed(world, senses) if senses else world
 

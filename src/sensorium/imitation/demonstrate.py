@@ -148,15 +148,16 @@ def training_world(folder: str) -> World:
 def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
     """Record the shard of one step, a function of the stage and the seeds; returns its metrics and checksum."""
     parts: dict[str, list[Tensor]] = {"observations": [], "actions": [], "rewards": [], "memory": []}
+    spec = stage.student_world.spec
 
     def keep(t: int, row: dict[str, Any]) -> None:
         obs = row["observations"]
-        parts["observations"].append((obs[:, :, -1] if obs.dim() == 4 else obs).cpu().clone())
+        # of stacked patches, the newest frame
+        parts["observations"].append((obs[:, :, -1] if spec.kind == "patches" else obs).cpu().clone())
         parts["actions"].append(row["actions"].cpu().clone())
         parts["rewards"].append(row["rewards"].cpu().clone())
         parts["memory"].append(row["memory"][-1].cpu().clone())
 
-    spec = stage.student_world.spec
     teacher, student = deterministic(checkpoint.policy(stage.teacher)), checkpoint.policy(stage.student) if stage.student else None
     low = torch.tensor(spec.low or (-1.0,) * spec.action)
     with closing(stage.student_world) as env:

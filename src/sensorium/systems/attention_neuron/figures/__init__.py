@@ -23,6 +23,6 @@ def sections(folder: Path) -> Page:
         return cart_pole.sections(folder)
     if isinstance(world, (CarPatches, Pong)):
         return patches.sections(folder)
-    if len(world.spec.observation) == 1:
+    if world.spec.kind == "vector":
         return bodies.sections(folder)
     raise Usage(f"there is no page for agents of {world.spec.name}; `sensorium evaluate {folder}` has their scores")

@@ -10,7 +10,6 @@ from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.patches import SIDE, STACK
 from sensorium.imitation.clone import Clone
 from sensorium.imitation.dagger import Dagger
 from sensorium.imitation.demonstrate import Demonstrate, training_world
@@ -91,9 +90,9 @@ def student_for(world: World) -> tuple[World, SensoryAgent | PongAgent]:
     if isinstance(world, StudentVariant):
         world = world.student
     spec = world.spec
-    if len(spec.observation) == 1 and not spec.discrete:
+    if spec.kind == "vector" and not spec.discrete:
         return world, SensoryAgent() if spec.action == 1 else replace(ANT_STUDENT, actions=spec.action)
-    if len(spec.observation) == 3 and spec.observation[1:] == (STACK, SIDE**2):
+    if spec.kind == "patches":
         return world, replace(PONG_STUDENT, actions=spec.action) if spec.discrete else CAR_STUDENT
     raise Usage(
         f"there is no student for a teacher from {spec.name}; allowed: worlds with a vector of sensors and continuous actions, and worlds of patches"
@@ -102,7 +101,7 @@ def student_for(world: World) -> tuple[World, SensoryAgent | PongAgent]:
 
 def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> tuple[Demonstrate, Clone]:
     """The stages `Demonstrate` and `Clone` of a laptop preset, by the kinds of observation and action of the world."""
-    vector, discrete = len(world.spec.observation) == 1, world.spec.discrete
+    vector, discrete = world.spec.kind == "vector", world.spec.discrete
     if vector:
         # as for Ant
         clone = Clone(world, agent, batch=32, sensor_id_weight=0.1, learning_rate=4e-3, half_life=500, steps=16, evaluate_every=8)
