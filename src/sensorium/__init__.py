@@ -39,14 +39,15 @@ def load(folder: str | Path, device: str = "cpu") -> Policy:
 
 
 def world(name: str, senses: str = "", **fields: Any) -> World:
-    """A world by name ("cart-pole"), with its fields as arguments and a senses specification (as for `evaluate --senses`).
+    """A world by name ("cart-pole", "gym:Hopper-v5"), with its fields as arguments and a senses specification (as for `evaluate --senses`).
 
-    Errors: core.errors.Usage for an unknown name or specification.
+    For gym:ID, `kwargs` are the environment's own arguments, e.g. world("gym:LunarLander-v3", kwargs={"continuous": True}).
+    Errors: core.errors.Usage for an unknown name, field or specification.
     """
     from sensorium import registry
     from sensorium.envs.wrappers import sensed
 
-    return sensed(registry.world(name)(**fields), senses)
+    return sensed(registry.world(name, **fields), senses)
 
 
 def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: Collection[str] = (), device: str = "cpu") -> Rollout:
@@ -107,7 +108,7 @@ def _world_and_policy(path: Path, world: str | None, device: str) -> tuple[World
     policy, trained = checkpoint.policy(path, device), checkpoint.stage(path).world  # type: ignore[attr-defined]
     if not world:
         return trained, policy
-    place = registry.world(world)()
+    place = registry.world(world)
     require_fit(trained.spec, place.spec)
     return place, policy
 

@@ -4,6 +4,7 @@
 import argparse
 import itertools
 import json
+import os
 import re
 import shutil
 import signal
@@ -25,6 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
         main_parser = parser()
         complete(main_parser)
         options, rest = main_parser.parse_known_args(arguments)
+        import_modules(options)
+        if options.command != "train":
+            rest = named_world(options, rest)
         if rest and options.command != "train":
             raise Usage(f"unknown argument {rest[0]} (`sensorium {options.command} --help` shows what is allowed)")
         COMMANDS[options.command](options, rest)
@@ -42,6 +46,29 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout has closed it; an error only for train
         sys.stderr.close()
         return int(options.command == "train")
+
+
+def import_modules(options: argparse.Namespace) -> None:
+    """`--import MODULE`: import the user's modules, which register environments, here and in worker processes."""
+    if options.modules:
+        from sensorium.envs.rows import MODULES, import_modules
+
+        sys.path.insert(0, os.getcwd())
+        os.environ[MODULES] = ",".join(filter(None, [os.environ.get(MODULES, ""), *options.modules]))
+        import_modules(options.modules)
+
+
+def named_world(options: argparse.Namespace, rest: list[str]) -> list[str]:
+    """Put `--world.FIELD value` into `options.world`; returns the remaining arguments."""
+    if not any(argument.startswith("--world.") for argument in rest) or "world" not in options:
+        return rest
+    from sensorium.settings import described, world_settings
+
+    settings, rest = world_settings(rest)
+    if not options.world:
+        raise Usage(f"--world.{next(iter(settings))} is a setting of a named world; give --world NAME")
+    options.world = described(options.world, settings)
+    return rest
 
 
 def catch_termination() -> None:
@@ -141,7 +168,7 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
         raise Usage("train needs a recipe; `sensorium list` shows them")
     prepare()
     import sensorium
-    from sensorium.settings import parse_settings
+    from sensorium.settings import in_world, parse_settings
 
     check_device(options.device)
     if options.device == "cuda" and options.on.startswith("processes"):
@@ -150,11 +177,12 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
         raise Usage("--seed for one run or --seeds for several, not both")
     if (options.seed or 0) < 0:
         raise Usage(f"--seed cannot be {options.seed}; at least 0")
-    base = Path(options.out) if options.out else Path("runs") / options.recipe
+    base = Path(options.out) if options.out else Path("runs") / re.sub(r"[^A-Za-z0-9.-]+", "-", options.recipe)
+    recipe, rest = in_world(options.recipe, rest)
     if options.help:
         print(options.usage())
     for seed, folder in runs(options.seeds, options.seed or 0, base):
-        stages = parse_settings(options.recipe, options.preset, [*rest, "--help"] if options.help else rest, folder)
+        stages = parse_settings(recipe, options.preset, [*rest, "--help"] if options.help else rest, folder)
         sensorium.train(options.recipe, options.preset, folder, seed, options.device, options.on, stages, options.tensorboard)
         print(f"trained: {folder} (`sensorium evaluate {folder}`, `sensorium report {folder}`)", file=sys.stderr)
 
@@ -274,9 +302,9 @@ def plan(options: argparse.Namespace, _: list[str]) -> None:
 
 def doctor(options: argparse.Namespace, _: list[str]) -> None:
     """`sensorium doctor`: check worlds, extras and tools on this machine."""
-    from sensorium.doctor import diagnose
+    from sensorium.doctor import diagnose, diagnose_world
 
-    findings = diagnose()
+    findings = diagnose_world(options.world) if options.world else diagnose()
     if options.json:
         return emit({"checks": findings})
     for finding in findings:

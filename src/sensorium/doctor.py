@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,10 @@ from contextlib import suppress
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
+
+from sensorium import registry
+from sensorium.core.errors import Usage
+from sensorium.envs.rows import MODULES
 
 EXTRAS = {
     "envpool": "envpool",
@@ -123,8 +128,24 @@ def examine(name: str, program: str, mend: str) -> dict[str, Any]:
         lines = output.read_text(errors="replace").strip().splitlines() if output.exists() else []
         code = child.exitcode or 0
     died = f"killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
-    detail = lines[-1] if lines else "" if works else died
+    detail = re.sub(r"^sensorium\.core\.errors\.\w+: ", "", lines[-1] if lines else "" if works else died)
+    mend = mend or detail
     return {"name": name, "works": works, "detail": detail, "mend": mend}
+
+
+WORLD_CHECKS = (("Gymnasium's check_env", "interface"), ("a row is a function of its seed and actions", "repeats"), ("speed", "speed"))
+"""name, and the function of `envs.examine`"""
+
+
+def diagnose_world(name: str) -> list[dict[str, Any]]:
+    """Checks of one Gymnasium environment, each in a child process; items as of `diagnose`."""
+    if not name.startswith(registry.GYM):
+        raise Usage(f"doctor cannot examine '{name}'; allowed: gym:ID (without --world it checks all other worlds)")
+    registry.world(name)
+    # the server that starts the children may be older than this environment variable
+    program = "import os; os.environ[{0!r}] = {1!r}; from sensorium import registry; from sensorium.envs.examine import {2}; print({2}(registry.world({3!r})))"
+    modules = os.environ.get(MODULES, "")
+    return [examine(label, program.format(MODULES, modules, check, name), "") for label, check in WORLD_CHECKS]
 
 
 def diagnose() -> list[dict[str, Any]]:

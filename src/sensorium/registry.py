@@ -2,14 +2,16 @@
 
 import functools
 import importlib
+import json
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensorium.core.errors import Usage, nearest
 
 if TYPE_CHECKING:
+    from sensorium.core.env import World
     from sensorium.core.recipe import Recipe
 
 SYSTEMS = {
@@ -32,6 +34,7 @@ WORLDS = {
     "take-cover": "sensorium.envs.take_cover:TakeCover",
     "pixel-cart-pole": "sensorium.envs.pixel_cart_pole:PixelCartPole",
     "control": "sensorium.envs.control:Control",
+    "gymnasium": "sensorium.envs.gymnasium:Gymnasium",
 }
 
 STRATEGIES = {
@@ -54,6 +57,9 @@ STAGES = {
     "short-horizon": "sensorium.rl.short_horizon:ShortHorizonActorCritic",
 }
 """stages shared by all systems"""
+
+GYM = "gym:"
+"""prefix of the ids of Gymnasium's registry, where a world is named"""
 
 ROOT = Path(__file__).resolve().parents[2]
 """root of the repository, which contains `bench`"""
@@ -123,8 +129,19 @@ def system_of_card(card: dict[str, Any]) -> str:
     return (system_of(recipe) if isinstance(recipe, str) else "") or next(owners, "")
 
 
-def world(name: str) -> type:
-    """A world's class by name. Errors: core.errors.Usage."""
+def world(name: str, **settings: Any) -> "World":
+    """A world by name, or by Gymnasium's id as gym:ID, with its settings. Errors: core.errors.Usage.
+
+    The command line appends settings to a name, as JSON after a question mark.
+    """
+    name, _, text = name.partition("?")
+    settings = {**json.loads(text or "{}"), **settings}
+    if name.startswith(GYM):
+        return importlib.import_module("sensorium.envs.gymnasium").named(name.removeprefix(GYM), **settings)
     if name not in WORLDS:
-        raise Usage(nearest(name, list(WORLDS), "world"))
-    return resolve(WORLDS[name])
+        raise Usage(f"{nearest(name, list(WORLDS), 'world')}; gym:ID names a Gymnasium environment")
+    try:
+        return resolve(WORLDS[name])(**settings)
+    except TypeError:
+        allowed = [field.name for field in fields(resolve(WORLDS[name]))]
+        raise Usage(nearest(next(key for key in settings if key not in allowed), allowed, f"setting of {name}")) from None

@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import json
 import os
 import re
 from dataclasses import field, fields, is_dataclass, make_dataclass, replace
@@ -28,6 +29,53 @@ def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -
         check(argument, stages, recipe)
     chosen = parse_stages(every_stage(arguments, stages), stages, recipe)
     return {key: relative_to(stage, stages[key], folder / f"{i}-{key}") for i, (key, stage) in enumerate(chosen.items(), 1)}
+
+
+def world_settings(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The settings of a named world, `--world.FIELD value` and `--world.kwargs.NAME value`, and the remaining arguments.
+
+    Values are read as JSON, else as text. Errors: core.errors.Usage for one without a value.
+    """
+    settings: dict[str, Any] = {}
+    remaining, rest = [], list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--world."):
+            remaining.append(argument)
+            continue
+        key, equals, value = argument.partition("=")
+        if not equals and not rest:
+            raise Usage(f"{key} needs a value")
+        value = value if equals else rest.pop(0)
+        with contextlib.suppress(ValueError):
+            value = json.loads({"True": "true", "False": "false"}.get(value, value))
+        name, _, inner = key.removeprefix("--world.").partition(".")
+        name = name.replace("-", "_")
+        if inner:
+            settings.setdefault(name, {})[inner] = value
+        else:
+            settings[name] = tuple(value.split(",")) if name == "keys" else value
+    return settings, remaining
+
+
+def described(world: str, settings: dict[str, Any]) -> str:
+    """A world's name that includes settings, for `registry.world`."""
+    return f"{world}?{json.dumps(settings, sort_keys=True)}" if settings else world
+
+
+def in_world(recipe: str, arguments: list[str]) -> tuple[str, list[str]]:
+    """A recipe and its arguments with the settings of its world within the world's name. Errors: core.errors.Usage where it names none."""
+    settings, rest = world_settings(arguments)
+    if not settings:
+        return recipe, rest
+    if registry.GYM in recipe:
+        return described(recipe, settings), rest
+    for i, argument in enumerate(rest):
+        if argument == "--world" and i + 1 < len(rest):
+            return recipe, [*rest[: i + 1], described(rest[i + 1], settings), *rest[i + 2 :]]
+        if argument.startswith("--world="):
+            return recipe, [*rest[:i], described(argument, settings), *rest[i + 1 :]]
+    raise Usage(f"--world.{next(iter(settings))} is a setting of a named world; give --world NAME, or a recipe of gym:ID")
 
 
 def relative_to(stage: Any, default: Any, folder: Path) -> Any:

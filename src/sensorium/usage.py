@@ -33,6 +33,19 @@ def argument(*names: str, **how: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     return names, how
 
 
+MODULE = argument(
+    "--import",
+    dest="modules",
+    action="append",
+    default=[],
+    metavar="MODULE",
+    help="a module that registers Gymnasium environments, for gym:ID",
+)
+WORLD = argument(
+    "--world",
+    metavar="NAME",
+    help="default: the world of training; gym:ID, with --world.kwargs.NAME for its arguments; dream: the agent's world model",
+)
 DEVICE = argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
 TRAIN: Arguments = (
     argument("recipe", nargs="?"),
@@ -53,7 +66,7 @@ EVALUATE: Arguments = (
     argument("--episodes", type=int, default=100, metavar="N", help="default: 100"),
     argument("--seed", type=int, default=0, metavar="N", help="default: 0"),
     argument("--senses", metavar="SPEC", help="treatment of observations, e.g. shuffle,noise:5 (default: as in training)"),
-    argument("--world", metavar="NAME", help="default: the world of training; dream: the agent's world model"),
+    WORLD,
     DEVICE,
 )
 VERIFY: Arguments = (
@@ -82,7 +95,10 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
         ),
     ),
     "report": ("write DIR/report.html, one self-contained page", PLAIN, (argument("dir", metavar="DIR"),)),
-    "doctor": ("check worlds, extras and tools on this machine, and how to fix what fails", JSON, ()),
+    "doctor": (
+        "check worlds, extras and tools on this machine, and how to fix what fails", JSON,
+        (argument("--world", metavar="gym:ID", help="check one Gymnasium environment instead: its interface, that a seed repeats, its speed"),),
+    ),
     "bench": (
         "throughput on this machine, compared with a baseline measured in the same run", JSON,
         (argument("name", metavar="NAME", nargs="?", default="", help="only rows that begin with NAME"),),
@@ -108,7 +124,7 @@ def parser() -> Parser:
         command.set_defaults(usage=command.format_help)
         if has_json:
             command.add_argument("--json", action="store_true", help="one JSON document on stdout and nothing else there")
-        for names, how in arguments:
+        for names, how in (*arguments, MODULE):
             action = command.add_argument(*names, **how)
             action.completer = COMPLETIONS.get((name, action.dest))  # type: ignore[attr-defined]
     return main

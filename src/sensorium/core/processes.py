@@ -35,13 +35,18 @@ for pid, start in watched:
 
 
 def end_with_parent() -> None:
-    """Ask the kernel to kill this worker when its parent ends."""
+    """Ask the kernel to kill this worker of `multiprocessing` when its parent ends."""
+    parent = multiprocessing.parent_process()
+    end_with(parent.pid if parent is not None else None)
+
+
+def end_with(parent: int | None) -> None:
+    """Ask the kernel to kill this process when its parent, of this process id, ends."""
     if not sys.platform.startswith("linux"):
         return
-    parent = multiprocessing.parent_process()
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     # the parent may have ended before the call
-    if parent is not None and os.getppid() != parent.pid:
+    if parent is not None and os.getppid() != parent:
         os._exit(1)
 
 

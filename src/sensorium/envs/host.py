@@ -51,17 +51,20 @@ class HostEnv:
 
     def step(self, action: Float[Tensor, "rows n"]) -> Step:
         bounded = torch.maximum(action.detach().cpu().float(), self.low).clamp(max=1.0).numpy()
-        live = ~self.ended
-        obs, reward, terminated = self.simulators.step(bounded, live)
+        obs, reward, terminated = self.simulators.step(bounded, ~self.ended)
+        return self.finish(obs, reward, terminated, np.zeros_like(terminated))
+
+    def finish(self, obs: Tensor, reward: np.ndarray, terminated: np.ndarray, truncated: np.ndarray) -> Step:
+        """The step of the batch: rows that had ended repeat their last observation; `truncated` is the simulators' own."""
         self.t += 1
+        live = ~self.ended
         terminated = terminated & live
-        truncated = (self.t >= self.spec.horizon) & live & ~terminated
+        truncated = (truncated | (self.t >= self.spec.horizon)) & live & ~terminated
         alive = torch.from_numpy(live)
-        # a row that had ended repeats its last observation
         self.obs = torch.where(alive.view(-1, *[1] * (obs.dim() - 1)), obs, self.obs)
         self.ended = self.ended | terminated | truncated
-        reward = torch.from_numpy(np.where(live, reward, 0.0).astype(np.float32))
-        parts = (self.obs, reward, torch.from_numpy(terminated), torch.from_numpy(truncated))
+        earned = np.where(live, reward, 0.0).astype(np.float32)
+        parts = (self.obs, torch.from_numpy(earned), torch.from_numpy(terminated), torch.from_numpy(truncated))
         return Step(*(part.to(self.device) for part in parts))
 
     def close(self) -> None:

@@ -1,0 +1,148 @@
+"""Any registered Gymnasium environment as a World: `gym:ID` wherever a world is named."""
+
+import functools
+import json
+import multiprocessing
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sensorium.core.env import EnvSpec, Step
+from sensorium.core.errors import Usage, nearest
+from sensorium.core.stage import at_least
+from sensorium.envs.host import HostEnv
+from sensorium.envs.rows import Layout, Made, Rows, Unknown, Workers, known, layout
+
+PREFIX = "gym:"
+BUSY = 1e-3
+"""seconds per step of all rows from which worker processes are faster than this process"""
+
+layouts = functools.lru_cache(layout)
+
+
+@dataclass(frozen=True)
+class Gymnasium:
+    """A registered Gymnasium environment with Box [n] or Discrete actions and a vector or image to observe.
+
+    Actions in [-1, 1] are scaled to the environment's bounds. Discrete actions are one-hot vectors or logits. Dict and Tuple observations
+    are flattened. The environment's own random numbers come from the row's seed. Errors: core.errors.Usage for an unknown id, and for
+    spaces that do not fit.
+    """
+
+    id: str = "CartPole-v1"
+    """a registered id; card files cannot name modules to import"""
+    kwargs: str = ""
+    """keyword arguments of the environment, as a JSON object; empty: none"""
+    keys: tuple[str, ...] = ()
+    """entries of a Dict observation to use; empty: all"""
+    pixels: int = 0
+    """side of a square image to observe, rendered where the observation is no image; 0: the environment's observation"""
+    repeat: int = 1
+    """environment steps per action"""
+    horizon: int = 0
+    """steps after which an episode is truncated; 0: the registered limit, or 1,000 where there is none"""
+    processes: int = 0
+    """worker processes that step the rows; 0: one per torch thread where a step of all rows takes over a millisecond; 1: this process"""
+    patience: float = 60.0
+    """seconds after which a step counts as hung"""
+
+    def __post_init__(self) -> None:
+        at_least(self, pixels=0, repeat=1, horizon=0, processes=0)
+        if self.patience <= 0:
+            raise Usage(f"patience cannot be {self.patience}; it is a number of seconds")
+        try:
+            if not isinstance(json.loads(self.kwargs or "{}"), dict):
+                raise ValueError
+        except ValueError:
+            raise Usage(f"kwargs cannot be {self.kwargs!r}; it is a JSON object, e.g. '{{\"gravity\": -5}}'") from None
+        known(self.id)
+
+    @property
+    def made(self) -> Made:
+        return Made(self.id, self.kwargs, tuple(self.keys), self.pixels, self.repeat, self.patience)
+
+    @property
+    def layout(self) -> Layout:
+        """Observations and actions. The first call in a process makes the environment."""
+        return layouts(self.made)
+
+    @property
+    def spec(self) -> EnvSpec:
+        found = self.layout
+        horizon = self.horizon or -(-found.horizon // self.repeat) or 1000
+        return EnvSpec(
+            PREFIX + self.id, found.shape, found.actions, horizon, found.sensors, bounds=found.bounds, rows=64, discrete=found.discrete, kind=found.kind,
+        )  # fmt: skip
+
+    def open(self) -> "GymnasiumEnv":
+        return GymnasiumEnv(self)
+
+
+def named(id: str, kwargs: dict[str, Any] | str = "", **settings: Any) -> Gymnasium:
+    """The world of an id, with the environment's arguments as a dict. Errors: core.errors.Usage."""
+    text = kwargs if isinstance(kwargs, str) else json.dumps(kwargs, sort_keys=True) if kwargs else ""
+    allowed = [field.name for field in fields(Gymnasium) if field.name != "id"]
+    for name in settings:
+        if name not in allowed:
+            raise Usage(nearest(name, allowed, f"setting of gym:{id}") + "; the environment's own arguments are kwargs.NAME")
+    return Gymnasium(id, text, **settings)
+
+
+class GymnasiumEnv(HostEnv):
+    """An Env over rows of a Gymnasium environment."""
+
+    def __init__(self, world: Gymnasium):
+        self.batch = Batch(world)
+        super().__init__(world.spec, self.batch)
+
+    def step(self, action: Float[Tensor, "rows n"]) -> Step:
+        values = action.detach().cpu().float()
+        obs, reward, terminated = self.batch.step((values if self.spec.discrete else values.clamp(-1.0, 1.0)).numpy(), ~self.ended)
+        return self.finish(obs, reward, terminated, self.batch.truncated)
+
+
+class Batch:
+    """Simulators of a Gymnasium environment, in this process or in worker processes."""
+
+    def __init__(self, world: Gymnasium):
+        self.world = world
+        self.rows: Rows | Workers | None = None
+        self.count = 0
+
+    def begin(self, seeds: list[int]) -> Tensor:
+        count = min(self.processes(len(seeds)), len(seeds))
+        if self.rows is None or count != self.count:
+            self.close()
+            self.rows, self.count = self.opened(count), count
+        self.truncated = np.zeros(len(seeds), dtype=bool)
+        return torch.from_numpy(self.rows.begin(seeds))
+
+    def processes(self, rows: int) -> int:
+        """The number of processes for a batch of this size."""
+        if self.world.processes:
+            return self.world.processes
+        # a worker process has no workers of its own
+        idle = multiprocessing.parent_process() is None
+        return torch.get_num_threads() if idle and rows * self.world.layout.seconds > BUSY else 1
+
+    def opened(self, count: int) -> Rows | Workers:
+        """Rows in `count` processes; in this one where only it has the environment's class."""
+        with suppress(Unknown):
+            if count > 1:
+                return Workers(self.world.made, count)
+        return Rows(self.world.made)
+
+    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        assert self.rows is not None
+        obs, reward, terminated, self.truncated = self.rows.step(action, live)
+        return torch.from_numpy(obs), reward, terminated
+
+    def close(self) -> None:
+        if self.rows is not None:
+            self.rows.close()
+            self.rows = None
