@@ -18,6 +18,7 @@ from sensorium.core.errors import Failure, Usage
 from sensorium.core.run import run
 from sensorium.core.stats import bootstrap_interval, interquartile_mean
 from sensorium.core.table import Row
+from sensorium.envs import worlds
 from sensorium.envs.take_cover import TakeCover
 from sensorium.plan import estimate
 from tests.conftest import REFERENCE, needs
@@ -277,12 +278,13 @@ WORLDS = [name for name in registry.WORLDS if name != "control" or find_spec("dm
 @pytest.mark.parametrize("name", WORLDS)
 def test_every_agent_fits_a_world_or_is_a_usage_error(name, capsys):
     """Specs decide, except for pairs of vector observations, where one step of the agent decides."""
-    world = registry.world(name)()
+    world = worlds.world(name)
     for folder in checkpoint.shipped().values():
         if not world_of(folder):
             continue
-        trained, vectors = world_of(folder).spec, len(world_of(folder).spec.observation) == len(world.spec.observation) == 1
-        differs = trained.action != world.spec.action or (trained.observation != world.spec.observation and not vectors)
+        trained = world_of(folder).spec
+        differs = (trained.action, trained.discrete, trained.kind) != (world.spec.action, world.spec.discrete, world.spec.kind)
+        differs |= trained.observation != world.spec.observation and trained.kind != "vector"
         if differs:
             assert cli.main(["evaluate", str(folder), "--world", name, "--episodes", "1"]) == 2
             assert "cannot play in" in capsys.readouterr().err

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from sensorium.core.errors import Failure, Usage
+from sensorium.core.policy import Uniform
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs import renderer
 from sensorium.envs.control import DOMAINS, SUITE, WHERE, Control, from_states, layout
 from sensorium.envs.control_pool import Row, flat, load
-from sensorium.rl.off_policy import Uniform
 
 pytest.importorskip("dm_control")
 

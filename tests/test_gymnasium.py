@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -12,15 +13,19 @@ from gymnasium.wrappers import TimeLimit
 
 import sensorium
 from sensorium import cli, doctor
-from sensorium.core import card
+from sensorium.core import card, checkpoint
 from sensorium.core.env import closing
 from sensorium.core.errors import Failure, Usage
+from sensorium.core.policy import Uniform
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds, uniform
+from sensorium.envs import worlds
 from sensorium.envs.gymnasium import Gymnasium
 from sensorium.envs.host import SEED
+from sensorium.envs.normalised import Normalised, fitted
 from sensorium.envs.rows import MODULES
-from sensorium.settings import in_world, world_settings
+from sensorium.envs.wrappers import shortened
+from sensorium.settings import described, in_world, world_settings
 from tests import foreign
 
 IDS = {
@@ -228,7 +233,12 @@ def test_a_card_cannot_import(tmp_path):
         program = f"""
 import sys; sys.path.insert(0, {str(tmp_path)!r})
 import sensorium
-from sensorium.core import card
+from dataclasses import replace
+
+from sensorium.core import card, checkpoint
+from sensorium.core.policy import Uniform
+from sensorium.envs.normalised import Normalised, fitted
+from sensorium.envs.wrappers import shortened
 from sensorium.core.errors import Usage
 try:
     card.build({{"is": "gymnasium", "id": {id!r}, "kwargs": {kwargs!r}}})
@@ -254,7 +264,7 @@ def test_cards_and_names():
     assert rest == ["a"]
     recipe, rest = in_world("clone", ["--world", "gym:foreign/Walk-v0", "--world.kwargs.gravity", "2", "--seed", "1"])
     assert (recipe, rest[2:]) == ("clone", ["--seed", "1"])
-    assert sensorium.registry.world(rest[1]) == Gymnasium("foreign/Walk-v0", '{"gravity": 2}')
+    assert worlds.world(rest[1]) == Gymnasium("foreign/Walk-v0", '{"gravity": 2}')
     with pytest.raises(Usage, match="named world"):
         in_world("clone", ["--world.pixels", "2"])
 
@@ -298,3 +308,55 @@ def test_an_agent_plays():
     # -0.5 is the action 0: nobody moves
     torch.testing.assert_close(rollout.returns, -12 * (rollout.observations[0, :, 0] - 1).abs())
     assert rollout.lengths.tolist() == [12] * 5
+
+
+def test_normalised_sensors():
+    """Means and deviations are those of the same episodes computed by NumPy; observations are limited; agents keep them elsewhere."""
+    made = Gymnasium("foreign/Walk-v0", horizon=9)
+    fit = fitted(made, Uniform(1), 6)
+    obs, steps = episode(made, row_seeds(0, 6))
+    before = obs[:-1]
+    live = torch.stack([torch.zeros(6, dtype=torch.bool), *[(step.terminated | step.truncated) for step in steps[:-1]]]).cumsum(0) == 0
+    seen = before[live].numpy().astype(np.float64)
+    np.testing.assert_allclose(fit.mean, seen.mean(0), rtol=1e-3)
+    np.testing.assert_allclose(fit.sd, seen.std(0), rtol=1e-3)
+    normal, _ = episode(fit, row_seeds(0, 6))
+    torch.testing.assert_close(normal, ((obs - torch.tensor(fit.mean)) / torch.tensor(fit.sd)).clamp(-10, 10))
+    far, _ = episode(replace(fit, sd=(1e-4, 1e-4)), row_seeds(0, 6))
+    assert float(far.abs().max()) == 10
+    assert card.build(card.plain(fit)) == fit
+    assert shortened(fit, 3).spec.horizon == 3
+    other = Gymnasium("foreign/Walk-v0", '{"gravity": 1}')
+    assert fit.applied_to(other) == Normalised(other, fit.mean, fit.sd)
+    with closing(fit) as env:
+        env.reset(row_seeds(0, 6))
+        assert env.views(other)
+        assert torch.equal(env.shown(made), obs[0])
+    with pytest.raises(Usage, match="1 and 2 numbers"):
+        Normalised(made, (0.0,), (1.0, 1.0)).spec  # noqa: B018
+    with pytest.raises(Usage, match="positive"):
+        replace(fit, sd=(0.0, 1.0))
+
+
+@pytest.mark.parametrize("name", ["Walk", "Choice"])
+def test_evolution_and_cloning_in_any_world(name, tmp_path):
+    """Tiny recipes train, resume to the bit, are cloned and evaluated under shuffled sensors and with other arguments."""
+    keys = ("last", "where") if name == "Choice" else ()
+    task = described(f"gym:foreign/{name}-v0", {"keys": keys} if keys else {})
+    for recipe in ("neurons", "neurons-mlp"):
+        sensorium.train(f"{recipe}.{task}", "tiny", tmp_path / recipe, on="here")
+        stages = sensorium.registry.recipe(f"{recipe}.{task}").stages("tiny")
+        half = {"evolve": replace(stages["evolve"], steps=2)}
+        sensorium.train(f"{recipe}.{task}", "tiny", tmp_path / "again" / recipe, on="here", stages=half)
+        sensorium.train(f"{recipe}.{task}", "tiny", tmp_path / "again" / recipe, on="here")
+        whole, resumed = (checkpoint.load(place / recipe / "1-evolve") for place in (tmp_path, tmp_path / "again"))
+        assert whole[0] == resumed[0] == 4
+        assert all(torch.equal(tensor, resumed[1][key]) for key, tensor in whole[1].items())
+    sensorium.train("clone", "tiny", tmp_path / "clone", teacher=str(tmp_path / "neurons-mlp"))
+    plain, shuffled = (sensorium.evaluate(tmp_path / "clone", 3, senses=senses)["returns"] for senses in ("", "shuffle"))
+    np.testing.assert_allclose(plain, shuffled, rtol=1e-3)
+    other = worlds.world(f"gym:foreign/{name}-v0", kwargs={"gravity": 3}, keys=keys)
+    assert (
+        sensorium.evaluate(tmp_path / "clone", 3, world=described(f"gym:{other.id}", {"kwargs": {"gravity": 3}, "keys": keys}))["returns"]
+        != plain
+    )

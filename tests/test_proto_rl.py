@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import products
+from sensorium.core.policy import Uniform
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import placed
@@ -21,7 +22,7 @@ from sensorium.nets.mlp import orthogonal
 from sensorium.registry import recipe
 from sensorium.rl.acting import Acting
 from sensorium.rl.ddpg import DDPG
-from sensorium.rl.off_policy import Resources, Uniform
+from sensorium.rl.off_policy import Resources
 from sensorium.rl.off_policy.entropy import particle_entropy
 from sensorium.systems.proto_rl import equations as eq
 from sensorium.systems.proto_rl.figures import load_parts, probe_section, sections

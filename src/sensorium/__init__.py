@@ -44,10 +44,10 @@ def world(name: str, senses: str = "", **fields: Any) -> World:
     For gym:ID, `kwargs` are the environment's own arguments, e.g. world("gym:LunarLander-v3", kwargs={"continuous": True}).
     Errors: core.errors.Usage for an unknown name, field or specification.
     """
-    from sensorium import registry
+    from sensorium.envs import worlds
     from sensorium.envs.wrappers import sensed
 
-    return sensed(registry.world(name, **fields), senses)
+    return sensed(worlds.world(name, **fields), senses)
 
 
 def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: Collection[str] = (), device: str = "cpu") -> Rollout:
@@ -93,11 +93,12 @@ def evaluate(
 
 def _world_and_policy(path: Path, world: str | None, device: str) -> tuple[World, Policy]:
     """The named world, by default that of the agent's stage, and the agent's policy in it."""
-    from sensorium import registry
     from sensorium.core import checkpoint
     from sensorium.core.env import require_fit
     from sensorium.core.errors import Usage
     from sensorium.core.stage import Dreaming
+    from sensorium.envs import worlds
+    from sensorium.envs.wrappers import Calibrated
 
     if world == "dream":
         stage, state = checkpoint.restored(path, device)
@@ -108,7 +109,9 @@ def _world_and_policy(path: Path, world: str | None, device: str) -> tuple[World
     policy, trained = checkpoint.policy(path, device), checkpoint.stage(path).world  # type: ignore[attr-defined]
     if not world:
         return trained, policy
-    place = registry.world(world)
+    place = worlds.world(world)
+    if isinstance(trained, Calibrated):
+        place = trained.applied_to(place)
     require_fit(trained.spec, place.spec)
     return place, policy
 

@@ -11,8 +11,8 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from sensorium import registry
 from sensorium.core.errors import Usage
+from sensorium.envs import worlds
 from sensorium.envs.rows import MODULES
 
 EXTRAS = {
@@ -139,11 +139,11 @@ WORLD_CHECKS = (("Gymnasium's check_env", "interface"), ("a row is a function of
 
 def diagnose_world(name: str) -> list[dict[str, Any]]:
     """Checks of one Gymnasium environment, each in a child process; items as of `diagnose`."""
-    if not name.startswith(registry.GYM):
+    if not name.startswith(worlds.GYM):
         raise Usage(f"doctor cannot examine '{name}'; allowed: gym:ID (without --world it checks all other worlds)")
-    registry.world(name)
+    worlds.world(name)
     # the server that starts the children may be older than this environment variable
-    program = "import os; os.environ[{0!r}] = {1!r}; from sensorium import registry; from sensorium.envs.examine import {2}; print({2}(registry.world({3!r})))"
+    program = "import os; os.environ[{0!r}] = {1!r}; from sensorium.envs import worlds; from sensorium.envs.examine import {2}; print({2}(worlds.world({3!r})))"
     modules = os.environ.get(MODULES, "")
     return [examine(label, program.format(MODULES, modules, check, name), "") for label, check in WORLD_CHECKS]
 

@@ -2,16 +2,15 @@
 
 import functools
 import importlib
-import json
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sensorium.core.errors import Usage, nearest
+from sensorium.envs.worlds import WORLDS
 
 if TYPE_CHECKING:
-    from sensorium.core.env import World
     from sensorium.core.recipe import Recipe
 
 SYSTEMS = {
@@ -21,21 +20,11 @@ SYSTEMS = {
     "rnd": "sensorium.systems.rnd",
 }
 
-WORLDS = {
-    "cart-pole": "sensorium.envs.cart_pole:CartPole",
-    "toy": "sensorium.envs.toy:Toy",
-    "car-racing": "sensorium.envs.car_racing:CarRacing",
-    "car-patches": "sensorium.envs.car_racing:CarPatches",
-    "car-frames": "sensorium.envs.car_racing:CarFrames",
-    "pong": "sensorium.envs.pong:Pong",
-    "pong-memory": "sensorium.envs.pong:PongMemory",
-    "ant": "sensorium.envs.ant:Ant",
-    "ant-v5": "sensorium.envs.ant:AntV5",
-    "take-cover": "sensorium.envs.take_cover:TakeCover",
-    "pixel-cart-pole": "sensorium.envs.pixel_cart_pole:PixelCartPole",
-    "control": "sensorium.envs.control:Control",
-    "gymnasium": "sensorium.envs.gymnasium:Gymnasium",
+WRAPPERS = {
+    "sensed": "sensorium.envs.sensors:Sensed",
+    "normalised": "sensorium.envs.normalised:Normalised",
 }
+"""worlds made of another world"""
 
 STRATEGIES = {
     "pgpe": "sensorium.es.pgpe:PGPE",
@@ -58,9 +47,6 @@ STAGES = {
 }
 """stages shared by all systems"""
 
-GYM = "gym:"
-"""prefix of the ids of Gymnasium's registry, where a world is named"""
-
 ROOT = Path(__file__).resolve().parents[2]
 """root of the repository, which contains `bench`"""
 
@@ -80,7 +66,7 @@ def fill() -> None:
     """Register in `core.card` every name that a card may contain."""
     from sensorium.core.card import NAMES
 
-    NAMES.update({**WORLDS, **STRATEGIES, **LEARNERS, **STAGES, "sensed": "sensorium.envs.sensors:Sensed"})
+    NAMES.update({**WORLDS, **WRAPPERS, **STRATEGIES, **LEARNERS, **STAGES})
     for name in SYSTEMS:
         NAMES.update({f"{name}/{part}": place for part, place in system(name).PARTS.items()})
 
@@ -127,21 +113,3 @@ def system_of_card(card: dict[str, Any]) -> str:
     owners = (name.partition("/")[0] for name in names(card["stage"]) if "/" in name)
     recipe = card.get("recipe")
     return (system_of(recipe) if isinstance(recipe, str) else "") or next(owners, "")
-
-
-def world(name: str, **settings: Any) -> "World":
-    """A world by name, or by Gymnasium's id as gym:ID, with its settings. Errors: core.errors.Usage.
-
-    The command line appends settings to a name, as JSON after a question mark.
-    """
-    name, _, text = name.partition("?")
-    settings = {**json.loads(text or "{}"), **settings}
-    if name.startswith(GYM):
-        return importlib.import_module("sensorium.envs.gymnasium").named(name.removeprefix(GYM), **settings)
-    if name not in WORLDS:
-        raise Usage(f"{nearest(name, list(WORLDS), 'world')}; gym:ID names a Gymnasium environment")
-    try:
-        return resolve(WORLDS[name])(**settings)
-    except TypeError:
-        allowed = [field.name for field in fields(resolve(WORLDS[name]))]
-        raise Usage(nearest(next(key for key in settings if key not in allowed), allowed, f"setting of {name}")) from None

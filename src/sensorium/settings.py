@@ -15,6 +15,7 @@ from sensorium.core import zoo
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.recipe import Recipe, Stages
 from sensorium.core.stage import folders, unplaced
+from sensorium.envs.worlds import GYM
 
 
 def parse_settings(name: str, preset: str, arguments: list[str], folder: Path) -> Stages:
@@ -59,7 +60,7 @@ def world_settings(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def described(world: str, settings: dict[str, Any]) -> str:
-    """A world's name that includes settings, for `registry.world`."""
+    """A world's name that includes settings, for `envs.worlds.world`."""
     return f"{world}?{json.dumps(settings, sort_keys=True)}" if settings else world
 
 
@@ -68,7 +69,7 @@ def in_world(recipe: str, arguments: list[str]) -> tuple[str, list[str]]:
     settings, rest = world_settings(arguments)
     if not settings:
         return recipe, rest
-    if registry.GYM in recipe:
+    if GYM in recipe:
         return described(recipe, settings), rest
     for i, argument in enumerate(rest):
         if argument == "--world" and i + 1 < len(rest):

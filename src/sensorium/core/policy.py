@@ -1,9 +1,12 @@
 """Policy: maps observations to actions. Its memory is an explicit argument, so that rollouts can be split, compacted and resumed."""
 
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Int
 from torch import Tensor
+
+from sensorium.core.seeding import uniform
 
 Memory = Any
 """A (nested) tuple of tensors, batch first."""
@@ -47,3 +50,20 @@ class Stochastic(Protocol):
     def deterministic(self) -> Policy:
         """The same policy without random numbers."""
         ...
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """A policy of uniform random actions in [-1, 1], or random choices: functions of the row's seed."""
+
+    actions: int
+    members = 1
+
+    def take(self, members: Int[Tensor, "some"]) -> "Uniform":
+        return self
+
+    def begin(self, seeds: Int[Tensor, "rows"]) -> Tensor:
+        return seeds
+
+    def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
+        return 2 * uniform(memory, t, self.actions) - 1, memory

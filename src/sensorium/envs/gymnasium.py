@@ -3,6 +3,7 @@
 import functools
 import json
 import multiprocessing
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
@@ -83,14 +84,14 @@ class Gymnasium:
         return GymnasiumEnv(self)
 
 
-def named(id: str, kwargs: dict[str, Any] | str = "", **settings: Any) -> Gymnasium:
+def named(id: str, kwargs: dict[str, Any] | str = "", keys: Sequence[str] = (), **settings: Any) -> Gymnasium:
     """The world of an id, with the environment's arguments as a dict. Errors: core.errors.Usage."""
     text = kwargs if isinstance(kwargs, str) else json.dumps(kwargs, sort_keys=True) if kwargs else ""
     allowed = [field.name for field in fields(Gymnasium) if field.name != "id"]
     for name in settings:
         if name not in allowed:
             raise Usage(nearest(name, allowed, f"setting of gym:{id}") + "; the environment's own arguments are kwargs.NAME")
-    return Gymnasium(id, text, **settings)
+    return Gymnasium(id, text, tuple(keys), **settings)
 
 
 class GymnasiumEnv(HostEnv):

@@ -68,6 +68,35 @@ def altered(world: World, senses: str) -> World:
     return Sensed(world, senses) if senses else world
 
 
+@runtime_checkable
+class Wrapping(Protocol):
+    """A world made of another world."""
+
+    @property
+    def world(self) -> World: ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A world whose transformation of observations belongs to the agents trained in it."""
+
+    @property
+    def spec(self) -> EnvSpec: ...
+
+    def open(self) -> Env: ...
+
+    def applied_to(self, world: World) -> World:
+        """Another world with the same transformation."""
+        ...
+
+
+def shortened(world: World, horizon: int) -> World:
+    """The world with episodes of at most `horizon` steps."""
+    if isinstance(world, Wrapping):
+        return replace(world, world=shortened(world.world, horizon))  # type: ignore[type-var]
+    return replace(world, horizon=horizon)  # type: ignore[type-var]
+
+
 def forgets(world: World) -> int:
     """Steps between two resets of the agent's memory by `forget`; 0: none."""
     treatments = world.treatments if isinstance(world, Treated) else ()

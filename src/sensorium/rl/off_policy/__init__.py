@@ -3,6 +3,6 @@
 from sensorium.rl.off_policy.explorer import Exploration, Explorer
 from sensorium.rl.off_policy.finetuning import Finetuning
 from sensorium.rl.off_policy.loop import OffPolicy, Resources, Rewards
-from sensorium.rl.off_policy.pretraining import Pretraining, Uniform
+from sensorium.rl.off_policy.pretraining import Pretraining
 
-__all__ = ["Exploration", "Explorer", "Finetuning", "OffPolicy", "Pretraining", "Resources", "Rewards", "Uniform"]
+__all__ = ["Exploration", "Explorer", "Finetuning", "OffPolicy", "Pretraining", "Resources", "Rewards"]

@@ -2,16 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
+from sensorium.core.policy import Uniform
 from sensorium.core.rollout import play
-from sensorium.core.seeding import Seeds, uniform
+from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Metrics, State
 from sensorium.envs.control import from_states
 from sensorium.rl.off_policy.entropy import particle_entropy
@@ -89,20 +88,3 @@ class Pretraining(OffPolicy):
                 # all models and the explorer's carried state, without optimizer moments and replay
                 kept = {name: tensor for name, tensor in state.items() if "/model/" in name or name in carried or name == "agent-steps"}
                 checkpoint.save(place, frames, kept)
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """A policy of uniform random actions, the baseline of exploration."""
-
-    actions: int
-    members = 1
-
-    def take(self, members: Int[Tensor, "some"]) -> "Uniform":
-        return self
-
-    def begin(self, seeds: Int[Tensor, "rows"]) -> Tensor:
-        return seeds
-
-    def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
-        return 2 * uniform(memory, t, self.actions) - 1, memory

@@ -25,6 +25,8 @@ RECIPES = {
     "car-patches": f"{_HERE}.recipes:CAR_PATCHES",
     "car-patches-clone": f"{_HERE}.recipes:CAR_PATCHES_CLONE",
     "clone": f"{_HERE}.recipes:CLONE",
+    "neurons": f"{_HERE}.recipes:NEURONS",
+    "neurons-mlp": f"{_HERE}.recipes:NEURONS_MLP",
 }
 TABLES = {
     "cart-pole": f"{_HERE}.tables:cart_pole",

@@ -14,11 +14,11 @@ from sensorium.core.env import closing
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.log import rows as log_rows
+from sensorium.core.policy import Uniform
 from sensorium.core.rollout import stream
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stage import State
 from sensorium.envs.control import ControlEnv
-from sensorium.rl.off_policy import Uniform
 from sensorium.systems.proto_rl import probes
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain, ProtoStage
 from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, canvas, counted, picture, smooth

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Memory, Policy
@@ -26,11 +27,17 @@ def head_shapes(widths: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
     return shapes
 
 
-def head(tensors: Tensors, x: Float[Tensor, "inputs rows"], depth: int) -> Float[Tensor, "outputs rows"]:
-    """The policy head: `depth` linear layers, each followed by tanh."""
+def head(tensors: Tensors, x: Float[Tensor, "inputs rows"], depth: int, logits: bool = False) -> Float[Tensor, "outputs rows"]:
+    """The policy head: `depth` linear layers, each followed by tanh; for `logits` the last one is not."""
     for i in range(depth):
-        x = tanh(product(tensors[f"head.{i}.weight"], x) + tensors[f"head.{i}.bias"])
+        x = product(tensors[f"head.{i}.weight"], x) + tensors[f"head.{i}.bias"]
+        x = x if logits and i == depth - 1 else tanh(x)
     return x
+
+
+def chosen(output: Float[Tensor, "*rows a"]) -> Float[Tensor, "*rows a"]:
+    """The one-hot vector of the largest output; zeros, for no action, stay zeros."""
+    return one_hot(output.argmax(-1), output.shape[-1]).to(output.dtype) * (output != 0).any(-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,8 @@ class SensoryAgent:
     """whether neurons are LSTMs; False is an ablation"""
     hears_action: bool = True
     """whether the previous action is an input of the neurons; False is an ablation"""
+    discrete: bool = False
+    """whether the action is a choice: outputs are logits, and the action is the one-hot vector of the largest (not in the paper)"""
 
     @property
     def layout(self) -> Layout:
@@ -130,18 +139,23 @@ class SensoryPolicy:
         return blank, blank, bias.new_zeros(a.actions, len(seeds)).mT
 
     def act(self, obs: Float[Tensor, "rows N"], memory: Memory, t: int | Tensor) -> tuple[Tensor, Memory]:
-        return self.predict(obs, memory)
+        _, memory = self.predict(obs, memory)
+        return memory[-1], memory
 
     def predict(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Memory]:
-        """The differentiable action, and the memory after it."""
+        """The differentiable action or logits, and the memory after it."""
         hidden, cell = self.neurons(obs, memory)
-        action = self.read(self.encode(obs, hidden))
-        return action, (hidden, cell, action)
+        output = self.read(self.encode(obs, hidden))
+        return output, (hidden, cell, self.executed(output))
+
+    def executed(self, output: Float[Tensor, "*rows actions"]) -> Float[Tensor, "*rows actions"]:
+        """The action that an output stands for."""
+        return chosen(output) if self.agent.discrete else output
 
     def with_action(self, memory: Memory, action: Float[Tensor, "rows actions"]) -> Memory:
         """The memory after another action was executed instead of the agent's own."""
         hidden, cell, _ = memory
-        return hidden, cell, action
+        return hidden, cell, self.executed(action)
 
     def neurons(self, obs: Float[Tensor, "rows N"], memory: Memory) -> tuple[Tensor, Tensor]:
         """Hidden and cell states [rows, N, H] of all neurons after one step on their sensor and the previous action."""
@@ -168,7 +182,7 @@ class SensoryPolicy:
         steps, rows, sensors = obs.shape
         inputs = obs[..., None]
         if self.agent.hears_action:
-            inputs = torch.cat([inputs, before[:, :, None].expand(-1, -1, sensors, -1)], -1)
+            inputs = torch.cat([inputs, self.executed(before)[:, :, None].expand(-1, -1, sensors, -1)], -1)
         t = {name: tensor[..., 0] for name, tensor in self.tensors.items()}
         if not self.agent.recurrent:
             return tanh(inputs @ t["neuron.weight_ih"].mT + t["neuron.bias"]), cell
@@ -204,8 +218,8 @@ class SensoryPolicy:
         return self.read(self.encode(obs, hidden))
 
     def read(self, code: Float[Tensor, "rows M"]) -> Float[Tensor, "rows actions"]:
-        """The action for a code: the policy head."""
-        return head(self.tensors, code.mT, len(self.agent.layers) + 1).mT
+        """The action or logits for a code: the policy head."""
+        return head(self.tensors, code.mT, len(self.agent.layers) + 1, self.agent.discrete).mT
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sensorium.core import zoo
-from sensorium.core.env import StudentVariant, TorchWorld, World
+from sensorium.core import checkpoint, zoo
+from sensorium.core.env import EnvSpec, StudentVariant, TorchWorld, World
 from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
+from sensorium.envs import worlds
 from sensorium.envs.cart_pole import CartPole
+from sensorium.envs.normalised import fitted
+from sensorium.envs.wrappers import Calibrated, shortened
 from sensorium.imitation.clone import Clone
 from sensorium.imitation.dagger import Dagger
 from sensorium.imitation.demonstrate import Demonstrate, training_world
@@ -76,13 +79,18 @@ def tiny(stages: Stages) -> Stages:
     for name, stage in stages.items():
         if isinstance(stage, Demonstrate):
             # the first steps of all games of Pong are alike
-            stage = replace(stage, student_world=replace(stage.student_world, horizon=24), **short[Demonstrate])  # type: ignore[type-var]
+            stage = replace(stage, student_world=shortened(stage.student_world, 24), **short[Demonstrate])
         if isinstance(stage, Clone):
-            stage = replace(stage, world=replace(stage.world, horizon=12), window=min(stage.window, 5), **short[Clone])  # type: ignore[type-var]
+            stage = replace(stage, world=shortened(stage.world, 12), window=min(stage.window, 5), **short[Clone])
             if isinstance(stage.agent, SensoryAgent):
                 stage = replace(stage, agent=replace(stage.agent, code=4, key=4, hidden=4, layers=(4,)))
         found[name] = stage
     return found
+
+
+def neurons_for(spec: EnvSpec) -> SensoryAgent:
+    """The agent of sensory neurons for a world with a vector of sensors: the student for Ant, with its number of actions."""
+    return replace(ANT_STUDENT, actions=spec.action, discrete=spec.discrete)
 
 
 def student_for(world: World) -> tuple[World, SensoryAgent | PongAgent]:
@@ -90,13 +98,11 @@ def student_for(world: World) -> tuple[World, SensoryAgent | PongAgent]:
     if isinstance(world, StudentVariant):
         world = world.student
     spec = world.spec
-    if spec.kind == "vector" and not spec.discrete:
-        return world, SensoryAgent() if spec.action == 1 else replace(ANT_STUDENT, actions=spec.action)
+    if spec.kind == "vector":
+        return world, SensoryAgent(actions=spec.action) if isinstance(world, TorchWorld) else neurons_for(spec)
     if spec.kind == "patches":
         return world, replace(PONG_STUDENT, actions=spec.action) if spec.discrete else CAR_STUDENT
-    raise Usage(
-        f"there is no student for a teacher from {spec.name}; allowed: worlds with a vector of sensors and continuous actions, and worlds of patches"
-    )
+    raise Usage(f"there is no student for a teacher from {spec.name}; allowed: worlds with a vector of sensors, and worlds of patches")
 
 
 def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> tuple[Demonstrate, Clone]:
@@ -105,7 +111,9 @@ def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher
     if vector:
         # as for Ant
         clone = Clone(world, agent, batch=32, sensor_id_weight=0.1, learning_rate=4e-3, half_life=500, steps=16, evaluate_every=8)
-        return Demonstrate(world, Folder(teacher), action_noise=0.3), clone
+        if discrete:
+            clone = replace(clone, loss="cross-entropy", action_noise=0.0)
+        return Demonstrate(world, Folder(teacher), action_noise=0.22 if discrete else 0.3), clone
     clone = Clone(world, agent, batch=128, window=1, half_life=3000)
     if not discrete:
         return Demonstrate(world, Folder(teacher), action_noise=0.1), clone
@@ -115,32 +123,39 @@ def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher
 
 
 def clone(
-    preset: Preset = "laptop", teacher: Folder = NOWHERE, rounds: int = 0, sensor_dropout: float = 0.0, onward: bool = False
-) -> Stages:
-    """Clone any agent of cart-pole, Ant, CarRacing or Pong into a permutation-invariant one; by online DAgger in worlds in torch.
+    preset: Preset = "laptop", teacher: Folder = NOWHERE, world: str = "", rounds: int = 0, sensor_dropout: float = 0.0, normalise: bool = True,
+    onward: bool = False,
+) -> Stages:  # fmt: skip
+    """Clone any agent into a permutation-invariant one: by online DAgger in worlds in torch, else from recorded demonstrations.
 
-    sensorium train clone --teacher runs/mine                     # --rounds and --sensor-dropout are for recorded demonstrations
+    sensorium train clone --teacher runs/mine                     # --rounds, --normalise and --sensor-dropout are for demonstrations
+    sensorium train clone --teacher runs/mine --world gym:Hopper-v5
     sensorium train clone --teacher runs/mine --onward True       # cart-pole and toy: then train by the gradient of the return (26 minutes)
     published: none; the paper clones its own teachers only
     """
     teacher = teacher or Folder(str(zoo.FOLDER / "cart-pole-mlp"))
-    world, agent = student_for(training_world(teacher) if Path(teacher).is_dir() else CartPole())
-    if isinstance(world, TorchWorld) and isinstance(agent, SensoryAgent):
+    trained = training_world(teacher) if Path(teacher).is_dir() else CartPole()
+    place, agent = student_for(worlds.world(world) if world else trained)
+    if isinstance(place, TorchWorld) and isinstance(agent, SensoryAgent):
         if rounds or sensor_dropout:
             raise Usage(
-                f"a clone in {world.spec.name} is trained while it acts; --rounds and --sensor-dropout are for recorded demonstrations"
+                f"a clone in {place.spec.name} is trained while it acts; --rounds and --sensor-dropout are for recorded demonstrations"
             )
-        dagger, ascend = Dagger(world, agent, teacher=teacher), ShortHorizonActorCritic(world, agent, start=Folder("../1-clone"))
+        dagger, ascend = Dagger(place, agent, teacher=teacher), ShortHorizonActorCritic(place, agent, start=Folder("../1-clone"))
         if preset == "tiny":
-            small = {**SMALL, "world": replace(world, horizon=20)}  # type: ignore[type-var]
+            small = {**SMALL, "world": shortened(place, 20)}
             dagger, ascend = replace(dagger, **small), replace(ascend, warmup_windows=4, **small)
         return {"clone": dagger, "ascend": ascend} if onward else {"clone": dagger}
     if onward:
-        raise Usage(f"--onward needs a differentiable world such as cart-pole, which {world.spec.name} is not")
-    teach, student = demonstrate_and_clone(world, agent, teacher)
+        raise Usage(f"--onward needs a differentiable world such as cart-pole, which {place.spec.name} is not")
     sensory = isinstance(agent, SensoryAgent)
+    if sensory and normalise and not isinstance(place, Calibrated):
+        episodes, seen = (2, shortened(place, 24)) if preset == "tiny" else (16, place)
+        place = replace(fitted(seen, checkpoint.policy(teacher), episodes), world=place)
+    teach, student = demonstrate_and_clone(place, agent, teacher)
     rounds = rounds or (8 if sensory and preset != "tiny" else 2)
-    return clone_rounds(preset, {}, teach, replace(student, sensor_dropout=sensor_dropout), rounds, teach.action_noise if sensory else 0.0)
+    noise = teach.action_noise if sensory else 0.0
+    return clone_rounds(preset, {}, teach, replace(student, sensor_dropout=sensor_dropout), rounds, noise)
 
 
 CLONE = Recipe(
