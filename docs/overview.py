@@ -22,7 +22,7 @@ from sensorium.envs.wrappers import wrapped
 from sensorium.rl.off_policy import Uniform
 from sensorium.systems.attention_neuron.figures.cart_pole import frames as cart_pole_frames
 from sensorium.systems.world_models.dream import decoded
-from sensorium.systems.world_models.figures import encoded, load_run, open_loop
+from sensorium.systems.world_models.figures.run import encoded, load_run, open_loop
 
 OUT = Path(__file__).with_name("overview.gif")
 FRAMES, MILLISECONDS = 72, 90

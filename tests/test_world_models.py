@@ -1,16 +1,25 @@
 """World Models' equations against brute force, and V, M and C against the paper."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from sensorium.core.seeding import normal, row_seeds
+import sensorium
+from sensorium import cli, registry
+from sensorium.core.errors import Usage
+from sensorium.core.run import run
+from sensorium.core.seeding import Seeds, normal, row_seeds
 from sensorium.nets import descent
+from sensorium.settings import described
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
+from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear, WorldModelPolicy, pixels
+from tests import foreign  # noqa: F401  registers environments
+from tests.conftest import trained
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -251,3 +260,56 @@ def test_random_networks_are_a_bias_per_row_and_noise():
     assert float(gas.median()) == pytest.approx(0.5, abs=0.02)
     assert 0.4 < float((brake > 0).float().mean()) < 0.6
     assert float(steer.mean(0).std()) > 3 * float(steer.std(0).median() / 40**0.5)  # rows differ by more than their noise
+
+
+def test_vision_of_vectors_is_the_normalised_observation(tmp_path):
+    """Mean and deviation of the recorded sensors by NumPy; z = (obs - mean) / sd, with a small constant noise."""
+    stages = registry.recipe("world-model.gym:Pendulum-v1").stages("tiny")
+    for number, name in enumerate(("collect", "vision"), 1):
+        run(stages[name], tmp_path / f"{number}-{name}", 0)
+    paths = sorted((tmp_path / "1-collect").glob("shard-*.npz"))
+    episodes = [np.load(path)[name] for path in paths for name in np.load(path).files if name.startswith("frames")]
+    frames = np.concatenate(episodes).astype(np.float64)
+    model = load_model(str(tmp_path / "2-vision"))
+    np.testing.assert_allclose(model.mean, frames.mean(0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.sd, frames.std(0), rtol=1e-5)
+    mu, log_variance = model.posterior(torch.from_numpy(frames[:5]).float())
+    np.testing.assert_allclose(mu, (frames[:5] - frames.mean(0)) / frames.std(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(torch.exp(log_variance / 2), 0.01, rtol=1e-5)
+    with pytest.raises(Usage, match="identity on vectors"):
+        replace(stages["vision"], episodes=str(trained("car-racing", "collect") / "1-collect")).init(Seeds(0, "vision", 0))
+
+
+def test_choices_are_one_hot_and_held():
+    """Random choices are held for n steps, as other random actions; C chooses the button with its largest output."""
+    seeds, player = row_seeds(4, 300), HeldActions(actions=4, discrete=True)
+    memory, actions = player.begin(seeds), []
+    for t in range(40):
+        action, memory = player.act(torch.zeros(300, 1), memory, t)
+        actions.append(action)
+    chosen = torch.stack(actions)
+    assert torch.equal(chosen.sum(2), torch.ones(40, 300))
+    assert torch.equal(chosen.amax(2), torch.ones(40, 300))
+    shares = chosen.mean((0, 1))
+    torch.testing.assert_close(shares, torch.full((4,), 0.25), atol=0.05, rtol=0)
+    controller = Linear("z", latents=3, actions=4, car=False, discrete=True)
+    vector = torch.randn(controller.layout.size, generator=torch.Generator().manual_seed(0))
+    z = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
+    blank = torch.zeros(6, 0)
+    parts = controller.layout.split(vector[None])
+    scores = torch.einsum("an,rn->ra", parts["weight"][0], z) + parts["bias"]
+    assert torch.equal(controller.act(parts, z, blank, blank).argmax(1), scores.argmax(1))
+
+
+@pytest.mark.parametrize("task", ["gym:Pendulum-v1", "gym:foreign/Choice-v0", "gym:foreign/Grey-v0", "cart-pole"])
+def test_a_world_model_of_any_world(task, tmp_path):
+    """Tiny recipes train, act in the world and in the dream, and have a page."""
+    if task.endswith("Choice-v0"):
+        task = described(task, {"keys": ["last", "where"]})
+    sensorium.train(f"world-model.{task}", "tiny", tmp_path, on="here")
+    assert len(sensorium.evaluate(tmp_path, 2)["returns"]) == 2
+    assert np.isfinite(sensorium.evaluate(tmp_path, 2, world="dream")["returns"]).all()
+    assert cli.main(["report", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text()
+    assert ("Latent traversals" in page) == ("Grey" in task)
+    assert "Dream" in page

@@ -98,6 +98,15 @@ class TrainingVariant(Protocol):
 
 
 @runtime_checkable
+class Resizable(Protocol):
+    """A world whose images can have any size."""
+
+    def with_pixels(self, side: int) -> World:
+        """The world with square images of this side."""
+        ...
+
+
+@runtime_checkable
 class StudentVariant(Protocol):
     """A world whose students act on other observations of the same task, e.g. on patches instead of whole frames."""
 

@@ -5,7 +5,7 @@ import json
 import multiprocessing
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,10 @@ class Gymnasium:
         return EnvSpec(
             PREFIX + self.id, found.shape, found.actions, horizon, found.sensors, bounds=found.bounds, rows=64, discrete=found.discrete, kind=found.kind,
         )  # fmt: skip
+
+    def with_pixels(self, side: int) -> "Gymnasium":
+        """The world observed as square images of this side."""
+        return replace(self, pixels=side)
 
     def open(self) -> "GymnasiumEnv":
         return GymnasiumEnv(self)

@@ -5,6 +5,7 @@ _HERE = "sensorium.systems.world_models"
 PARTS = {
     "collect": f"{_HERE}.stages.collect:Collect",
     "vision": f"{_HERE}.stages.vision:Vision",
+    "identity": f"{_HERE}.stages.identity:Identity",
     "memory": f"{_HERE}.stages.memory:Memory",
     "controller": f"{_HERE}.stages.controller:Controller",
     "linear": f"{_HERE}.model:Linear",
@@ -18,6 +19,7 @@ RECIPES = {
     "car-racing-dream": f"{_HERE}.recipes:CAR_RACING_DREAM",
     "take-cover": f"{_HERE}.recipes:TAKE_COVER",
     "iterate": f"{_HERE}.recipes:ITERATE",
+    "world-model": f"{_HERE}.anywhere:WORLD_MODEL",
 }
 TABLES = {
     "car-racing": f"{_HERE}.tables:car_racing",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from sensorium.core.seeding import fold, normal, uniform
 from sensorium.systems.world_models import equations as eq
@@ -52,6 +53,8 @@ class HeldActions:
     longest: int = 10
     actions: int = 1
     varied: int = 0
+    discrete: bool = False
+    """whether an action is a choice: the one-hot vector of one of `actions` buttons"""
     members = 1
 
     def take(self, members: Int[Tensor, "some"]) -> "HeldActions":
@@ -68,6 +71,7 @@ class HeldActions:
         seeds, action, repeat, longest = memory
         draws = uniform(seeds, t, self.actions + 1)
         due = torch.as_tensor(t, device=seeds.device) % repeat == 0
-        action = torch.where(due[:, None], 2 * draws[:, 1:] - 1, action)
+        fresh = one_hot(draws[:, 1:].argmax(1), self.actions).to(action.dtype) if self.discrete else 2 * draws[:, 1:] - 1
+        action = torch.where(due[:, None], fresh, action)
         repeat = torch.where(due, 1 + (draws[:, 0] * longest).long(), repeat)
         return action, (seeds, action, repeat, longest)

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sensorium.core.env import Env, EnvSpec, Step, World
 from sensorium.core.seeding import fold, normal
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import load_model
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE, pixels
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE
 
 
 class CuriosityEnv:
@@ -27,9 +27,9 @@ class CuriosityEnv:
         return obs
 
     @torch.no_grad()
-    def encode(self, obs: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows z"]:
+    def encode(self, obs: Tensor) -> Float[Tensor, "rows z"]:
         """A sample of z from V's posterior of each frame."""
-        mu, log_variance = self.vision.encode(pixels(obs).to(next(self.vision.parameters()).dtype))
+        mu, log_variance = self.vision.posterior(obs)
         return eq.latent(mu, log_variance, normal(self.seeds, self.t, self.memory.latents))
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from sensorium.envs.gym import TorchGym, TorchVector, spaces
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.dream import DreamWorld, decoded, of_run
 from sensorium.systems.world_models.latents import load_model
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE, pixels
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE
 
 
 class DreamEnv(TorchGym):
@@ -60,7 +60,7 @@ class Awake(gymnasium.Env):
 
     def look(self) -> np.ndarray:
         """The current observation (z, c, h)."""
-        mu, log_variance = self.vision.encode(pixels(self.frame).to(next(self.vision.parameters()).dtype))
+        mu, log_variance = self.vision.posterior(self.frame)
         self.z = eq.latent(mu, log_variance, normal(fold(self.seeds, "z"), self.t, self.memory.latents))
         return torch.cat([self.z, self.cell, self.hidden], 1)[0].numpy()
 

@@ -18,7 +18,7 @@ from sensorium.core.errors import Usage
 from sensorium.core.machine import product_type
 from sensorium.core.seeding import name_hash
 from sensorium.data.episodes import Episodes
-from sensorium.systems.world_models.model import ConvVAE, pixels
+from sensorium.systems.world_models.model import Seeing
 
 
 @functools.lru_cache(8)
@@ -140,7 +140,7 @@ class Latents:
     __hash__ = object.__hash__
 
 
-def encoded(paths: list[Path], vision: ConvVAE, checksum: str, folder: Path, block: int = 250) -> Latents:
+def encoded(paths: list[Path], vision: Seeing, checksum: str, folder: Path, block: int = 250) -> Latents:
     """The latents of all shards; encodes those not yet encoded by this V and prints progress to stderr."""
     parts, began, last, fresh = [], time.perf_counter(), time.perf_counter(), 0
     for done, path in enumerate(paths):
@@ -167,17 +167,16 @@ def intact(place: Path) -> bool:
         return False
 
 
-def encode(episodes: Episodes, vision: ConvVAE, place: Path, block: int) -> None:
+def encode(episodes: Episodes, vision: Seeing, place: Path, block: int) -> None:
     """Encode episodes with V and write the file of latents."""
-    device = next(vision.parameters()).device
+    device = vision.device
     found: dict[str, list[np.ndarray]] = {field.name: [] for field in fields(Latents)}
     for number in range(len(episodes)):
         episode = episodes[number]
         for frames in torch.from_numpy(episode.frames).split(block):
             # one fixed shape, so that the code of a frame does not depend on the length of its episode
             padded = torch.cat([frames, frames.new_zeros(block - len(frames), *frames.shape[1:])]) if len(frames) < block else frames
-            image = pixels(padded.to(device)).to(next(vision.parameters()).dtype)
-            for name, tensor in zip(("mu", "log_variance"), vision.encode(image), strict=True):
+            for name, tensor in zip(("mu", "log_variance"), vision.posterior(padded.to(device)), strict=True):
                 found[name].append(tensor[: len(frames)].cpu().half().numpy())
         found["actions"].append(episode.actions.astype(np.float16))
         found["rewards"].append(episode.rewards)

@@ -1,12 +1,14 @@
 """V, M and C of World Models, and the policies made of them. P is the paper (Ha & Schmidhuber 2018)."""
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import fold, normal
@@ -28,6 +30,14 @@ class ConvVAE(nn.Module):
         self.expand = nn.Linear(latents, 1024)
         widths, kernels = (1024, 128, 64, 32, 3), (5, 5, 6, 6)
         self.decoder = nn.ModuleList(nn.ConvTranspose2d(a, b, k, 2) for (a, b), k in zip(pairwise(widths), kernels, strict=True))
+
+    @property
+    def device(self) -> torch.device:
+        return self.mu.weight.device
+
+    def posterior(self, obs: UInt8[Tensor, "rows 64 64 3"]) -> tuple[Float[Tensor, "rows z"], Float[Tensor, "rows z"]]:
+        """Mean and log variance of z for observed frames."""
+        return self.encode(pixels(obs).to(self.mu.weight.dtype))
 
     def encode(self, pixels: Float[Tensor, "rows 3 64 64"]) -> tuple[Float[Tensor, "rows z"], Float[Tensor, "rows z"]]:
         """Mean and log variance of z, from pixels in [0, 1]."""
@@ -54,6 +64,37 @@ class ConvVAE(nn.Module):
 def pixels(frames: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows 3 64 64"]:
     """Frames as input of V: floats in [0, 1], channels first in shape and last in memory."""
     return frames.permute(0, 3, 1, 2).float() / 255
+
+
+class IdentityVision(nn.Module):
+    """V for vector observations: z is the observation, normalised, with a little noise."""
+
+    def __init__(self, mean: Float[Tensor, "n"], sd: Float[Tensor, "n"], noise: float):
+        super().__init__()
+        # attributes and not buffers: they stay in float32 where matrix products are in bfloat16
+        self.mean, self.sd, self.noise, self.latents = mean, sd, noise, len(mean)
+
+    @property
+    def device(self) -> torch.device:
+        return self.mean.device
+
+    def posterior(self, obs: Float[Tensor, "rows n"]) -> tuple[Float[Tensor, "rows n"], Float[Tensor, "rows n"]]:
+        """Mean and log variance of z for observed vectors."""
+        z = (obs - self.mean) / self.sd
+        return z, torch.full_like(z, 2 * math.log(self.noise))
+
+
+class Seeing(Protocol):
+    """V: a module from observations to the posterior of z."""
+
+    latents: int
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def posterior(self, obs: Tensor) -> tuple[Float[Tensor, "rows z"], Float[Tensor, "rows z"]]:
+        """Mean and log variance of z for observations."""
+        ...
 
 
 class Prediction(NamedTuple):
@@ -148,6 +189,8 @@ class Linear:
     bias: bool = True
     car: bool = True
     """whether the actions are steering in [-1, 1], gas and brake in [0, 1]"""
+    discrete: bool = False
+    """whether the action is a choice: the one-hot vector of the largest output"""
 
     def __post_init__(self) -> None:
         if self.features not in ("z", "z-hidden", "zh", "zch"):
@@ -173,6 +216,8 @@ class Linear:
             x = torch.tanh((tensors["hidden"] * x[:, None]).sum(-1) + tensors["hidden_bias"])
         drive = (tensors["weight"] * x[:, None]).sum(-1)
         drive = torch.tanh(drive + tensors["bias"] if self.bias else drive)
+        if self.discrete:
+            return one_hot(drive.argmax(1), self.actions).to(drive.dtype)
         return eq.car_action(drive) if self.car else drive
 
     @property
@@ -189,7 +234,7 @@ class WorldModelPolicy:
     """
 
     def __init__(
-        self, vision: ConvVAE, memory: MDNRNN | None, controller: Linear, vectors: Float[Tensor, "*members n"], sample_z: bool = True
+        self, vision: Seeing, memory: MDNRNN | None, controller: Linear, vectors: Float[Tensor, "*members n"], sample_z: bool = True
     ):
         self.vision, self.memory, self.controller, self.sample_z = vision, memory, controller, sample_z
         self.vectors = vectors.view(-1, vectors.shape[-1])
@@ -215,7 +260,7 @@ class WorldModelPolicy:
         """The memory after another action was executed instead of the policy's own."""
         return (*memory[:-1], action)
 
-    def act(self, obs: UInt8[Tensor, "rows 64 64 3"], memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
+    def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
         seeds, hidden, cell, z, action = memory
         with torch.no_grad():
             if self.memory is not None:
@@ -223,8 +268,7 @@ class WorldModelPolicy:
                 states = self.memory.step(z, action, (time == 1).to(hidden.dtype), hidden, cell)
                 # before the first frame M has no input
                 hidden, cell = (torch.where((time > 0)[:, None], new, old) for new, old in zip(states, (hidden, cell), strict=True))
-            image = pixels(obs)
-            mu, log_variance = self.vision.encode(image.to(next(self.vision.parameters()).dtype))
+            mu, log_variance = self.vision.posterior(obs)
             z = eq.latent(mu, log_variance, normal(seeds, t, self.vision.latents)) if self.sample_z else mu.float()
             action = self.controller.act(self.tensors, z, hidden, cell)
         return action, (seeds, hidden, cell, z, action)

@@ -13,7 +13,7 @@ from sensorium.envs.take_cover import TakeCover
 from sensorium.es.cma import CMA
 from sensorium.systems.world_models.behaviour import HeldActions
 from sensorium.systems.world_models.model import Linear
-from sensorium.systems.world_models.stages import Collect, Controller, Memory, Vision
+from sensorium.systems.world_models.stages import Collect, Controller, Identity, Memory, Vision
 
 CAR, DOOM = CarRacing(), TakeCover(engine="vizdoom", faithful=True)
 
@@ -24,6 +24,7 @@ def tiny(stages: Stages, world: World) -> Stages:
     small: dict[type, dict[str, Any]] = {
         Collect: {"world": world, "rows": 4, "steps": 2, "shortest": 0},
         Vision: {"batch": 4, "updates": 2, "group": 2, **eager},
+        Identity: {},
         Memory: {"batch": 2, "length": 12, "updates": 2, "hidden": 16, **eager},
         Controller: {
             "world": world,
