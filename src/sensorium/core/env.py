@@ -98,6 +98,19 @@ class TrainingVariant(Protocol):
 
 
 @runtime_checkable
+class Recordable(Protocol):
+    """A world that can take over what was recorded in the environment that it wraps."""
+
+    def observed(self, obs: Any) -> Any:
+        """The environment's observation as this world gives it."""
+        ...
+
+    def acted(self, action: Any) -> Any:
+        """The environment's action as this world takes it."""
+        ...
+
+
+@runtime_checkable
 class Resizable(Protocol):
     """A world whose images can have any size."""
 

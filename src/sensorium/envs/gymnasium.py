@@ -3,7 +3,7 @@
 import functools
 import json
 import multiprocessing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -17,13 +17,23 @@ from sensorium.core.env import EnvSpec, Step
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.stage import at_least
 from sensorium.envs.host import HostEnv
-from sensorium.envs.rows import Layout, Made, Rows, Unknown, Workers, known, layout
+from sensorium.envs.rows import Layout, Made, Observer, Rows, Unknown, Workers, encoder, known, layout, make
 
 PREFIX = "gym:"
 BUSY = 1e-3
 """seconds per step of all rows from which worker processes are faster than this process"""
 
 layouts = functools.lru_cache(layout)
+
+
+@functools.lru_cache
+def recorders(made: Made) -> tuple[Observer, Callable[[Any], np.ndarray]]:
+    """The functions that convert an environment's observations and actions to a world's."""
+    env = make(made)
+    try:
+        return Observer(made, env), encoder(env.action_space)
+    finally:
+        env.close()
 
 
 @dataclass(frozen=True)
@@ -79,6 +89,17 @@ class Gymnasium:
         return EnvSpec(
             PREFIX + self.id, found.shape, found.actions, horizon, found.sensors, bounds=found.bounds, rows=64, discrete=found.discrete, kind=found.kind,
         )  # fmt: skip
+
+    def observed(self, obs: Any) -> np.ndarray:
+        """A recorded observation of the environment as this world gives it. Errors: core.errors.Usage for rendered images."""
+        observer, _ = recorders(self.made)
+        if observer.rendered:
+            raise Usage(f"gym:{self.id} renders its images, and recorded observations have none; leave out pixels")
+        return observer(None, obs)
+
+    def acted(self, action: Any) -> np.ndarray:
+        """A recorded action of the environment as this world takes it."""
+        return recorders(self.made)[1](action)
 
     def with_pixels(self, side: int) -> "Gymnasium":
         """The world observed as square images of this side."""

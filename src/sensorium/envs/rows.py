@@ -153,14 +153,19 @@ class Observer:
             raise Usage(f"gym:{self.made.id} observes {space}; allowed: Box vectors and images, and Dict or Tuple of vectors")
         return space
 
-    def __call__(self, env: gymnasium.Env, obs: Any) -> np.ndarray:
+    @property
+    def rendered(self) -> bool:
+        """Whether the observed image is rendered."""
+        return self.kind == "image" and self.image is None
+
+    def __call__(self, env: gymnasium.Env | None, obs: Any) -> np.ndarray:
         if self.kind == "vector":
             if isinstance(self.space, spaces.Dict):
                 obs = {key: obs[key] for key in self.space.spaces}
             return np.asarray(obs if isinstance(self.space, spaces.Box) else flatten(self.space, obs), dtype=np.float32).ravel()
         if self.kind == "frames":
             return np.asarray(obs)
-        if self.image is None:
+        if env is not None and self.rendered:
             obs = env.render()
         image = np.asarray(obs)
         image = image[..., None] if image.ndim == 2 else image
@@ -200,8 +205,9 @@ def layout(made: Made) -> Layout:
     assert observer is not None
     env.action_space.seed(0)
     start, steps = time.perf_counter(), 0
+    encode = encoder(env.action_space)
     while time.perf_counter() - start < TRIAL and not rows.over[0]:
-        rows.step(encoded(env.action_space)[None], np.array([True]))
+        rows.step(encode(env.action_space.sample())[None], np.array([True]))
         steps += 1
     seconds = (time.perf_counter() - start) / max(steps, 1)
     rows.close()
@@ -209,17 +215,16 @@ def layout(made: Made) -> Layout:
     return Layout(observer.kind, observer.shape, observer.names, *rows.actions, limit, seconds)
 
 
-def encoded(space: Any) -> np.ndarray:
-    """A random action as our worlds take it: one-hot, or scaled to [-1, 1]."""
-    action = space.sample()
+def encoder(space: Any) -> Callable[[Any], np.ndarray]:
+    """The function from a space's actions to ours: one-hot, or scaled to [-1, 1]."""
     if isinstance(space, spaces.Discrete):
-        return np.eye(int(space.n), dtype=np.float32)[int(action - space.start)]
+        return lambda action: np.eye(int(space.n), dtype=np.float32)[int(action) - int(space.start)]
     middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
-    return ((action - middle) / np.where(half > 0, half, 1)).astype(np.float32)
+    return lambda action: ((np.asarray(action) - middle) / np.where(half > 0, half, 1)).astype(np.float32)
 
 
 def decoder(space: Any) -> Callable[[np.ndarray], Any]:
-    """The function from our actions to those of a space, the inverse of `encoded`."""
+    """The function from our actions to those of a space, the inverse of `encoder`."""
     if isinstance(space, spaces.Discrete):
         return lambda action: int(space.start) + int(action.argmax())
     middle, half = ((part / 2).astype(np.float32) for part in (space.high + space.low, space.high - space.low))

@@ -1,9 +1,13 @@
 """World models of any world: V sees images or is the identity on vectors, M predicts z, reward and end, C acts."""
 
+import os
+from dataclasses import replace
+
 from sensorium.core.env import Resizable, World
 from sensorium.core.errors import Usage
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import Folder
+from sensorium.data import offline
 from sensorium.envs import worlds
 from sensorium.envs.wrappers import shortened
 from sensorium.systems.world_models.behaviour import HeldActions
@@ -24,11 +28,14 @@ def seen(task: str) -> World:
     return world
 
 
-def world_model(preset: Preset = "laptop", task: str = "gym:Pendulum-v1", dream: bool = True, temperature: float = 1.0) -> Stages:
+def world_model(
+    preset: Preset = "laptop", task: str = "gym:Pendulum-v1", dream: bool = True, temperature: float = 1.0, data: str = ""
+) -> Stages:
     """V, M and C for any world with images or a vector of sensors. M predicts reward and end; C evolves in the dream, or in the world.
 
     sensorium train world-model.gym:CarRacing-v3              # --dream False: C evolves in the world
     sensorium train world-model.gym:Pendulum-v1 --world.pixels 64
+    sensorium train world-model.gym:Pendulum-v1 --data minari:NAME      # from recorded episodes; or a folder of .npz files
     published: none; the paper has CarRacing and TakeCover
     """
     world = seen(task)
@@ -44,8 +51,22 @@ def world_model(preset: Preset = "laptop", task: str = "gym:Pendulum-v1", dream:
         evolve = Controller(world, controller=controller, episodes=2, steps=50, evaluate_every=10, block=16)
     if preset == "paper":
         collect = Collect(world, player, steps=625)
+    if data:
+        collect = recorded(collect, data, 2 if preset == "tiny" else 16)
     stages: Stages = {"collect": collect, "vision": vision, "memory": memory, "controller": evolve}
-    return tiny(stages, shortened(world, 30)) if preset == "tiny" else stages
+    if preset != "tiny":
+        return stages
+    small = tiny(stages, shortened(world, 30))
+    return {**small, "collect": collect} if data else small
+
+
+def recorded(collect: Collect, data: str, rows: int) -> Collect:
+    """The stage with offline episodes, `rows` in a shard. Errors: core.errors.Usage where there are fewer."""
+    episodes = offline.count(data)
+    if episodes < rows:
+        raise Usage(f"{data} has {episodes} episodes; at least {rows} are needed")
+    where = {"minari": data.removeprefix(offline.MINARI)} if data.startswith(offline.MINARI) else {"data": Folder(os.path.abspath(data))}
+    return replace(collect, rows=rows, steps=-(-episodes // rows), **where)
 
 
 WORLD_MODEL = Recipe("world-model", world_model, "for any world; not measured", {"tiny": 0.5, "laptop": 90, "paper": 600})

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from sensorium.core import checkpoint
 from sensorium.core.env import EnvSpec, TorchEnv, World
-from sensorium.core.errors import Failure
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.machine import one_thread
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, fold, normal
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data import episodes as disk
+from sensorium.data import offline
 from sensorium.data.episodes import Episode
 from sensorium.envs.car_racing import CarRacing
 from sensorium.es.workers import DEAD, open_pool, opened, processes
@@ -53,6 +54,10 @@ class Collect:
     """standard deviation of Gaussian noise added to the actions of `agent`"""
     earlier: Folder = NOWHERE
     """an earlier `Collect` stage whose episodes are used as well"""
+    minari: str = ""
+    """a Minari dataset on this machine whose episodes are taken over instead of playing"""
+    data: Folder = NOWHERE
+    """a folder of .npz files, one per episode, whose episodes are taken over instead of playing"""
     rows: int = 16
     """episodes of a shard, played in parallel"""
     shortest: int = 0
@@ -68,8 +73,15 @@ class Collect:
         """The world of the recorded episodes."""
         return self.world
 
+    @property
+    def source(self) -> str:
+        """The offline episodes; empty: episodes are played."""
+        return f"{offline.MINARI}{self.minari}" if self.minari else str(self.data)
+
     def __post_init__(self) -> None:
         at_least(self, steps=0, rows=1, shortest=0, checkpoint_every=1)
+        if self.minari and self.data:
+            raise Usage("episodes come from minari or from data, not from both")
 
     @property
     def warmup_steps(self) -> int:
@@ -80,7 +92,7 @@ class Collect:
         return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "episodes", "checksum")}
 
     def open(self, state: State) -> Resources:
-        count = processes(simulators=not isinstance(self.world.open(), TorchEnv))
+        count = 0 if self.source else processes(simulators=not isinstance(self.world.open(), TorchEnv))
         return Resources(open_pool(count) if count else None, count)
 
     def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
@@ -129,6 +141,8 @@ class NoisyPolicy:
 
 def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
     """Play and write the shard of one step; return metrics and checksum. The result depends on the stage and the seeds alone."""
+    if stage.source:
+        return copied(stage, seeds)
     parts: dict[str, list[Any]] = {"observations": [], "actions": [], "rewards": []}
 
     def keep(t: int, row: dict[str, Any]) -> None:
@@ -146,6 +160,20 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
     metrics = {
         "length/mean": float(rollout.lengths.float().mean()), "score/mean": float(rollout.returns.mean()), "episodes": float(len(found)),
         "frames": float(sum(len(episode) for episode in found)),
+    }  # fmt: skip
+    return metrics, int(path.name.split(".")[1][:15], 16)
+
+
+def copied(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
+    """Write the shard of one step from offline episodes; return metrics and checksum."""
+    first = (seeds.step - 1) * stage.rows
+    numbers = range(first, min(first + stage.rows, offline.count(stage.source)))
+    found = [episode for episode in offline.episodes(stage.source, stage.world, numbers) if len(episode) > stage.shortest]
+    path = disk.write(Path(stage.folder), seeds.step, found)
+    lengths, scores = [float(len(episode)) for episode in found], [float(episode.rewards.sum()) for episode in found]
+    metrics = {
+        "length/mean": sum(lengths) / max(len(found), 1), "score/mean": sum(scores) / max(len(found), 1), "episodes": float(len(found)),
+        "frames": sum(lengths),
     }  # fmt: skip
     return metrics, int(path.name.split(".")[1][:15], 16)
 
