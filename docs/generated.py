@@ -221,7 +221,7 @@ def modules(package: str) -> list[str]:
     if package == "equations":
         return [module_name(path) for path in sorted((SOURCE / "systems").glob("*/equations.py"))]
     if package == "sensorium":
-        return ["sensorium"]
+        return ["sensorium", "sensorium.gym", "sensorium.nn", "sensorium.sb3"]
     return [module_name(path) for path in sorted((SOURCE / package).rglob("*.py")) if path.stat().st_size > 0 and has_members(path)]
 
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,13 @@ __all__ = ["evaluate", "load", "play", "train", "world"]
 
 register()
 fill()
+
+
+def __getattr__(name: str) -> Any:
+    """`sensorium.gym`, `sensorium.nn` and `sensorium.sb3`, imported when they are first used."""
+    if name in ("gym", "nn", "sb3"):
+        return import_module(f"sensorium.{name}")
+    raise AttributeError(f"module 'sensorium' has no attribute '{name}'")
 
 
 def load(folder: str | Path, device: str = "cpu") -> Policy:

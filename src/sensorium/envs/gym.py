@@ -1,12 +1,14 @@
 """Torch worlds as Gymnasium environments, single and vector; `register.py` registers their ids."""
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from jaxtyping import Int
+from torch import Tensor
 
 from sensorium.core.env import TorchWorld, select, take
 from sensorium.core.seeding import fold, row_seeds
@@ -22,6 +24,21 @@ def spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Bo
         gymnasium.spaces.Box(-LARGE, LARGE, spec.observation, np.float32),
         gymnasium.spaces.Box(np.array(spec.low or (-1.0,) * spec.action, dtype=np.float32), 1.0, (spec.action,), np.float32),
     )
+
+
+def episode_seeds(seeds: Int[Tensor, "rows"], episodes: Int[Tensor, "rows"]) -> Int[Tensor, "rows"]:
+    """The seeds of rows that restart by themselves: a row's own seed in episode 0, later a function of it and the episode's number."""
+    return torch.where(episodes > 0, fold(seeds + episodes, "next episode"), seeds)
+
+
+@runtime_checkable
+class RowSeeded(Protocol):
+    """A vector environment that draws its rows' seeds itself; episode k of a row has the seed `episode_seeds(seeds, k)`."""
+
+    seeds: Tensor
+    """the seed of each row's episode 0, set by `reset`"""
+    episodes: Tensor
+    """the number of each row's current episode"""
 
 
 def _render(state: Any) -> np.ndarray:
@@ -80,7 +97,7 @@ class TorchVector(VectorEnv):
         batch = torch.as_tensor(np.asarray(actions, dtype=np.float32)).reshape(self.num_envs, -1)
         # each row has its own step count, since rows restart at different times
         state, step = self.world.transition(self.state, batch, self.ages)
-        fresh = self.world.initial(self._next_seeds())
+        fresh = self.world.initial(episode_seeds(self.seeds, self.episodes + 1))
         self.state = select(self.ended, fresh, state)
         obs = torch.where(self.ended[:, None], self.world.observe(fresh), step.obs)
         self.episodes = self.episodes + self.ended
@@ -90,10 +107,6 @@ class TorchVector(VectorEnv):
         truncated = (self.ages >= self.world.spec.horizon) & ~terminated & ~self.ended
         self.ended = terminated | truncated
         return obs.numpy().copy(), reward.numpy().astype(np.float64), terminated.numpy(), truncated.numpy(), {}
-
-    def _next_seeds(self) -> torch.Tensor:
-        """A seed for the next episode of each row, a function of the row's seed and its number of episodes."""
-        return fold(self.seeds + self.episodes + 1, "next episode")
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
         if self.render_mode != "rgb_array":

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from sensorium.core.env import Env, EnvSpec, Step, TorchEnv, TorchWorld, World
@@ -17,6 +17,8 @@ from sensorium.core.seeding import fold, normal, uniform
 
 NOISE_SD = 0.1
 """standard deviation of the noise channels (Tang & Ha 2021, section 4.1)"""
+NOISE_LIMIT = 6 * NOISE_SD
+"""bound of the noise: `core.seeding.normal` has 24 random bits, so its largest value is sqrt(-2 ln 2^-24) = 5.77"""
 
 Index = Int[Tensor, "rows channels"]
 
@@ -40,6 +42,10 @@ class Sense(Protocol):
         """The treated observation at step t."""
         ...
 
+    def limits(self, bounds: Shaped[Tensor, "2 n"]) -> Tensor:
+        """The lower and upper bounds of the channels after the treatment of channels with these bounds."""
+        ...
+
 
 class _Reordering:
     """A treatment that only reorders or selects channels."""
@@ -52,6 +58,10 @@ class _Reordering:
     def apply(self, obs: Tensor, layout: Tensor | None, seeds: Tensor, t: int | Tensor) -> Tensor:
         assert layout is not None
         return obs.gather(1, layout)
+
+    def limits(self, bounds: Tensor) -> Tensor:
+        # a slot may hold any channel
+        return torch.stack([bounds[0].amin(), bounds[1].amax()])[:, None].expand(2, self.channels(bounds.shape[1]))
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,9 @@ class Noise:
     def apply(self, obs: Tensor, layout: Tensor | None, seeds: Tensor, t: int | Tensor) -> Tensor:
         return torch.cat([obs.mT, NOISE_SD * normal(fold(seeds, "noise"), t, self.count).mT]).mT
 
+    def limits(self, bounds: Tensor) -> Tensor:
+        return torch.cat([bounds, torch.tensor([[-NOISE_LIMIT], [NOISE_LIMIT]]).expand(2, self.count)], 1)
+
 
 @dataclass(frozen=True)
 class Duplicate:
@@ -138,6 +151,9 @@ class Duplicate:
 
     def apply(self, obs: Tensor, layout: Tensor | None, seeds: Tensor, t: int | Tensor) -> Tensor:
         return torch.cat([obs.mT, obs.mT]).mT
+
+    def limits(self, bounds: Tensor) -> Tensor:
+        return torch.cat([bounds, bounds], 1)
 
 
 GRAMMAR = "shuffle, shuffle:every=100, shuffle:every=100:forget, swap:3, noise:5, duplicate, drop:0.3"
