@@ -32,6 +32,21 @@ def bootstrap_interval(scores: ArrayLike, statistic: Any = np.mean, samples: int
     return float(low), float(high)
 
 
+def ranks(values: ArrayLike) -> np.ndarray:
+    """Ranks from 1; equal values share the mean of their ranks."""
+    _, inverse, counts = np.unique(np.asarray(values, dtype=np.float64), return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Spearman's rank correlation: Pearson's correlation of the ranks (Spearman 1904); 0 where one of them is constant."""
+    a, b = ranks(first), ranks(second)
+    if a.std() == 0 or b.std() == 0:
+        return 0.0
+    return float(np.corrcoef(a, b)[0, 1])
+
+
 def standard_error(sd: float, episodes: int) -> float:
     """Standard error of a mean over episodes."""
     return sd / math.sqrt(max(episodes, 1))

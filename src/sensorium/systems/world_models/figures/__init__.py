@@ -9,6 +9,7 @@ from sensorium.systems.world_models.figures.frames import dream_rollout, reconst
 from sensorium.systems.world_models.figures.run import EPISODES, load_run
 from sensorium.systems.world_models.figures.sensors import trajectories
 from sensorium.systems.world_models.figures.training import evolution, losses
+from sensorium.systems.world_models.figures.trust import trust
 from sensorium.systems.world_models.model import ConvVAE
 from sensorium.viz.report import Page, Section, compose, table
 
@@ -23,6 +24,8 @@ def sections(folder: Path) -> Page:
             parts += [("reconstructions", lambda: reconstructions(run)), ("latent space", lambda: traversal(run))]
         if run.vision is not None and run.memory is not None:
             parts.append(("dream", lambda: dream_rollout(run) if images else trajectories(run)))
+        if run.memory is not None and "controller" in run.folders:
+            parts.append(("dream and world", lambda: trust(run)))
         made = compose([*parts, ("losses", lambda: losses(run)), ("evolution", lambda: evolution(run))])
     lead = "V encodes frames, M predicts the next code, and C maps both to actions. They are trained one after another. M can replace the world: C can then be trained in the dream."
     facts = f"World: {run.world.spec.name}. After Ha & Schmidhuber 2018, World Models."
