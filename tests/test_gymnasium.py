@@ -286,6 +286,8 @@ def test_doctor_examines_a_world(name, works, monkeypatch):
     assert tuple(check["works"] for check in checks) == works
     if name == "Remembers":
         assert "after other episodes" in checks[1]["detail"]
+        assert "--world.anew True" in checks[1]["detail"]
+        assert doctor.diagnose_world(described(f"gym:foreign/{name}-v0", {"anew": True}))[1]["works"]
     assert cli.main(["doctor", "--world", "toy"]) == 2
 
 
@@ -360,3 +362,24 @@ def test_evolution_and_cloning_in_any_world(name, tmp_path):
         sensorium.evaluate(tmp_path / "clone", 3, world=described(f"gym:{other.id}", {"kwargs": {"gravity": 3}, "keys": keys}))["returns"]
         != plain
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", [id for id in IDS if not id.startswith("foreign")])
+def test_tiny_training_resumes_to_the_bit_and_plays(id, tmp_path):
+    """Evolution for vectors, a world model for images: stopped after half of the last stage and continued, equal to an uninterrupted run."""
+    made = world(id)
+    # Box2D keeps state of earlier episodes
+    settings = {"horizon": 40, **({"keys": made.keys} if made.keys else {}), **({"anew": True} if id.startswith("Bipedal") else {})}
+    recipe = described(f"{'neurons' if made.spec.kind == 'vector' else 'world-model'}.gym:{id}", settings)
+    stages = sensorium.registry.recipe(recipe).stages("tiny")
+    last = list(stages)[-1]
+    sensorium.train(recipe, "tiny", tmp_path / "whole", on="here", stages=stages)
+    half = {**stages, last: replace(stages[last], steps=stages[last].steps // 2)}
+    sensorium.train(recipe, "tiny", tmp_path / "halves", on="here", stages=half)
+    sensorium.train(recipe, "tiny", tmp_path / "halves", on="here", stages=stages)
+    whole, halves = (checkpoint.load(tmp_path / place / f"{len(stages)}-{last}")[1] for place in ("whole", "halves"))
+    assert whole.keys() == halves.keys()
+    assert all(torch.equal(tensor, halves[key]) for key, tensor in whole.items())
+    returns = sensorium.evaluate(tmp_path / "whole", 2, senses="shuffle" if made.spec.kind == "vector" else None)["returns"]
+    assert np.isfinite(returns).all()

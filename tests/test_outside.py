@@ -2,11 +2,9 @@
 
 import importlib
 import math
-import re
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -505,13 +503,3 @@ def test_without_stable_baselines3_one_sentence_says_how_to_get_it(monkeypatch):
 def test_import_sensorium_imports_none_of_these():
     code = "import sys, sensorium; assert not {'sensorium.nn', 'sensorium.sb3', 'stable_baselines3'} & set(sys.modules); sensorium.gym.Senses, sensorium.nn.PatchNeurons"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("policy", ["mlp", "attention"])
-def test_the_example_runs_at_tiny_size(policy):
-    pytest.importorskip("stable_baselines3")
-    script = Path(__file__).parents[1] / "examples" / "ppo_under_shuffling.py"
-    options = ["--policy", policy, "--steps", "64", "--episodes", "2", "--stack", "3"]
-    done = subprocess.run([sys.executable, script, *options], check=True, capture_output=True, text=True)
-    assert re.fullmatch(rf"{policy}, senses shuffle, seed 0: \d+ \+- \d+ over 2 episodes\n", done.stdout)

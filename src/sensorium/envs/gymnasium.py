@@ -57,6 +57,8 @@ class Gymnasium:
     """environment steps per action"""
     horizon: int = 0
     """steps after which an episode is truncated; 0: the registered limit, or 1,000 where there is none"""
+    anew: bool = False
+    """whether each episode gets a new environment: slower, for environments that an earlier episode changes (`doctor --world` names them)"""
     processes: int = 0
     """worker processes that step the rows; 0: one per torch thread where a step of all rows takes over a millisecond; 1: this process"""
     patience: float = 60.0
@@ -75,7 +77,7 @@ class Gymnasium:
 
     @property
     def made(self) -> Made:
-        return Made(self.id, self.kwargs, tuple(self.keys), self.pixels, self.repeat, self.patience)
+        return Made(self.id, self.kwargs, tuple(self.keys), self.pixels, self.repeat, self.anew, self.patience)
 
     @property
     def layout(self) -> Layout:

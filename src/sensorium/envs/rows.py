@@ -46,6 +46,8 @@ class Made(NamedTuple):
     """side of the observed square image; 0: the environment's observation as it is"""
     repeat: int
     """environment steps per action"""
+    anew: bool
+    """whether each episode gets a new environment"""
     patience: float
     """seconds after which a step of a process's rows counts as hung"""
 
@@ -241,6 +243,8 @@ class Rows:
 
     def begin(self, seeds: Sequence[int]) -> np.ndarray:
         """Start an episode per row; the observations [rows, ...]."""
+        if self.made.anew:
+            self.close()
         while len(self.envs) < len(seeds):
             self.envs.append(make(self.made))
         if self.observer is None:
@@ -294,9 +298,9 @@ class Rows:
         return obs
 
     def close(self) -> None:
-        for env in self.envs:
+        while self.envs:
             with suppress(Exception):
-                env.close()
+                self.envs.pop().close()
 
 
 @contextmanager

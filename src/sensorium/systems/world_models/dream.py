@@ -15,7 +15,7 @@ from sensorium.core.errors import Usage
 from sensorium.core.seeding import fold, normal, uniform
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import load_model
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Seeing
 
 State = tuple[Tensor, Tensor, Tensor, Tensor]
 """z, hidden state, cell state, row seeds"""
@@ -102,8 +102,10 @@ def starts(memory: str, device: str) -> tuple[Tensor, Tensor]:
     return loaded[1]["start/mu"].float(), loaded[1]["start/log_variance"].float()
 
 
-def decoded(vision: ConvVAE, z: Float[Tensor, "rows z"]) -> np.ndarray:
-    """Frames decoded from latent vectors, uint8 [rows, 64, 64, 3]."""
+def decoded(vision: Seeing, z: Float[Tensor, "rows z"]) -> np.ndarray:
+    """Frames decoded from latent vectors, uint8 [rows, 64, 64, 3]. Errors: core.errors.Usage for a V of vectors."""
+    if not isinstance(vision, ConvVAE):
+        raise Usage("a dream of vectors has no images to render")
     image = vision.decode(z.to(next(vision.parameters()).dtype))
     return (image.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
