@@ -383,3 +383,41 @@ def test_tiny_training_resumes_to_the_bit_and_plays(id, tmp_path):
     assert all(torch.equal(tensor, halves[key]) for key, tensor in whole.items())
     returns = sensorium.evaluate(tmp_path / "whole", 2, senses="shuffle" if made.spec.kind == "vector" else None)["returns"]
     assert np.isfinite(returns).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["doctor", "--world", "gym:foreign/Walk-v0", "--import", "no_such_module"], "module no_such_module cannot be imported"),
+        (["train", "neurons.gym:Nope-v0", "--preset", "tiny"], "no registered Gymnasium environment 'Nope-v0'"),
+        (["train", "neurons.gym:foreign/Grey-v0", "--preset", "tiny"], "allowed: worlds with a vector of sensors"),
+        (["train", "neurons.gym:foreign/Walk-v0", "--preset", "tiny", "--world.pixel", "3"], "did you mean pixels"),
+        (["train", "neurons.gym:foreign/Walk-v0", "--preset", "tiny", "--world.kwargs.gravity"], "needs a value"),
+        (["train", "cart-pole", "--preset", "tiny", "--world.horizon", "3"], "--world.horizon is a setting of a named world"),
+        (["train", "world-model.pong", "--preset", "tiny"], "allowed: vectors, and images of 64 x 64 x 3"),
+        (["train", "world-model.gym:foreign/Walk-v0", "--preset", "tiny", "--data", "nowhere"], "nowhere holds no episodes"),
+        (["evaluate", "zoo/cart-pole-mlp", "--world", "gym:foreign/Walk-v0"], "this network has 5 input channels"),
+        (["evaluate", "zoo/cart-pole-mlp", "--world", "gym:foreign/Choice-v0", "--world.keys", "last"], "cannot play in"),
+        (["evaluate", "zoo/cart-pole-mlp", "--world.horizon", "4"], "give --world NAME"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(MODULES, raising=False)
+    assert cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_import_registers_environments(capsys, monkeypatch, tmp_path):
+    """`--import MODULE` imports from the current folder, here and in workers."""
+    monkeypatch.setenv(MODULES, "")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_walks.py").write_text(
+        "import gymnasium\nfrom tests.foreign import Walk\ngymnasium.register('mine/Walk-v0', entry_point='tests.foreign:Walk', max_episode_steps=7)\n"
+    )
+    arguments = ["neurons.gym:mine/Walk-v0", "--preset", "tiny", "--out", "run", "--import", "my_walks", "--on", "processes:2"]
+    assert cli.main(["train", *arguments]) == 0
+    assert cli.main(["evaluate", "run", "--import", "my_walks", "--episodes", "3", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["returns"]) == 3
