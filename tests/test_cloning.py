@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import sensorium
 from sensorium import registry, train
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
@@ -31,6 +32,7 @@ from sensorium.es.pgpe import PGPE
 from sensorium.imitation.clone import Clone, Resources, readout
 from sensorium.imitation.dagger import Dagger
 from sensorium.imitation.demonstrate import Demonstrate, Mixture, views
+from sensorium.imitation.external import External
 from sensorium.nets.agent import first_vector
 from sensorium.rl.actor_critic import ActorCritic
 from sensorium.rl.sac import SAC
@@ -563,3 +565,35 @@ def test_a_reshuffle_lowers_the_reward_rate():
     lucky = rewards[40:50].mean(0) > 0.9
     assert bool(lucky.any())
     assert float(rewards[60:, lucky].mean()) < float(rewards[40:50, lucky].mean()) - 0.05
+
+
+class Seeking:
+    """A teacher that exists in Python only: it walks towards 1."""
+
+    members = 1
+
+    def take(self, members):
+        return self
+
+    def begin(self, seeds):
+        return ()
+
+    def act(self, obs, memory, t):
+        # actions in [-1, 1] are [-2, 6] in the environment
+        return ((1 - obs[:, :1]) / 4 - 0.5).clamp(-1, 1), memory
+
+
+def test_a_python_object_is_cloned_and_its_clone_stands_alone(tmp_path):
+    pytest.importorskip("gymnasium")
+    from tests import foreign  # noqa: F401  registers environments
+
+    out = tmp_path / "seeking"
+    folder = sensorium.clone("gym:foreign/Walk-v0", Seeking(), out, "tiny")
+    first = sensorium.evaluate(folder, 4)["returns"]
+    assert sensorium.evaluate(out / "teacher", 4)["mean"] > -12
+    # resumed by the same call, also after the process has forgotten the object
+    External.given.clear()
+    assert sensorium.evaluate(folder, 4)["returns"] == first
+    with pytest.raises(Usage, match=r"give it to sensorium\.clone again"):
+        sensorium.evaluate(out / "teacher", 4)
+    assert sensorium.clone("gym:foreign/Walk-v0", Seeking(), out, "tiny") == out

@@ -1,4 +1,4 @@
-"""Sensorium: AttentionNeuron, World Models, Proto-RL and RND. Five functions are the main API, which the command line uses.
+"""Sensorium: AttentionNeuron, World Models, Proto-RL and RND. Six functions are the main API, which the command line uses.
 
 >>> import sensorium
 >>> agent = sensorium.load("zoo/cart-pole-clone")
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sensorium.core.stage import Stage
 
 __version__ = "0.2.0"
-__all__ = ["evaluate", "load", "play", "train", "world"]
+__all__ = ["clone", "evaluate", "load", "play", "train", "world"]
 
 register()
 fill()
@@ -151,3 +151,21 @@ def train(
         for number, (name, stage) in todo:
             run(stage, folder / f"{number}-{name}", seed, device=device, about=about, last=number == len(todo), sink=sink)
     return folder
+
+
+def clone(world: World | str, teacher: Policy | str | Path, out: str | Path, preset: str = "laptop", seed: int = 0, **flags: Any) -> Path:
+    """Clone a teacher, an agent's folder or any Policy, into a permutation-invariant agent; returns the run's folder.
+
+    A Policy gets the observations of `world`. `flags` are those of the recipe `clone`. The same call resumes. Errors: as `train`.
+    """
+    from sensorium.core.run import run
+    from sensorium.envs import worlds
+    from sensorium.imitation.external import External
+
+    place = worlds.world(world) if isinstance(world, str) else world
+    folder = Path(out)
+    if not isinstance(teacher, (str, Path)):
+        External.given[folder.name] = teacher
+        run(External(place, folder.name), folder / "teacher", seed)
+        teacher = folder / "teacher"
+    return train("clone", preset, folder, seed, teacher=str(teacher), **flags)

@@ -41,6 +41,7 @@ STAGES = {
     "demonstrate": "sensorium.imitation.demonstrate:Demonstrate",
     "clone": "sensorium.imitation.clone:Clone",
     "dagger": "sensorium.imitation.dagger:Dagger",
+    "external": "sensorium.imitation.external:External",
     "scripted": "sensorium.imitation.scripted:Scripted",
     "actor-critic": "sensorium.rl.actor_critic:ActorCritic",
     "short-horizon": "sensorium.rl.short_horizon:ShortHorizonActorCritic",
