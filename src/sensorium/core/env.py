@@ -188,7 +188,7 @@ class WithStates(Protocol):
     """An Env that also provides the states under its observations."""
 
     def states(self) -> Float[Tensor, "rows n"]:
-        """The current states."""
+        """The current states, on the CPU."""
         ...
 
 

@@ -86,7 +86,7 @@ class NormalisedEnv:
 
     def states(self) -> Float[Tensor, "rows n"]:
         """The observations without normalisation."""
-        return self.raw
+        return self.raw.cpu()
 
     def views(self, world: World) -> bool:
         return self.within(world) or (isinstance(self.env, MultiView) and self.env.views(world))

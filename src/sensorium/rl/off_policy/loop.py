@@ -210,7 +210,6 @@ class Resources:
         rows, count = seeds.rows("worlds", settings.rows, self.device), state["agent-steps"]
         self.exploration.begin()
         env, earned, states, finished = self.world("learning"), torch.zeros(settings.rows), list[Tensor](), list[Tensor]()
-
         measured = bool(coordinates(settings.world))
 
         def policy() -> Policy:
@@ -270,7 +269,7 @@ class Resources:
 
     def shifted(self, drawn: Drawn, seeds: Seeds) -> tuple[Tensor, Tensor, Tensor]:
         """Observations, those one step later and those n steps later, with random shifts for pixels; states are unchanged."""
-        if not self.settings.pixels:
+        if self.spec.kind != "frames":
             return drawn.obs, drawn.following, drawn.next_obs
         rows = len(drawn.obs)
         here, there = (augment.shifts(seeds(name), rows, self.device) for name in ("shift", "next shift"))

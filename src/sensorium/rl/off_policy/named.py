@@ -61,7 +61,9 @@ def prepared(task: str, pixels: bool, pretrained: str = "") -> World:
     if pixels:
         return world
     before = checkpoint.stage(located(Path(pretrained))).world if pretrained else None  # type: ignore[attr-defined]
-    return before.applied_to(world) if isinstance(before, Calibrated) else fitted(world, Uniform(spec.action), EPISODES)
+    if isinstance(before, Calibrated) and before.spec.observation == spec.observation:
+        return before.applied_to(world)
+    return fitted(world, Uniform(spec.action), EPISODES)
 
 
 def ranged(world: Gymnasium) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ def phases(world: World, preset: Preset, pixels: bool, pretrained: Folder, forei
 def tiny(stage: Any) -> Any:
     """The stage in a size that runs in seconds, for tests."""
     return replace(
-        stage, world=shortened(stage.world, 10), rnd=RND(outputs=8, hidden=16, channels=4), learner=replace(stage.learner, hidden=32, features=8),
+        stage, world=shortened(stage.world, 10), rnd=RND(outputs=8, hidden=16, channels=4), learner=replace(stage.learner, hidden=32, features=min(stage.learner.features, 8)),
         rows=2, batch=8, every=2, random=min(stage.random, 8), warmup=8, capacity=60, steps=4, checkpoint_every=2, evaluate_every=2, evaluation_episodes=2,
         bfloat16=False,
     )  # fmt: skip
