@@ -12,7 +12,7 @@ from sensorium.core.policy import Uniform
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs import renderer
-from sensorium.envs.control import DOMAINS, SUITE, WHERE, Control, from_states, layout
+from sensorium.envs.control import DOMAINS, SUITE, WHERE, Control, layout
 from sensorium.envs.control_pool import Row, flat, load
 
 pytest.importorskip("dm_control")
@@ -87,7 +87,7 @@ def test_pixels_are_three_frames_and_the_first_is_repeated_after_reset():
     assert torch.equal(step.obs[:, :6], obs[:, 3:])
     assert not torch.equal(step.obs[:, 6:], obs[:, 6:])
     # the state is available too, and an action is repeated twice
-    blind = from_states(world).open()
+    blind = world.from_states.open()
     blind.reset(row_seeds(0, 2))
     torch.testing.assert_close(env.states(), blind.step(torch.ones(2, 1)).obs)
     env.close()

@@ -55,7 +55,7 @@ def world_settings(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
         if inner:
             settings.setdefault(name, {})[inner] = value
         else:
-            settings[name] = tuple(value.split(",")) if name == "keys" else value
+            settings[name] = tuple(str(value).split(",")) if name in ("keys", "coverage") else value
     return settings, remaining
 
 

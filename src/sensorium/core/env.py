@@ -47,6 +47,12 @@ class EnvSpec:
     """whether an action is a choice: the one-hot vector of one of `action` buttons, or logits of which the largest counts"""
     kind: Literal["vector", "image", "frames", "patches"] = "vector"
     """observation: float vector [n]; uint8 image [height, width, 3]; stacked uint8 frames [channels, height, width]; uint8 patches [n, frames, pixels]"""
+    stack: int = 1
+    """number of consecutive frames in an observation of kind frames, oldest first; the first frame of an episode is repeated"""
+    fixed_length: bool = False
+    """whether every episode lasts to the horizon"""
+    domain: str = ""
+    """worlds of one domain can share a pre-trained agent; empty: the name is the domain"""
 
 
 def require_fit(trained: EnvSpec, spec: EnvSpec) -> None:
@@ -137,6 +143,74 @@ class MultiView(Protocol):
 
     def shown(self, world: World) -> Tensor:
         """The current observation as `world` defines it."""
+        ...
+
+
+@runtime_checkable
+class FrameSkip(Protocol):
+    """A world whose step is one or more frames of a simulator (action repeat)."""
+
+    @property
+    def repeat(self) -> int:
+        """Frames per step."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """Frames per episode of full length."""
+        ...
+
+
+def frames_per_step(world: World) -> int:
+    """Simulator frames per step of a world; 1 where it does not count them."""
+    return world.repeat if isinstance(world, FrameSkip) else 1
+
+
+def frames_per_episode(world: World) -> int:
+    """Simulator frames per episode of full length; steps where the world does not count frames."""
+    return world.frames if isinstance(world, FrameSkip) else world.spec.horizon
+
+
+class Coordinate(NamedTuple):
+    """A coordinate of a state: an entry, or the angle atan2(sine, cosine) of two entries; with its range."""
+
+    name: str
+    entry: str
+    low: float
+    high: float
+    cosine: str = ""
+
+
+@runtime_checkable
+class Coordinates(Protocol):
+    """A world with coordinates in which the coverage of exploration is measured."""
+
+    @property
+    def where(self) -> tuple[Coordinate, ...]:
+        """The coordinates; empty: coverage is not measured."""
+        ...
+
+    @property
+    def from_states(self) -> World:
+        """The same world with states as observations, without rendering."""
+        ...
+
+    def places(self, states: Float[Tensor, "rows n"]) -> Float[Tensor, "rows k"]:
+        """The coordinates of states, each scaled from its range to [0, 1]."""
+        ...
+
+
+def coordinates(world: World) -> tuple[Coordinate, ...]:
+    """The coordinates of a world; () where it has none."""
+    return world.where if isinstance(world, Coordinates) else ()
+
+
+@runtime_checkable
+class WithStates(Protocol):
+    """An Env that also provides the states under its observations."""
+
+    def states(self) -> Float[Tensor, "rows n"]:
+        """The current states, on the CPU."""
         ...
 
 

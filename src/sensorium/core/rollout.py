@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from sensorium.core.env import Env, Step, TorchEnv, TorchWorld, take
 from sensorium.core.machine import compiled
 from sensorium.core.policy import Policy
+from sensorium.core.seeding import fold
 
 KEPT = ("observations", "actions", "rewards", "memory")
 BATCH_SHARES = (5 / 8, 3 / 8, 3 / 16, 1 / 16)
@@ -92,6 +93,24 @@ def stream(env: Env, policy: Policy, seeds: Int[Tensor, "rows"]) -> Iterator[Tra
         live = live & ~(step.terminated | step.truncated)
         obs = step.obs
         if not bool(live.any()):
+            return
+
+
+def episodes(
+    env: Env, policy: Callable[[], Policy], seeds: Int[Tensor, "rows"], room: Callable[[], Bool[Tensor, "rows"]], most: int
+) -> Iterator[Transition]:  # fmt: skip
+    """Play episodes one after another, at most `most` per row, and yield each step, until `room()` is False for all rows.
+
+    `room()` says after each step which rows take another one; `policy()` is called before each episode. The first episode of a row has
+    its seed, the k-th one after it a function of its seed and k.
+    """
+    for number in range(most):
+        for transition in stream(env, policy(), fold(seeds, "episode", number) if number else seeds):
+            yield transition
+            ended = transition.step.terminated | transition.step.truncated
+            if not bool((transition.live & ~ended & room()).any()):
+                break
+        if not bool(room().any()):
             return
 
 

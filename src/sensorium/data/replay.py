@@ -1,14 +1,15 @@
 """Replay buffer: single frames in a memory-mapped ring buffer on disk; frame stacks and n-step rewards are assembled when sampling.
 
-Entry e of the ring holds one episode of each of `rows` worlds, [steps + 1, rows, ...], including the last observation. The ring has room
-for `capacity` transitions and for the episodes written between two checkpoints, so a run that is killed and resumed from its last
+Entry e of the ring holds one episode of each of `rows` worlds, [steps + 1, rows, ...], including the last observation. Where episodes end
+early, an entry can be packed: it holds several episodes of each world one after another, up to `steps` transitions. The ring has room
+for `capacity` transitions and for the entries written between two checkpoints, so a run that is killed and resumed from its last
 checkpoint finds all its transitions unchanged. Lengths and counters are in the stage's state.
 """
 
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +23,11 @@ from sensorium.core.checkpoint import writing
 from sensorium.core.env import Env
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import Transition, stream
+from sensorium.core.rollout import Transition, episodes
 from sensorium.core.stage import State
+
+SPARE = 8
+"""a packed entry has one additional slot per SPARE transitions: each episode takes a slot for its last observation"""
 
 
 class Drawn(NamedTuple):
@@ -49,16 +53,28 @@ class Layout:
     capacity: int
     """number of newest transitions that can be sampled"""
     steps: int
-    """steps per episode"""
+    """transitions of each world in an entry; steps per episode of full length"""
     rows: int
     """parallel worlds"""
     between: int
-    """episodes written between two checkpoints"""
+    """entries written between two checkpoints"""
     shape: tuple[int, ...]
     """shape of one stored observation: a frame [3, height, width] or a state [n]"""
     actions: int
     stack: int = 1
     """frames per observation"""
+    packed: bool = False
+    """whether an entry can hold several episodes of each world"""
+
+    @property
+    def slots(self) -> int:
+        """Observations of each world in an entry."""
+        return self.steps + 2 + self.steps // SPARE if self.packed else self.steps + 1
+
+    @property
+    def episodes(self) -> int:
+        """Largest number of episodes of each world in an entry; an episode has at least two observations."""
+        return self.slots // 2 if self.packed else 1
 
     @property
     def images(self) -> bool:
@@ -76,7 +92,7 @@ class Layout:
     @property
     def files(self) -> dict[str, tuple[type, tuple[int, ...]]]:
         """Type and shape of each file's array."""
-        place = (self.entries, self.steps + 1, self.rows)
+        place = (self.entries, self.slots, self.rows)
         dtype = np.uint8 if self.images else np.float32
         return {
             "observations": (dtype, (*place, *self.shape)),
@@ -92,8 +108,8 @@ class Layout:
         """The state of an empty replay."""
         return {
             "replay/written": torch.zeros((), dtype=torch.int64),
-            "replay/lengths": torch.zeros(self.entries, self.rows, dtype=torch.int64),
-            "replay/terminated": torch.zeros(self.entries, self.rows, dtype=torch.bool),
+            "replay/lengths": torch.zeros(self.entries, self.episodes * self.rows, dtype=torch.int64),
+            "replay/terminated": torch.zeros(self.entries, self.episodes * self.rows, dtype=torch.bool),
             "replay/checksums": torch.zeros(self.entries, dtype=torch.int64),
         }
 
@@ -121,21 +137,36 @@ def opened(path: Path, kind: type, shape: tuple[int, ...]) -> np.ndarray:
         return np.memmap(path, dtype=kind, mode="r+", shape=shape)
 
 
+class Segments(NamedTuple):
+    """Stored episodes, ordered by entry, number within the entry, and row."""
+
+    number: np.ndarray
+    """number of the entry, counted from the beginning of the run"""
+    row: np.ndarray
+    start: np.ndarray
+    """slot of the first observation"""
+    before: np.ndarray
+    """transitions of the same row and entry before the episode"""
+    length: np.ndarray
+    terminated: np.ndarray
+
+
 class Replay:
-    """An open ring buffer: `begin`, `add` each step, `end`; `draw` at any time."""
+    """An open ring buffer: `begin` each episode, `add` each step, `end` an entry; `draw` at any time."""
 
     def __init__(self, layout: Layout, state: State):
         self.layout, self.state = layout, state
         self.arrays: dict[str, Any] = {name: opened(layout.folder / f"replay-{name}.bin", *how) for name, how in layout.files.items()}
         self.tensors = {name: torch.from_numpy(array) for name, array in self.arrays.items()}
         self.flat = {name: tensor.flatten(0, 2) for name, tensor in self.tensors.items()}
-        # counters are on the CPU and copied to the state at the end of each episode
+        # counters are on the CPU and copied to the state at the end of each entry; lengths are [entries, episodes, rows]
         self.written = int(state["replay/written"])
-        self.lengths, self.terminated, self.checksums = (
-            state[f"replay/{name}"].cpu().numpy().copy() for name in ("lengths", "terminated", "checksums")
-        )
+        shape = (layout.entries, layout.episodes, layout.rows)
+        self.lengths, self.terminated = (state[f"replay/{name}"].cpu().numpy().copy().reshape(shape) for name in ("lengths", "terminated"))
+        self.checksums = state["replay/checksums"].cpu().numpy().copy()
         self.check()
         self.entry = -1
+        self.finished = self.segments(max(0, self.written - layout.safe), self.written)
         self.recount()
 
     def check(self) -> None:
@@ -154,52 +185,82 @@ class Replay:
         return value
 
     def begin(self, obs: Tensor) -> None:
-        """Start an episode, overwriting the oldest entry."""
-        self.entry, self.t = self.written % self.layout.entries, 0
-        self.lengths[self.entry], self.terminated[self.entry] = 0, False
-        self.write("observations", 0, self.latest(obs))
+        """Start an episode: in a new entry, which overwrites the oldest, or after the last one in a packed entry that has not ended."""
+        rows, layout = self.layout.rows, self.layout
+        if self.entry < 0 or not layout.packed:
+            self.entry, self.episode = self.written % layout.entries, 0
+            self.lengths[self.entry], self.terminated[self.entry] = 0, False
+            self.start, self.total = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.int64)
+            self.finished = self.segments(max(0, self.written + 1 - layout.safe), self.written)
+        else:
+            length = self.lengths[self.entry, self.episode]
+            self.start, self.total, self.episode = self.start + length + (length > 0), self.total + length, self.episode + 1
+        self.t = 0
+        self.write("observations", self.latest(obs))
         self.recount()
+
+    def room(self) -> Bool[Tensor, "rows"]:
+        """Which worlds can add a further step to the current entry."""
+        layout, length = self.layout, self.lengths[self.entry, self.episode]
+        # a packed entry keeps one slot more free, so that also a new episode has two
+        slots = self.start + length + 2 + layout.packed <= layout.slots
+        return torch.from_numpy((self.total + length < layout.steps) & slots)
 
     def latest(self, obs: Tensor) -> Tensor:
         """The newest frame of a stack."""
         return obs[:, -self.layout.shape[0] :] if self.layout.images else obs
 
-    def write(self, name: str, t: int, value: Tensor) -> None:
-        self.tensors[name][self.entry, t] = value.cpu()
+    def write(self, name: str, value: Tensor) -> None:
+        """Store a value of each world at step t of its episode, where the entry has a slot for it."""
+        slot = self.start + self.t
+        rows = np.flatnonzero(slot < self.layout.slots)
+        self.arrays[name][self.entry, slot[rows], rows] = value.cpu().numpy()[rows]
 
     def add(self, action: Tensor, reward: Tensor, obs: Tensor, terminated: Tensor, live: Tensor) -> None:
         """Store one step of all worlds: actions, rewards and the next observations; rows that have ended (not `live`) are not counted."""
-        self.write("actions", self.t, action)
-        self.write("rewards", self.t, reward)
+        self.write("actions", action)
+        self.write("rewards", reward)
         self.t += 1
-        self.write("observations", self.t, self.latest(obs))
-        self.lengths[self.entry] += live.cpu().numpy()
-        self.terminated[self.entry] |= terminated.cpu().numpy()
+        self.write("observations", self.latest(obs))
+        self.lengths[self.entry, self.episode] += live.cpu().numpy()
+        self.terminated[self.entry, self.episode] |= (terminated & live).cpu().numpy()
         self.recount()
 
     def end(self) -> None:
-        """Finish the episode of all worlds and flush it to disk."""
+        """Finish the entry and flush it to disk."""
         with writing(self.layout.folder):
             for array in self.arrays.values():
                 array.flush()
         self.checksums[self.entry] = self.checksum(self.entry)
         self.written, self.entry = self.written + 1, -1
         for name, value in (("lengths", self.lengths), ("terminated", self.terminated), ("checksums", self.checksums)):
-            self.state[f"replay/{name}"].copy_(torch.from_numpy(value))
+            self.state[f"replay/{name}"].copy_(torch.from_numpy(value).view(self.state[f"replay/{name}"].shape))
         self.state["replay/written"].fill_(self.written)
+        self.finished = self.segments(max(0, self.written - self.layout.safe), self.written)
+
+    def segments(self, first: int, last: int) -> Segments:
+        """The episodes of the entries with numbers from `first` to `last` - 1."""
+        order = np.arange(first, last) % self.layout.entries
+        lengths = self.lengths[order]
+        before = lengths.cumsum(1) - lengths
+        start = before + (lengths > 0).cumsum(1) - (lengths > 0)
+        which, _, row = found = np.nonzero(lengths)
+        return Segments(first + which, row, start[found], before[found], lengths[found], self.terminated[order][found])
 
     def recount(self) -> None:
-        """Update which transitions can be sampled: the first step of each entry, and the number of transitions, the newest `capacity`."""
-        layout, lengths = self.layout, self.lengths
-        written = self.written + (self.entry >= 0)
-        order = [number % layout.entries for number in range(max(0, written - layout.safe), written)]
-        played = lengths[order].max(1, initial=0) if order else np.zeros(0, dtype=np.int64)
-        # the number of steps of each entry within the newest `capacity`
-        newer = np.concatenate([np.cumsum(played[::-1])[::-1][1:], [0]]) if len(order) else played
-        room = np.maximum(layout.capacity // layout.rows - newer, 0)
-        self.order = np.array(order, dtype=np.int64)
-        self.starts = np.maximum(played - room, 0)
-        self.size = int(np.maximum(lengths[self.order] - self.starts[:, None], 0).sum())
+        """Update which transitions can be sampled: the stored episodes and their steps that are not among the newest `capacity`."""
+        layout, found = self.layout, self.finished
+        if self.entry >= 0:
+            current = self.segments(self.written, self.written + 1)
+            found = Segments(*(np.concatenate(parts) for parts in zip(found, current, strict=True)))
+        # the number of steps of each entry, and those of newer entries
+        first = int(found.number[0]) if len(found.number) else 0
+        played = np.zeros(int(found.number[-1]) - first + 1 if len(found.number) else 0, dtype=np.int64)
+        np.maximum.at(played, found.number - first, found.before + found.length)
+        newer = np.cumsum(played[::-1])[::-1] - played
+        old = np.maximum(played - np.maximum(layout.capacity // layout.rows - newer, 0), 0)
+        self.found, self.skipped = found, np.clip(old[found.number - first] - found.before, 0, found.length)
+        self.size = int((found.length - self.skipped).sum())
 
     def __len__(self) -> int:
         """Number of transitions that can be sampled."""
@@ -210,27 +271,24 @@ class Replay:
 
         Errors: core.errors.Failure where the replay is empty.
         """
-        layout = self.layout
-        lengths, terminated = self.lengths[self.order], self.terminated[self.order]
+        found = self.found
         # the last n - 1 steps of a truncated episode lack n rewards; after termination all rewards are 0
-        counts = np.maximum(np.where(terminated, lengths, lengths - n + 1) - self.starts[:, None], 0)
-        edges = np.cumsum(counts.ravel())
+        counts = np.maximum(np.where(found.terminated, found.length, found.length - n + 1) - self.skipped, 0)
+        edges = np.cumsum(counts)
         if not len(edges) or not edges[-1]:
             raise Failure("cannot sample from an empty replay")
         drawn = np.random.Generator(np.random.Philox(seed)).integers(edges[-1], size=rows)
-        place = np.searchsorted(edges, drawn, side="right")
-        which, row = np.divmod(place, layout.rows)
-        t = drawn - np.concatenate([[0], edges])[place] + self.starts[which]
-        return self.gather(self.order[which], t, row, lengths[which, row], terminated[which, row], n, device)
+        which = np.searchsorted(edges, drawn, side="right")
+        t = drawn - np.concatenate([[0], edges])[which] + self.skipped[which]
+        return self.gather(Segments(*(part[which] for part in found)), t, n, device)
 
-    def gather(
-        self, entry: np.ndarray, t: np.ndarray, row: np.ndarray, length: np.ndarray, ended: np.ndarray, n: int, device: torch.device | str
-    ) -> Drawn:
-        """The transitions at the given entries, steps and rows."""
-        layout = self.layout
+    def gather(self, episode: Segments, t: np.ndarray, n: int, device: torch.device | str) -> Drawn:
+        """The transitions at steps t of the given episodes."""
+        layout, length, ended = self.layout, episode.length, episode.terminated
+        first = (episode.number % layout.entries) * layout.slots + episode.start
 
         def at(name: str, when: np.ndarray) -> Tensor:
-            index = (entry[:, None] * (layout.steps + 1) + when) * layout.rows + row[:, None]
+            index = (first[:, None] + when) * layout.rows + episode.row[:, None]
             return self.flat[name].index_select(0, torch.from_numpy(index.ravel())).view(len(t), -1, *self.flat[name].shape[1:])
 
         past = np.arange(1 - layout.stack, 1)
@@ -266,12 +324,18 @@ class Replay:
                 array.flush()
 
 
-def collect(env: Env, policy: Policy, seeds: Int[Tensor, "rows"], replay: Replay, count: Tensor) -> Iterator[Transition]:
-    """Play one episode per row, store each step in the replay and yield it. `count`, the total number of agent steps, grows in place."""
-    for transition in stream(env, policy, seeds):
+def collect(
+    env: Env, policy: Callable[[], Policy], seeds: Int[Tensor, "rows"], replay: Replay, count: Tensor
+) -> Iterator[Transition]:  # fmt: skip
+    """Play the episodes of one entry, store each step in the replay and yield it. `count`, the total number of agent steps, grows in place.
+
+    `policy` is called before each episode. Without packing there is one episode per row.
+    """
+    for transition in episodes(env, policy, seeds, lambda: replay.room().to(seeds.device), replay.layout.episodes):
+        step = transition.step
         if transition.t == 0:
             replay.begin(transition.obs)
-        step = transition.step
+        transition = transition._replace(live=transition.live & replay.room().to(seeds.device))
         replay.add(transition.action, step.reward, step.obs, step.terminated, transition.live)
         count += int(transition.live.sum())
         yield transition

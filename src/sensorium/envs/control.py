@@ -6,18 +6,18 @@ Pixel observations are three frames of 84 x 84, oldest first, rendered once per 
 import functools
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from sensorium.core.env import EnvSpec
+from sensorium.core.env import Coordinate, EnvSpec
 from sensorium.core.errors import Usage, nearest
 from sensorium.envs import renderer
 from sensorium.envs.control_pool import ControlPool, load
-from sensorium.envs.host import HostEnv, Pool, Simulators, envpool
+from sensorium.envs.host import HostEnv, Pool, Simulators, Stacked, envpool
 
 SUITE = {
     "acrobot": ("swingup", "swingup_sparse"),
@@ -47,16 +47,6 @@ CAMERAS: dict[str, int | str] = {"quadruped": 2, "jaco": "front_close", "reach":
 STEPS, ARM_STEPS = 1000, 250
 """control steps per episode: of the suite, and of the arm's tasks"""
 SIZE, FRAMES = 84, 3
-
-
-class Coordinate(NamedTuple):
-    """A coordinate of a body's position: a state entry, or the angle atan2(sine, cosine) of two entries; with its range."""
-
-    name: str
-    entry: str
-    low: float
-    high: float
-    cosine: str = ""
 
 
 def angle(name: str, sine: str, cosine: str) -> Coordinate:
@@ -149,12 +139,20 @@ class Control:
             () if self.pixels else names,
             rows=16,
             kind="frames" if self.pixels else "vector",
+            stack=FRAMES if self.pixels else 1,
+            fixed_length=True,
+            domain=self.domain,
         )
 
     @property
     def where(self) -> tuple[Coordinate, ...]:
-        """The coordinates for measuring exploration coverage."""
-        return WHERE.get(self.domain, ())
+        """The coordinates for measuring exploration coverage; none for EnvPool, which has pixels or states, not both."""
+        return WHERE.get(self.domain, ()) if self.engine == "dm_control" else ()
+
+    @property
+    def from_states(self) -> "Control":
+        """The same world with state observations, without rendering."""
+        return replace(self, pixels=False, engine="dm_control")
 
     def places(self, states: Float[Tensor, "rows n"]) -> Float[Tensor, "rows k"]:
         """The coordinates of states, each scaled from its range to [0, 1]."""
@@ -172,7 +170,7 @@ class Control:
             renderer.prepare()
         if self.engine == "dm_control":
             simulators = ControlPool(self.task, self.repeat, CAMERAS.get(domain, 0), self.visuals == "fast", SIZE if self.pixels else 0)
-            return ControlEnv(spec, Stacked(simulators) if self.pixels else simulators, simulators)
+            return ControlEnv(spec, Stacked(simulators, FRAMES) if self.pixels else simulators, simulators)
         if self.visuals == "fast" and self.pixels:
             raise Usage("fast visuals need engine dm_control: EnvPool has full visuals only")
         settings: dict[str, Any] = {}
@@ -183,7 +181,7 @@ class Control:
             max_episode_steps=spec.horizon * self.repeat + 1, **settings,
         )  # fmt: skip
         repeated = Repeated(pool, self.repeat)
-        return ControlEnv(spec, Stacked(repeated) if self.pixels else repeated)
+        return ControlEnv(spec, Stacked(repeated, FRAMES) if self.pixels else repeated)
 
 
 class ControlEnv(HostEnv):
@@ -252,24 +250,3 @@ class Repeated:
             total += np.where(over, 0.0, reward)
             over = over | ended
         return obs, total, over & live
-
-
-class Stacked:
-    """Simulators with the last three frames stacked, oldest first; the first frame of an episode is repeated three times."""
-
-    def __init__(self, inner: Simulators):
-        self.inner, self.close = inner, inner.close
-
-    def begin(self, seeds: list[int]) -> Tensor:
-        self.stack = self.inner.begin(seeds).repeat(1, FRAMES, 1, 1)
-        return self.stack
-
-    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
-        frames, reward, ended = self.inner.step(action, live)
-        self.stack = torch.cat([self.stack[:, 3:], frames], 1)
-        return self.stack, reward, ended
-
-
-def from_states(world: Control) -> Control:
-    """The same world with state observations, without rendering."""
-    return replace(world, pixels=False, engine="dm_control")

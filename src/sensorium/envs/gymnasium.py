@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 import multiprocessing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,10 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sensorium.core.env import EnvSpec, Step
+from sensorium.core.env import Coordinate, EnvSpec, Step
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.stage import at_least
-from sensorium.envs.host import HostEnv
+from sensorium.envs.host import HostEnv, Stacked
 from sensorium.envs.rows import Layout, Made, Observer, Rows, Unknown, Workers, encoder, known, layout, make
 
 PREFIX = "gym:"
@@ -53,6 +54,11 @@ class Gymnasium:
     """entries of a Dict observation to use; empty: all"""
     pixels: int = 0
     """side of a square image to observe, rendered where the observation is no image; 0: the environment's observation"""
+    stack: int = 0
+    """images stacked to observations uint8 [3 stack, height, width], oldest first; 0: single images [height, width, 3]"""
+    coverage: tuple[str, ...] = ()
+    """entries of the environment's vector in which the coverage of exploration is measured: NUMBER or SENSOR, or NUMBER:LOW:HIGH where the
+    space has no bounds"""
     repeat: int = 1
     """environment steps per action"""
     horizon: int = 0
@@ -65,7 +71,7 @@ class Gymnasium:
     """seconds after which a step counts as hung"""
 
     def __post_init__(self) -> None:
-        at_least(self, pixels=0, repeat=1, horizon=0, processes=0)
+        at_least(self, pixels=0, stack=0, repeat=1, horizon=0, processes=0)
         if self.patience <= 0:
             raise Usage(f"patience cannot be {self.patience}; it is a number of seconds")
         try:
@@ -88,9 +94,35 @@ class Gymnasium:
     def spec(self) -> EnvSpec:
         found = self.layout
         horizon = self.horizon or -(-found.horizon // self.repeat) or 1000
-        return EnvSpec(
+        spec = EnvSpec(
             PREFIX + self.id, found.shape, found.actions, horizon, found.sensors, bounds=found.bounds, rows=64, discrete=found.discrete, kind=found.kind,
         )  # fmt: skip
+        if not self.stack:
+            return spec
+        if found.kind != "image":
+            raise Usage(
+                f"{spec.name} observes {found.kind}s {found.shape}; stack is for images: give pixels, the side of the rendered image"
+            )
+        return replace(spec, observation=(3 * self.stack, *found.shape[:2]), kind="frames", stack=self.stack)
+
+    @property
+    def frames(self) -> int:
+        """Environment steps per episode of full length."""
+        return self.spec.horizon * self.repeat
+
+    @property
+    def from_states(self) -> "Gymnasium":
+        """The same environment with its own observations."""
+        return replace(self, pixels=0, stack=0)
+
+    @property
+    def where(self) -> tuple[Coordinate, ...]:
+        """The coordinates named by `coverage`. Errors: core.errors.Usage for an unknown entry, and one without bounds."""
+        return tuple(coordinate(text, self.from_states.layout) for text in self.coverage)
+
+    def places(self, states: Float[Tensor, "rows n"]) -> Float[Tensor, "rows k"]:
+        """The coordinates of states, each scaled from its range to [0, 1]."""
+        return torch.stack([((states[:, int(c.entry)] - c.low) / (c.high - c.low)).clamp(0, 1) for c in self.where], 1)
 
     def observed(self, obs: Any) -> np.ndarray:
         """A recorded observation of the environment as this world gives it. Errors: core.errors.Usage for rendered images."""
@@ -111,14 +143,41 @@ class Gymnasium:
         return GymnasiumEnv(self)
 
 
-def named(id: str, kwargs: dict[str, Any] | str = "", keys: Sequence[str] = (), **settings: Any) -> Gymnasium:
+def entry(text: str, layout: Layout) -> tuple[str, int, tuple[float, float]]:
+    """Name, number and range of NUMBER or SENSOR, with :LOW:HIGH or the space's bounds. Errors: core.errors.Usage for an unknown entry."""
+    name, *ends = text.split(":")
+    size, sensors = len(layout.limits), layout.sensors
+    number = sensors.index(name) if name in sensors else int(name) if name.isdecimal() else size
+    if number >= size:
+        allowed = ", ".join(sensors) or (f"0 to {size - 1}" if size else "none, because it is no vector")
+        raise Usage(f"coverage cannot name the entry '{name}' of the observation; allowed: {allowed}")
+    try:
+        low, high = (float(end) for end in ends) if ends else layout.limits[number]
+    except ValueError:
+        low, high = math.nan, math.nan
+    if not low < high:
+        raise Usage(f"coverage cannot be '{text}'; allowed: NUMBER or SENSOR, with a range as NUMBER:LOW:HIGH")
+    return name, number, (low, high)
+
+
+def coordinate(text: str, layout: Layout) -> Coordinate:
+    """An entry as a Coordinate. Errors: core.errors.Usage as `entry`, and for one without bounds."""
+    name, number, (low, high) = entry(text, layout)
+    if math.isinf(high - low):
+        raise Usage(f"coverage needs a range for '{text}', which has no bounds; give {name}:LOW:HIGH, e.g. {name}:-1:1")
+    return Coordinate(name if name in layout.sensors else f"entry {name}", str(number), low, high)
+
+
+def named(
+    id: str, kwargs: dict[str, Any] | str = "", keys: Sequence[str] = (), coverage: Sequence[str] = (), **settings: Any
+) -> Gymnasium:  # fmt: skip
     """The world of an id, with the environment's arguments as a dict. Errors: core.errors.Usage."""
     text = kwargs if isinstance(kwargs, str) else json.dumps(kwargs, sort_keys=True) if kwargs else ""
     allowed = [field.name for field in fields(Gymnasium) if field.name != "id"]
     for name in settings:
         if name not in allowed:
             raise Usage(nearest(name, allowed, f"setting of gym:{id}") + "; the environment's own arguments are kwargs.NAME")
-    return Gymnasium(id, text, tuple(keys), **settings)
+    return Gymnasium(id, text, tuple(keys), coverage=tuple(coverage), **settings)
 
 
 class GymnasiumEnv(HostEnv):
@@ -126,12 +185,16 @@ class GymnasiumEnv(HostEnv):
 
     def __init__(self, world: Gymnasium):
         self.batch = Batch(world)
-        super().__init__(world.spec, self.batch)
+        super().__init__(world.spec, Stacked(self.batch, world.stack, channels_last=True) if world.stack else self.batch)
 
     def step(self, action: Float[Tensor, "rows n"]) -> Step:
         values = action.detach().cpu().float()
-        obs, reward, terminated = self.batch.step((values if self.spec.discrete else values.clamp(-1.0, 1.0)).numpy(), ~self.ended)
+        obs, reward, terminated = self.simulators.step((values if self.spec.discrete else values.clamp(-1.0, 1.0)).numpy(), ~self.ended)
         return self.finish(obs, reward, terminated, self.batch.truncated)
+
+    def states(self) -> Float[Tensor, "rows n"]:
+        """The environment's own observations, also where rendered images are observed. Errors: core.errors.Usage where they are images."""
+        return self.obs if self.spec.kind == "vector" else torch.from_numpy(self.batch.states())
 
 
 class Batch:
@@ -169,6 +232,11 @@ class Batch:
         assert self.rows is not None
         obs, reward, terminated, self.truncated = self.rows.step(action, live)
         return torch.from_numpy(obs), reward, terminated
+
+    def states(self) -> np.ndarray:
+        """The environments' own observations [rows, n] under rendered images."""
+        assert self.rows is not None
+        return self.rows.states()
 
     def close(self) -> None:
         if self.rows is not None:

@@ -126,6 +126,28 @@ class Singles:
             row.close()
 
 
+class Stacked:
+    """Simulators with the last frames stacked along the channels, oldest first; the first frame of an episode is repeated.
+
+    With `channels_last` the simulators' frames are [rows, height, width, 3], else [rows, 3, height, width].
+    """
+
+    def __init__(self, inner: Simulators, frames: int, channels_last: bool = False):
+        self.inner, self.frames, self.channels_last, self.close = inner, frames, channels_last, inner.close
+
+    def begin(self, seeds: list[int]) -> Tensor:
+        self.stack = self.channels_first(self.inner.begin(seeds)).repeat(1, self.frames, 1, 1)
+        return self.stack
+
+    def step(self, action: np.ndarray, live: np.ndarray) -> tuple[Tensor, np.ndarray, np.ndarray]:
+        newest, reward, ended = self.inner.step(action, live)
+        self.stack = torch.cat([self.stack[:, 3:], self.channels_first(newest)], 1)
+        return self.stack, reward, ended
+
+    def channels_first(self, frames: Tensor) -> Tensor:
+        return frames.permute(0, 3, 1, 2) if self.channels_last else frames
+
+
 def extra(module: str, name: str) -> Any:
     """Import an optional module. Errors: core.errors.Failure with the command that installs it."""
     import importlib

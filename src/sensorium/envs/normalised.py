@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.core.env import EnvSpec, MultiView, Step, World, closing
+from sensorium.core.env import Coordinate, EnvSpec, MultiView, Step, World, closing, coordinates, frames_per_episode, frames_per_step
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import stream
@@ -37,6 +37,26 @@ class Normalised:
             raise Usage(f"mean and sd have {len(self.mean)} and {len(self.sd)} numbers; {spec.name} observes {spec.observation}")
         return spec
 
+    @property
+    def repeat(self) -> int:
+        return frames_per_step(self.world)
+
+    @property
+    def frames(self) -> int:
+        return frames_per_episode(self.world)
+
+    @property
+    def where(self) -> tuple[Coordinate, ...]:
+        return coordinates(self.world)
+
+    @property
+    def from_states(self) -> World:
+        """The world without normalisation."""
+        return self.world
+
+    def places(self, states: Float[Tensor, "rows n"]) -> Float[Tensor, "rows k"]:
+        return self.world.places(states)  # type: ignore[attr-defined]
+
     def applied_to(self, world: World) -> "Normalised":
         """Another world with the same constants."""
         return Normalised(world, self.mean, self.sd)
@@ -63,6 +83,10 @@ class NormalisedEnv:
         step = self.env.step(action)
         self.raw = step.obs
         return step._replace(obs=self.normalise(self.raw))
+
+    def states(self) -> Float[Tensor, "rows n"]:
+        """The observations without normalisation."""
+        return self.raw.cpu()
 
     def views(self, world: World) -> bool:
         return self.within(world) or (isinstance(self.env, MultiView) and self.env.views(world))

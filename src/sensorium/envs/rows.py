@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import gymnasium
 import numpy as np
 from gymnasium import spaces
-from gymnasium.spaces.utils import flatdim, flatten
+from gymnasium.spaces.utils import flatdim, flatten, flatten_space
 from PIL import Image
 
 from sensorium.core.errors import Failure, Usage, nearest
@@ -65,6 +65,8 @@ class Layout(NamedTuple):
     """registered limit of environment steps; 0: none"""
     seconds: float
     """seconds per step"""
+    limits: tuple[tuple[float, float], ...]
+    """the space's lower and upper bound of each entry of a vector, infinite where it has none"""
 
 
 def known(id: str) -> None:
@@ -214,7 +216,15 @@ def layout(made: Made) -> Layout:
     seconds = (time.perf_counter() - start) / max(steps, 1)
     rows.close()
     limit = gymnasium.spec(made.id).max_episode_steps or 0
-    return Layout(observer.kind, observer.shape, observer.names, *rows.actions, limit, seconds)
+    return Layout(observer.kind, observer.shape, observer.names, *rows.actions, limit, seconds, limits(observer))
+
+
+def limits(observer: Observer) -> tuple[tuple[float, float], ...]:
+    """The bounds of each entry of a vector; () for images."""
+    space = flatten_space(observer.space) if observer.kind == "vector" else None
+    if not isinstance(space, spaces.Box):
+        return ()
+    return tuple((float(low), float(high)) for low, high in zip(space.low.ravel(), space.high.ravel(), strict=True))
 
 
 def encoder(space: Any) -> Callable[[Any], np.ndarray]:
@@ -250,6 +260,7 @@ class Rows:
         if self.observer is None:
             self.actions = actions_of(self.made, self.envs[0].action_space)
             self.observer, self.action = Observer(self.made, self.envs[0]), decoder(self.envs[0].action_space)
+            self.unseen: dict[int, Any] = {}
         self.seeds, self.over, self.t = list(seeds), np.zeros(len(seeds), dtype=bool), 0
         self.rewards, self.terminated, self.truncated = np.zeros(len(seeds), np.float32), self.over.copy(), self.over.copy()
         with alarm(self.made.patience):
@@ -269,6 +280,13 @@ class Rows:
         self.last = obs
         return obs, self.rewards.copy(), self.terminated.copy(), self.truncated.copy()
 
+    def states(self) -> np.ndarray:
+        """The environments' own observations [rows, n], where the rows observe rendered images. Errors: core.errors.Usage for others."""
+        observer = Observer(self.made._replace(pixels=0), self.envs[0])
+        if observer.kind != "vector":
+            raise Usage(f"gym:{self.made.id} observes {observer.kind}s and has no states")
+        return np.stack([observer(self.envs[row], self.unseen[row]) for row in range(len(self.seeds))])
+
     def observed(self, row: int, action: np.ndarray | None) -> np.ndarray:
         """A row's observation after a reset (no action) or a step. Errors: core.errors.Failure with the row's seed and step."""
         where = f"gym:{self.made.id} (seed {self.seeds[row]}, step {self.t})"
@@ -276,7 +294,8 @@ class Rows:
         assert observer is not None
         try:
             env = self.envs[row]
-            obs = observer(env, env.reset(seed=self.seeds[row])[0] if action is None else self.advance(row, self.action(action)))
+            self.unseen[row] = env.reset(seed=self.seeds[row])[0] if action is None else self.advance(row, self.action(action))
+            obs = observer(env, self.unseen[row])
         except TimeoutError:
             raise Failure(f"{where} took more than {self.made.patience:g} s") from None
         except Exception as error:
@@ -349,6 +368,9 @@ class Workers:
         found = self.ask("step", [(action[part], live[part]) for part in self.parts])
         obs, rewards, terminated, truncated = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return obs, rewards, terminated, truncated
+
+    def states(self) -> np.ndarray:
+        return np.concatenate(self.ask("states", [() for _ in self.parts]))
 
     def ask(self, method: str, arguments: list[tuple[Any, ...]]) -> list[Any]:
         """The results of all workers that have rows, in order."""

@@ -11,8 +11,7 @@ from sensorium.core.machine import products
 from sensorium.core.policy import Policy
 from sensorium.core.seeding import fold, normal, uniform
 from sensorium.nets.heads import Actor
-from sensorium.rl.ddpg import DDPG
-from sensorium.rl.sac import SAC
+from sensorium.rl.learner import Learner
 
 
 class Acting:
@@ -24,7 +23,7 @@ class Acting:
     members = 1
 
     def __init__(
-        self, encoder: Callable[[Tensor], Tensor], actor: Actor, learner: SAC | DDPG, actions: int, dtype: torch.dtype = torch.float32, *,
+        self, encoder: Callable[[Tensor], Tensor], actor: Actor, learner: Learner, actions: int, dtype: torch.dtype = torch.float32, *,
         noisy: bool = False, step: int = 0, random: int = 0,
     ):  # fmt: skip
         self.encoder, self.actor, self.learner, self.actions, self.dtype = encoder, actor, learner, actions, dtype

@@ -114,7 +114,7 @@ class Resources:
         settings, steps, logged = self.settings, self.state["agent-steps"], defaultdict(list)
         earned = torch.zeros(settings.rows, device=self.device)
         policy = RandomTurns(self.acting(True), self.spec.action, settings.random_turn_share, settings.turn_steps)
-        for transition in collect(self.env, policy, seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
+        for transition in collect(self.env, lambda: policy, seeds.rows("worlds", settings.rows, self.device), self.replay, steps):
             earned += transition.step.reward
             for number in range(int(self.state["critic/updates"]), int(steps - settings.random) // settings.every):
                 for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():

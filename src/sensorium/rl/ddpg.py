@@ -43,6 +43,11 @@ class DDPG:
         """Standard deviation of the noise after `step` agent steps."""
         return linear_schedule(self.noise_first, self.noise, self.noise_steps, step)
 
+    @property
+    def sizes(self) -> tuple[str, int, int]:
+        """The settings that have to be equal for networks to be exchanged."""
+        return type(self).__name__, self.features, self.hidden
+
     def actor(self, width: int, actions: int, states: bool) -> Actor:
         return Actor(width, actions, self.features, self.hidden, True, states)
 

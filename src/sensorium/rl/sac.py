@@ -48,6 +48,11 @@ class SAC:
     bounded: bool = False
     """whether a tanh bounds the features"""
 
+    @property
+    def sizes(self) -> tuple[str, int, int]:
+        """The settings that have to be equal for networks to be exchanged."""
+        return type(self).__name__, self.features, self.hidden
+
     def actor(self, width: int, actions: int, states: bool) -> Actor:
         return Actor(width, 2 * actions, self.features, self.hidden, self.bounded, states)
 

@@ -28,7 +28,7 @@ class Exploration(Protocol):
     """optimizers of the encoder for the critic's gradient; empty: codes are detached"""
 
     def begin(self) -> None:
-        """Called at the start of each episode."""
+        """Called at the start of each step of the stage."""
         ...
 
     def learn(self, obs: Tensor, following: Tensor, number: int) -> dict[str, Tensor]:
@@ -40,7 +40,7 @@ class Exploration(Protocol):
         ...
 
     def summary(self, means: Metrics) -> Metrics:
-        """Metrics of an episode in addition to the means of its updates' metrics."""
+        """Metrics of a step in addition to the means of its updates' metrics."""
         ...
 
 

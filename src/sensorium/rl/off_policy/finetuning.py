@@ -7,10 +7,8 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, State
-from sensorium.rl.ddpg import DDPG
 from sensorium.rl.off_policy.loop import OffPolicy, Rewards
 from sensorium.rl.off_policy.pretraining import Pretraining
-from sensorium.rl.sac import SAC
 
 
 @dataclass(frozen=True)
@@ -51,23 +49,14 @@ class Finetuning(OffPolicy):
 
     def snapshot(self) -> State:
         """The pre-trained agent's state. Errors: core.errors.Usage where there is none, or it does not fit."""
-        folder = Path(self.pretrained)
-        if not folder.is_dir():
-            others = sorted(str(path) for path in folder.parent.glob("*") if path.is_dir()) if folder.parent.is_dir() else []
-            raise Usage(
-                f"no pre-trained agent at {folder}"
-                + (f"; found {', '.join(others)}" if others else "; train one first, or give --pretrained")
-            )
-        if not (folder / "card.json").exists():
-            # the pre-training stage of a run
-            folder = next((path for path in checkpoint.stages_of(folder) if isinstance(checkpoint.stage(path), Pretraining)), folder)
-        folder = checkpoint.agent(folder)
+        folder = located(Path(self.pretrained))
         explorer, loaded = checkpoint.stage(folder), checkpoint.load(folder)
         if not isinstance(explorer, Pretraining) or loaded is None:
             raise Usage(f"{folder} holds no pre-trained agent; give a `pretrain` stage, or one of its snapshots")
+        before, spec = explorer.world.spec, self.world.spec
         for what, theirs, ours in (
-            ("domain", explorer.world.domain, self.world.domain), ("observations", explorer.world.spec.observation, self.world.spec.observation),
-            ("learner", learner_sizes(explorer.learner), learner_sizes(self.learner)), ("representation", explorer.explorer.architecture, self.explorer.architecture),
+            ("domain", before.domain or before.name, spec.domain or spec.name), ("observations", before.observation, spec.observation),
+            ("learner", explorer.learner.sizes, self.learner.sizes), ("representation", explorer.explorer.architecture, self.explorer.architecture),
         ):  # fmt: skip
             if theirs != ours:
                 raise Usage(f"{folder} was pre-trained with another {what}: {theirs} there, {ours} here")
@@ -76,6 +65,13 @@ class Finetuning(OffPolicy):
         return loaded[1]
 
 
-def learner_sizes(learner: SAC | DDPG) -> tuple[str, int, int]:
-    """The settings of a learner that have to be equal for networks to be exchanged."""
-    return type(learner).__name__, learner.features, learner.hidden
+def located(folder: Path) -> Path:
+    """The folder of the pre-training stage of a run, or a stage or snapshot itself. Errors: core.errors.Usage where there is no agent."""
+    if not folder.is_dir():
+        others = sorted(str(path) for path in folder.parent.glob("*") if path.is_dir()) if folder.parent.is_dir() else []
+        raise Usage(
+            f"no pre-trained agent at {folder}" + (f"; found {', '.join(others)}" if others else "; train one first, or give --pretrained")
+        )
+    if not (folder / "card.json").exists():
+        folder = next((path for path in checkpoint.stages_of(folder) if isinstance(checkpoint.stage(path), Pretraining)), folder)
+    return checkpoint.agent(folder)

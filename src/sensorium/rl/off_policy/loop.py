@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import Module
 
+from sensorium.core.env import Env, WithStates, World, coordinates, frames_per_episode, frames_per_step
 from sensorium.core.errors import Usage
 from sensorium.core.machine import product_type, products
 from sensorium.core.policy import Policy
@@ -17,10 +18,9 @@ from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.data.replay import Drawn, Layout, Replay, collect
-from sensorium.envs.control import FRAMES, Control, ControlEnv
 from sensorium.nets import augment, descent
 from sensorium.rl.acting import Acting
-from sensorium.rl.ddpg import DDPG
+from sensorium.rl.learner import Learner
 from sensorium.rl.off_policy.explorer import Explorer
 from sensorium.rl.sac import SAC
 from sensorium.rl.targets import Batch, n_step
@@ -43,10 +43,13 @@ class Rewards:
 
 @dataclass(frozen=True)
 class OffPolicy(ABC):
-    """Base of the phases. A step is one episode in each world, with its updates."""
+    """Base of the phases. A step is one episode of full length in each world, or as many shorter ones as have its steps, with updates.
 
-    world: Control
-    learner: SAC | DDPG = SAC()
+    The world has continuous actions, and a vector or stacked frames to observe.
+    """
+
+    world: World
+    learner: Learner = SAC()
     rows: int = 1
     """parallel worlds"""
     batch: int = 512
@@ -66,7 +69,7 @@ class OffPolicy(ABC):
     bfloat16: bool = True
     """whether to compute matrix products in bfloat16 where the hardware supports it"""
     steps: int = 500
-    """episodes in each world"""
+    """episodes of full length in each world"""
     checkpoint_every: int = 1
 
     def __post_init__(self) -> None:
@@ -90,8 +93,8 @@ class OffPolicy(ABC):
 
     def for_frames(self, frames: int, evaluations: int) -> Self:
         """The stage for a number of environment frames and evaluations, with `capacity` at most the number of transitions."""
-        steps = frames // (self.world.frames * self.rows)
-        capacity = min(self.capacity, frames // self.world.repeat)
+        steps = frames // (frames_per_episode(self.world) * self.rows)
+        capacity = min(self.capacity, frames // frames_per_step(self.world))
         return replace(self, steps=steps, evaluate_every=max(steps // evaluations, 1), capacity=capacity)
 
     @property
@@ -101,7 +104,8 @@ class OffPolicy(ABC):
 
     @property
     def pixels(self) -> bool:
-        return self.world.pixels
+        """Whether the agent observes frames instead of a vector."""
+        return self.world.spec.kind == "frames"
 
     @property
     def width(self) -> int:
@@ -112,9 +116,18 @@ class OffPolicy(ABC):
     def layout(self) -> Layout:
         """The replay's sizes, in the stage's folder."""
         spec = self.world.spec
-        shape = (spec.observation[0] // FRAMES, *spec.observation[1:]) if self.pixels else spec.observation
-        stack = FRAMES if self.pixels else 1
-        return Layout(Path(self.folder), self.capacity, spec.horizon, self.rows, self.checkpoint_every, shape, spec.action, stack)
+        shape = (spec.observation[0] // spec.stack, *spec.observation[1:])
+        return Layout(
+            Path(self.folder),
+            self.capacity,
+            spec.horizon,
+            self.rows,
+            self.checkpoint_every,
+            shape,
+            spec.action,
+            spec.stack,
+            not spec.fixed_length,
+        )
 
     @property
     def encoder_names(self) -> tuple[str, ...]:
@@ -135,6 +148,9 @@ class OffPolicy(ABC):
 
     def init(self, seeds: Seeds) -> State:
         spec = self.world.spec
+        if spec.discrete or spec.kind not in ("vector", "frames"):
+            kind = f"{'a choice of' if spec.discrete else 'continuous'} {spec.action} actions"
+            raise Usage(f"{spec.name} has {kind} and observes {spec.kind}; allowed: continuous actions, a vector or stacked frames")
         return {
             **self.explorer.init(spec.observation, seeds), **self.learner.init(self.width, spec.action, not self.pixels, seeds), **self.layout.init(),
             "agent-steps": torch.zeros((), dtype=torch.int64), "critic-updates": torch.zeros((), dtype=torch.int64),
@@ -170,9 +186,9 @@ class Resources:
         self.exploration = settings.explorer.open(state, self.spec.observation, self.rewards.represent, self.dtype)
         self.learner = settings.learner.open(state, settings.width, self.spec.action, not settings.pixels)
         self.replay = Replay(settings.layout, state)
-        self.worlds: dict[str, ControlEnv] = {}
+        self.worlds: dict[str, Env] = {}
 
-    def world(self, name: str, kind: Control | None = None) -> ControlEnv:
+    def world(self, name: str, kind: World | None = None) -> Env:
         """A batch of worlds, opened once per `name`."""
         if name not in self.worlds:
             self.worlds[name] = (kind or self.settings.world).open()
@@ -189,23 +205,30 @@ class Resources:
         )  # fmt: skip
 
     def episode(self, seeds: Seeds) -> tuple[Metrics, list[Tensor]]:
-        """Play one episode in each world with updates between steps; returns the metrics, and the visited states with engine dm_control."""
+        """Play the episodes of a step with updates between steps; returns the metrics, and the visited states where coverage is measured."""
         settings, state, logged = self.settings, self.state, defaultdict(list)
-        rows, start = seeds.rows("worlds", settings.rows, self.device), int(state["agent-steps"])
+        rows, count = seeds.rows("worlds", settings.rows, self.device), state["agent-steps"]
         self.exploration.begin()
-        env, earned, states = self.world("learning"), torch.zeros(settings.rows, device=self.device), []
-        for transition in collect(
-            env, self.policy(noisy=True, step=start, random=settings.random), rows, self.replay, state["agent-steps"]
-        ):
-            earned += transition.step.reward
-            if env.control_pool is not None:
-                states.append(env.states())
-            for number in range(self.due(), int(state["agent-steps"] - settings.warmup) // settings.every):
+        env, earned, states, finished = self.world("learning"), torch.zeros(settings.rows), list[Tensor](), list[Tensor]()
+        measured = bool(coordinates(settings.world))
+
+        def policy() -> Policy:
+            return self.policy(noisy=True, step=int(count), random=settings.random)
+
+        for transition in collect(env, policy, rows, self.replay, count):
+            step, live = transition.step, transition.live
+            earned = (torch.zeros_like(step.reward) if transition.t == 0 else earned) + step.reward
+            finished.append(earned[live & (step.terminated | step.truncated)])
+            if measured and isinstance(env, WithStates):
+                states.append(env.states()[live.cpu()])
+            for number in range(self.due(), int(count - settings.warmup) // settings.every):
                 for name, value in self.update(number, Seeds(seeds.root, seeds.stage, number)).items():
                     logged[name].append(value)
-        frames = int(state["agent-steps"]) * settings.world.repeat
+        frames = int(count) * frames_per_step(settings.world)
         means = {name: float(torch.stack(values).mean()) for name, values in logged.items()}
-        return {"score/mean": float(earned.mean()), "frames": float(frames), **means, **self.exploration.summary(means)}, states
+        # episodes that the end of the step has cut are not counted
+        score = float(torch.cat(finished).mean())
+        return {"score/mean": score, "frames": float(frames), **means, **self.exploration.summary(means)}, states
 
     def due(self) -> int:
         """The number of the next update."""
@@ -246,7 +269,7 @@ class Resources:
 
     def shifted(self, drawn: Drawn, seeds: Seeds) -> tuple[Tensor, Tensor, Tensor]:
         """Observations, those one step later and those n steps later, with random shifts for pixels; states are unchanged."""
-        if not self.settings.pixels:
+        if self.spec.kind != "frames":
             return drawn.obs, drawn.following, drawn.next_obs
         rows = len(drawn.obs)
         here, there = (augment.shifts(seeds(name), rows, self.device) for name in ("shift", "next shift"))

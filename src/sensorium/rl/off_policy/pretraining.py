@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.core import checkpoint
+from sensorium.core.env import Coordinates, coordinates, frames_per_step
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Uniform
-from sensorium.core.rollout import play
+from sensorium.core.rollout import episodes
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Metrics, State
-from sensorium.envs.control import from_states
 from sensorium.rl.off_policy.entropy import particle_entropy
 from sensorium.rl.off_policy.loop import OffPolicy, Resources, Rewards
 
@@ -44,28 +45,35 @@ class Pretraining(OffPolicy):
         return (*self.explorer.carried(self.world.spec.observation), *self.actor_names)
 
     def init(self, seeds: Seeds) -> State:
-        cells = BINS ** len(self.world.where) if self.world.where else 0
-        visited = {name: torch.zeros(cells, dtype=torch.bool) for name in ("visited/explorer", "visited/random")} if cells else {}
-        return {**super().init(seeds), **visited}
+        where = coordinates(self.world)
+        visited = {name: torch.zeros(BINS ** len(where), dtype=torch.bool) for name in ("visited/explorer", "visited/random")}
+        return {**super().init(seeds), **(visited if where else {})}
 
     def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
-        before = int(state["agent-steps"]) * self.world.repeat
+        before = int(state["agent-steps"]) * frames_per_step(self.world)
         metrics, states = live.episode(seeds)
-        if states and self.world.where:
+        if states and isinstance(self.world, Coordinates):
             # coverage, compared with uniform random actions
-            states_only = from_states(self.world)
-            rollout = play(
-                live.world("random", states_only), Uniform(self.world.spec.action), seeds.rows("random", self.rows), keep=("observations",)
-            )
-            metrics |= self.reach(state, "explorer", torch.stack(states))
-            metrics |= self.reach(state, "random", rollout.observations)
+            metrics |= self.reach(state, self.world, "explorer", torch.cat(states))
+            metrics |= self.reach(state, self.world, "random", self.random_states(self.world, live, seeds))
         metrics |= live.evaluation(seeds)
         self.keep(state, before)
         return metrics
 
-    def reach(self, state: State, name: str, states: Tensor) -> Metrics:
+    def random_states(self, world: Coordinates, live: Resources, seeds: Seeds) -> Float[Tensor, "N n"]:
+        """The states of as many steps of uniform random actions."""
+        policy, states = Uniform(self.world.spec.action), []
+        left = torch.full((self.rows,), self.world.spec.horizon)
+        env = live.world("random", world.from_states)
+        for transition in episodes(env, lambda: policy, seeds.rows("random", self.rows), lambda: left > 0, self.world.spec.horizon):
+            taken = transition.live & (left > 0)
+            left.sub_(taken.long())
+            states.append(transition.obs[taken])
+        return torch.cat(states)
+
+    def reach(self, state: State, world: Coordinates, name: str, states: Float[Tensor, "N n"]) -> Metrics:
         """Coverage of the coordinate space: cells visited so far, cells visited in this step, and entropy of this step's positions."""
-        places = self.world.places(states.flatten(0, 1))
+        places = world.places(states)
         cells = (places * BINS).long().clamp(max=BINS - 1)
         number = (cells * BINS ** torch.arange(cells.shape[1])).sum(1)
         state[f"visited/{name}"][number] = True
@@ -76,7 +84,7 @@ class Pretraining(OffPolicy):
 
     def keep(self, state: State, before: int) -> None:
         """Save the agent as a loadable folder when the number of frames reaches one of `snapshots`."""
-        folder, frames = Path(self.folder), int(state["agent-steps"]) * self.world.repeat
+        folder, frames = Path(self.folder), int(state["agent-steps"]) * frames_per_step(self.world)
         carried = set(self.explorer.carried(self.world.spec.observation))
         for number in self.snapshots:
             if before < number <= frames:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from sensorium.core import checkpoint
-from sensorium.core.env import closing
+from sensorium.core.env import Coordinates, closing, coordinates, frames_per_step
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.log import rows as log_rows
@@ -67,7 +67,7 @@ def pretraining_frames(stage: ProtoStage) -> float:
     """Frames without reward before fine-tuning, read from the pre-training checkpoint; 0 if that is not available."""
     if isinstance(stage, Finetune):
         with suppress(Usage, Failure):
-            return float(stage.snapshot().get("agent-steps", 0)) * stage.world.repeat
+            return float(stage.snapshot().get("agent-steps", 0)) * frames_per_step(stage.world)
     return 0.0
 
 
@@ -126,7 +126,7 @@ def exploration(part: Part) -> Section | None:
     right.set(xlabel="frames", ylabel="entropy of visited states, nats")
     left.legend(fontsize=9)
     counted(left, right)
-    last, where = part.rows[-1], ", ".join(c.name for c in part.stage.world.where)
+    last, where = part.rows[-1], ", ".join(c.name for c in coordinates(part.stage.world))
     late = part.rows[-10:]
     share, lately = (sum(row[f"{what}/explorer"] for row in some) / max(sum(row[f"{what}/random"] for row in some), 1)
                      for what, some in (("coverage", [last]), ("cells", late)))  # fmt: skip
@@ -163,8 +163,8 @@ def prototypes(part: Part) -> Section | None:
 
 def probe_section(part: Part) -> Section | None:
     """Linear probes of the simulator state, and a plot of visited states."""
-    stage = part.stage
-    if not stage.world.where or stage.world.engine != "dm_control":
+    stage, world = part.stage, part.stage.world
+    if not isinstance(world, Coordinates) or len(world.where) < 2:
         return None
     policy = stage.policy(part.state)
     trained, test = probes.record(stage, policy, ROWS, 21), probes.record(stage, policy, ROWS, 22)
@@ -173,22 +173,22 @@ def probe_section(part: Part) -> Section | None:
     both_test = probes.Trajectories(torch.cat([test.observations, random_test.observations]), torch.cat([test.states, random_test.states]))
     shown = []
     if stage.pixels:
-        ours = probes.linear_probe(stage.encoder(part.state), both, both_test, stage.world.places)
-        theirs = probes.linear_probe(probes.untrained(stage, both), both, both_test, stage.world.places)
-        rows = [(c.name, f"{a:.3f}", f"{b:.3f}") for c, a, b in zip(stage.world.where, ours, theirs, strict=True)]
+        ours = probes.linear_probe(stage.encoder(part.state), both, both_test, world.places)
+        theirs = probes.linear_probe(probes.untrained(stage, both), both, both_test, world.places)
+        rows = [(c.name, f"{a:.3f}", f"{b:.3f}") for c, a, b in zip(world.where, ours, theirs, strict=True)]
         shown.append((table(("R² of a linear probe", "trained", "untrained"), rows), "Ridge regression from codes to the simulator state, which is not an input of the agent; evaluated on separate episodes."))  # fmt: skip
     figure, axes = canvas(8.6, 4.2, 2, sharex=True, sharey=True)
-    names = stage.world.where[:2]
+    names = world.where[:2]
     for axis, data, title, colour in (
         (axes[0], trained, "explorer" if isinstance(stage, Pretrain) else "agent", ORANGE),
         (axes[1], random, "random actions", INK),
     ):
-        places = stage.world.places(data.states)
+        places = world.places(data.states)
         axis.plot(places[:, 0], places[:, 1], ".", ms=2, color=colour, alpha=0.4)
         axis.set(title=title, xlabel=names[0].name, ylabel=names[1].name, xlim=(0, 1), ylim=(0, 1))
     # published fine-tuned agents contain only encoder and actor
     if "representation/model/prototypes" in part.state:
-        nearest = stage.world.places(probes.nearest_states(stage, part.state, both))
+        nearest = world.places(probes.nearest_states(stage, part.state, both))
         axes[0].plot(nearest[:, 0], nearest[:, 1], "+", ms=6, color=BLUE, label="nearest state of each prototype")
         axes[0].legend(fontsize=9, loc="upper right")
     shown.append(
@@ -200,11 +200,10 @@ def probe_section(part: Part) -> Section | None:
 
 def record_video(part: Part, seed: int, place: Path) -> str | None:
     """HTML of a video of two episodes side by side; None if the engine cannot render them."""
-    if part.stage.world.engine != "dm_control":
-        return None
     frames = []
     with closing(part.stage.world) as env:
-        assert isinstance(env, ControlEnv)
+        if not isinstance(env, ControlEnv) or env.control_pool is None:
+            return None
         for moment in stream(env, part.stage.policy(part.state), row_seeds(seed, 2)):
             frames.append(beside(env.picture(0), env.picture(1)))
             if moment.t + 1 >= VIDEO_STEPS:

@@ -143,7 +143,7 @@ class Proto:
 
     def encoder(self, observation: tuple[int, ...]) -> Encoder | Plain | Standardised:
         """f for observations of this shape: convolutions for images [channels, height, width], the identity for states [n]."""
-        encoder = Encoder(self.channels, self.centre) if len(observation) == 3 else Plain(observation[0])
+        encoder = Encoder(self.channels, self.centre, observation) if len(observation) == 3 else Plain(observation[0])
         return Standardised(encoder, self.tau) if self.standardise else encoder
 
     def representation(self, observation: tuple[int, ...]) -> Representation:

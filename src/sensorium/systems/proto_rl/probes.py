@@ -8,11 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sensorium.core.env import closing
+from sensorium.core.env import WithStates, closing
 from sensorium.core.rollout import stream
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import State
-from sensorium.envs.control import ControlEnv
 from sensorium.nets import descent
 from sensorium.nets.mlp import orthogonal
 from sensorium.systems.proto_rl.model import Standardised
@@ -34,7 +33,7 @@ def record(stage: ProtoStage, policy: Any, rows: int, seed: int) -> Trajectories
     """Play one episode in each of `rows` worlds and record observations and simulator states."""
     observations, states = [], []
     with closing(stage.world) as env:
-        assert isinstance(env, ControlEnv)
+        assert isinstance(env, WithStates)
         for moment in stream(env, policy, row_seeds(seed, rows)):
             observations.append(moment.step.obs.clone())
             states.append(env.states())

@@ -1,13 +1,20 @@
-"""Recipes that reproduce published numbers of Proto-RL, URLB and DrQ-v2. Recipe names take a task after a dot."""
+"""Recipes that reproduce published numbers of Proto-RL, URLB and DrQ-v2, and the same methods in any world with continuous actions.
+
+Recipe names take a task after a dot: one of the control suite, or the name of a world such as gym:HalfCheetah-v5, for which no numbers
+are published.
+"""
 
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from sensorium.core.env import World, frames_per_step
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.recipe import Preset, Recipe, Stages
 from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs.control import PRIMAL, Control
+from sensorium.envs.wrappers import shortened
 from sensorium.rl.ddpg import DDPG
+from sensorium.rl.off_policy import named
 from sensorium.rl.sac import SAC
 from sensorium.systems.proto_rl.model import Proto
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain, ProtoStage, Scratch
@@ -18,8 +25,10 @@ HARD = ("humanoid_stand", "humanoid_walk", "humanoid_run")
 L = TypeVar("L", bound=ProtoStage)
 
 
-def pixels(task: str, preset: Preset) -> Control:
-    """A task with the paper's observations, 9 x 84 x 84 pixels, and each action repeated twice."""
+def pixels(task: str, preset: Preset, pretrained: Folder = NOWHERE) -> World:
+    """A task with the paper's observations, 9 x 84 x 84 pixels, and each action repeated twice; in a named world as often as it says."""
+    if named.is_named(task):
+        return named.prepared(task, True, pretrained)
     return Control(task, pixels=True, repeat=2, visuals="full" if preset == "paper" else "fast")
 
 
@@ -35,38 +44,35 @@ def variant_of(name: str, known: tuple[str, ...] = ("official", "urlb")) -> str:
     return name
 
 
-def tiny(stages: Stages) -> Stages:
+def tiny(stages: Stages, pixels: bool) -> Stages:
     """The stages in a size that runs in seconds, for tests."""
     found: Stages = {}
     for name, stage in stages.items():
         assert isinstance(stage, ProtoStage)
-        proto = replace(
-            stage.proto,
-            channels=4,
-            projection=8,
-            hidden=16,
-            **({"prototypes": 16, "queue": 32, "standardise": stage.pixels} if stage.proto.prototypes else {}),
-        )
+        some: dict[str, Any] = {"prototypes": 16, "queue": 32, "standardise": pixels} if stage.proto.prototypes else {}
+        proto, learner = replace(stage.proto, channels=4, projection=8, hidden=16, **some), stage.learner
+        assert isinstance(learner, (SAC, DDPG))
         small: dict[str, Any] = {
-            "world": replace(stage.world, horizon=10), "proto": proto, "learner": replace(stage.learner, hidden=32, features=8), "rows": 2, "batch": 8,
+            "world": shortened(stage.world, 10), "proto": proto, "learner": replace(learner, hidden=32, features=min(learner.features, 8)), "rows": 2, "batch": 8,
             "random": min(stage.random, 8), "warmup": 8, "capacity": 60, "evaluate_every": 2, "evaluation_episodes": 2, "bfloat16": False, "steps": 4,
             "checkpoint_every": 2, "every": 2,
         }  # fmt: skip
         if isinstance(stage, Pretrain):
-            small["snapshots"] = (20 * stage.world.repeat,)
+            small["snapshots"] = (20 * frames_per_step(stage.world),)
         found[name] = replace(stage, **small)
     return found
 
 
-def phases(explore: Pretrain, tune: Finetune, pretrained: Folder, preset: Preset) -> Stages:
+def phases(explore: Pretrain, tune: Finetune, pretrained: Folder, preset: Preset, pixels: bool) -> Stages:
     """Both phases, or the second phase alone if `pretrained` names an earlier pre-training run."""
     stages: Stages = {"finetune": replace(tune, pretrained=pretrained)} if pretrained else {"pretrain": explore, "finetune": tune}
-    return tiny(stages) if preset == "tiny" else stages
+    return tiny(stages, pixels) if preset == "tiny" else stages
 
 
-def laptop(stage: L, frames: int, evaluations: int, *, batch: int, every: int, rate: float, hidden: int = 1024) -> L:
+def laptop(stage: L, frames: int, evaluations: int, *, batch: int, every: int, rate: float, pixels: bool, hidden: int = 1024) -> L:
     """A stage for two cores: fewer updates, smaller batches, a larger learning rate, and as many prototypes as a batch has samples."""
-    proto = replace(stage.proto, prototypes=batch, queue=4 * batch, learning_rate=rate, standardise=stage.world.pixels)
+    proto = replace(stage.proto, prototypes=batch, queue=4 * batch, learning_rate=rate, standardise=pixels)
+    assert isinstance(stage.learner, (SAC, DDPG))
     learner = replace(stage.learner, hidden=hidden, learning_rate=rate)
     if isinstance(learner, SAC):
         # log alpha changes by at most about a learning rate every other update; with few updates it starts closer to its final value
@@ -80,27 +86,38 @@ def proto_pixels(
     """Explore from pixels without reward, then learn a task: with SAC as in the paper (`official`), or with DDPG as in URLB (`urlb`).
 
     sensorium train proto-pixels.pendulum_swingup --variant official
-    published: 847 after 500,000 frames of each phase (P figure 4, digitised); laptop: 80,000 frames of each phase
+    sensorium train proto-pixels.gym:Pendulum-v1      # any world with continuous actions that renders images
+    published: 847 after 500,000 frames of each phase (P figure 4, digitised); laptop: 80,000 frames of each phase; none for gym:ID, laptop:
+    20,000 frames of each phase with an update for each agent step
     """
-    world = pixels(task, preset)
+    world, foreign = pixels(task, preset, pretrained), named.is_named(task)
     if variant_of(variant) == "official":
         explore, tune = with_frames(Pretrain(world), 500_000, 5), with_frames(Finetune(world), 500_000, 5)
     else:
-        explore, tune = urlb(world, replace(world, task=PRIMAL.get(world.domain, task)), Proto(every=1, centre=0.5), batch=256)
+        explore, tune = urlb(world, primal(world), Proto(every=1, centre=0.5), batch=256)
+    if foreign:
+        # the scale of the task's reward is not known
+        tune = replace(tune, intrinsic_reward=0.0)
     if preset == "laptop":
-        less: dict[str, Any] = {"batch": 64, "every": 2, "rate": 3e-4}
-        explore, tune = laptop(replace(explore, snapshots=()), 80_000, 10, **less), laptop(tune, 80_000, 10, **less)
-    return phases(explore, tune, pretrained, preset)
+        less: dict[str, Any] = {"batch": 64, "every": 1 if foreign else 2, "rate": 3e-4, "pixels": True}
+        frames = 20_000 if foreign else 80_000
+        explore, tune = laptop(replace(explore, snapshots=()), frames, 10, **less), laptop(tune, frames, 10, **less)
+    return phases(explore, tune, pretrained, preset, pixels=True)
 
 
-def urlb(world: Control, primal: Control, proto: Proto, batch: int) -> tuple[Pretrain, Finetune]:
+def primal(world: World) -> World:
+    """The world in which URLB pre-trains for a task."""
+    return replace(world, task=PRIMAL.get(world.domain, world.task)) if isinstance(world, Control) else world
+
+
+def urlb(world: World, primal: World, proto: Proto, batch: int) -> tuple[Pretrain, Finetune]:
     """Both phases as in URLB: DDPG, one update every other agent step, and only the task's reward in the second phase."""
     common: dict[str, Any] = {
         "proto": proto,
         "batch": batch,
         "every": 2,
-        "random": 4000 // world.repeat,
-        "warmup": 4000 // world.repeat,
+        "random": 4000 // frames_per_step(world),
+        "warmup": 4000 // frames_per_step(world),
         "capacity": 1_000_000,
     }
     explore = Pretrain(primal, learner=DDPG(returns=1), snapshots=(100_000, 500_000, 1_000_000, 2_000_000), **common)
@@ -112,21 +129,28 @@ def proto_states(preset: Preset = "laptop", task: str = "walker_run", pretrained
     """URLB from states: explore a domain without reward, then learn one of its tasks in 100,000 frames.
 
     sensorium train proto-states.walker_run
-    published: 225 +- 16 (re-run of URLB by MOSS, 2,000,000 frames without reward); laptop: 200,000 frames
+    sensorium train proto-states.gym:HalfCheetah-v5 --world.coverage 0,8      # any world with continuous actions and a vector of sensors
+    published: 225 +- 16 (re-run of URLB by MOSS, 2,000,000 frames without reward); laptop: 200,000 frames; none for gym:ID, laptop: SAC,
+    100,000 frames of each phase with an update for each agent step
     """
-    world = Control(task)
-    explore, tune = urlb(world, replace(world, task=PRIMAL.get(world.domain, task)), Proto(every=1), batch=1024)
-    if preset == "laptop":
-        less: dict[str, Any] = {"batch": 256, "every": 4, "rate": 3e-4, "hidden": 256}
+    world = named.prepared(task, False, pretrained) if named.is_named(task) else Control(task)
+    explore, tune = urlb(world, primal(world), Proto(every=1), batch=1024)
+    if named.is_named(task) and preset != "paper":
+        common: dict[str, Any] = {"learner": named.LEARNER, "proto": Proto(every=1, prototypes=256, queue=1024), **named.SETTINGS}
+        explore = with_frames(Pretrain(world), 100_000, 5, **common)
+        tune = with_frames(Finetune(world, intrinsic_reward=0.0), 100_000, 10, **common)
+    elif preset == "laptop":
+        less: dict[str, Any] = {"batch": 256, "every": 4, "rate": 3e-4, "hidden": 256, "pixels": False}
         explore, tune = laptop(replace(explore, snapshots=(100_000,)), 200_000, 5, **less), laptop(tune, 100_000, 10, **less)
-    return phases(explore, tune, pretrained, preset)
+    return phases(explore, tune, pretrained, preset, pixels=False)
 
 
 def drq_v2(preset: Preset = "laptop", task: str = "pendulum_swingup") -> Stages:
     """DrQ-v2 (Yarats et al. 2021b): DDPG from pixels, encoder trained by the critic, no pre-training.
 
     sensorium train drq-v2.pendulum_swingup
-    published: 840 +- 26 after 500,000 frames (the authors' raw curves, 9 seeds); laptop: 120,000 frames
+    published: 840 +- 26 after 500,000 frames (the authors' raw curves, 9 seeds); laptop: 120,000 frames; none for gym:ID, laptop: 40,000
+    frames with an update for each agent step
     """
     frames, noise = (1_100_000, 100_000) if task in EASY else (30_100_000, 2_000_000) if task in HARD else (3_100_000, 500_000)
     walker, rate = task.startswith("walker"), 8e-5 if task in HARD else 1e-4
@@ -137,18 +161,23 @@ def drq_v2(preset: Preset = "laptop", task: str = "pendulum_swingup") -> Stages:
         pixels(task, preset), learner, proto=Proto(prototypes=0, by_critic=True, centre=0.5, learning_rate=rate), batch=512 if walker else 256, every=2,
         random=2000, warmup=2000, capacity=100_000 if task == "quadruped_run" else 1_000_000,
     )  # fmt: skip
-    if preset == "laptop":
+    if preset == "laptop" and named.is_named(task):
+        stage = with_frames(stage, 40_000, 8, learner=replace(learner, noise_steps=25_000), rows=2, batch=64, every=1)
+    elif preset == "laptop":
         stage = with_frames(stage, 120_000, 12, learner=replace(learner, noise_steps=40_000), rows=2, batch=128)
     else:
         stage = with_frames(stage, frames, frames // 20_000)
-    return tiny({"scratch": stage}) if preset == "tiny" else {"scratch": stage}
+    return tiny({"scratch": stage}, pixels=True) if preset == "tiny" else {"scratch": stage}
 
 
-def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "", observations: str = "pixels") -> Stages:
+def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: str = "", observations: str = "") -> Stages:
     """Baseline without pre-training: same learner and representation, the task's reward from the first step, as many frames as both phases.
 
     sensorium train scratch.walker_run --observations states      # variants: pixels official or urlb; states urlb
+    sensorium train scratch.gym:HalfCheetah-v5                    # states are the default here, and pixels in the control suite
+    published: none
     """
+    observations = observations or ("states" if named.is_named(task) else "pixels")
     if observations not in ("pixels", "states"):
         raise Usage(f"observations cannot be '{observations}'; allowed: pixels, states")
     large: Preset = "laptop" if preset == "tiny" else preset
@@ -164,7 +193,10 @@ def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: 
         tune.world, tune.learner, proto=tune.proto, rows=tune.rows, batch=tune.batch, every=tune.every, random=explore.random, warmup=explore.warmup,
         capacity=explore.capacity + tune.capacity, evaluate_every=tune.evaluate_every, steps=explore.steps + tune.steps,
     )  # fmt: skip
-    return tiny({"scratch": stage}) if preset == "tiny" else {"scratch": stage}
+    if named.is_named(task) and observations == "states":
+        # no representation: the encoder of a vector is the identity
+        stage = replace(stage, proto=Proto(prototypes=0, by_critic=True))
+    return tiny({"scratch": stage}, observations == "pixels") if preset == "tiny" else {"scratch": stage}
 
 
 CONTROL = ("control",)

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sensorium.core import card, checkpoint
-from sensorium.core.env import closing
+from sensorium.core.env import closing, frames_per_episode
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.table import Row, Table
+from sensorium.envs.control import Control
 from sensorium.systems.proto_rl.stages import Finetune, Pretrain
 
 EPISODES = 10
@@ -54,19 +55,19 @@ def protocol(path: Path) -> Protocol:
     before = Path(stage.pretrained)
     explorer = checkpoint.stage(before) if (before / "card.json").exists() else None
     unlabelled = frames(explorer, before) if isinstance(explorer, Pretrain) else 0
-    return Protocol(unlabelled, frames(stage, path), stage.world.visuals if stage.pixels else "")
+    return Protocol(unlabelled, frames(stage, path), stage.world.visuals if isinstance(stage.world, Control) and stage.pixels else "")
 
 
 def frames(stage: Pretrain | Finetune, path: Path) -> int:
     """Frames of the steps that a stage has taken."""
-    return (checkpoint.step_of(path) or 0) * stage.world.frames * stage.rows
+    return (checkpoint.step_of(path) or 0) * frames_per_episode(stage.world) * stage.rows
 
 
 def evaluated(folder: str, episodes: int | None, tasks: tuple[str, ...], pixels: bool) -> dict[str, dict[str, Any]]:
     """Task name -> score of one agent and how it was trained. Errors: core.errors.Usage if the table has no such task."""
     path = checkpoint.agent(folder)
     stage = checkpoint.stage(path)
-    if not isinstance(stage, Finetune) or stage.world.task not in tasks or stage.pixels != pixels:
+    if not isinstance(stage, Finetune) or not isinstance(stage.world, Control) or stage.world.task not in tasks or stage.pixels != pixels:
         raise Usage(
             f"{path} was not fine-tuned for a task of this table; it has {', '.join(tasks)} from {'pixels' if pixels else 'states'}"
         )

@@ -57,7 +57,7 @@ class RND:
             raise Usage(f"batch cannot be {batch}; at least 2")
 
     def encoder(self, observation: tuple[int, ...]) -> Encoder | Plain:
-        return Encoder(self.channels, 0.5) if len(observation) == 3 else Plain(observation[0])
+        return Encoder(self.channels, 0.5, observation) if len(observation) == 3 else Plain(observation[0])
 
     def network(self, observation: tuple[int, ...]) -> Network:
         return Network(self.encoder(observation), self.hidden, self.outputs)
