@@ -14,6 +14,7 @@ from sensorium.core.errors import Usage
 from sensorium.core.policy import Uniform
 from sensorium.core.rollout import stream
 from sensorium.core.seeding import row_seeds
+from sensorium.core.stage import InWorld
 from sensorium.envs import worlds
 from sensorium.envs.gymnasium import Gymnasium, entry
 from sensorium.envs.normalised import fitted
@@ -60,7 +61,8 @@ def prepared(task: str, pixels: bool, pretrained: str = "") -> World:
         world = replace(world, coverage=ranged(world))
     if pixels:
         return world
-    before = checkpoint.stage(located(Path(pretrained))).world if pretrained else None  # type: ignore[attr-defined]
+    stage = checkpoint.stage(located(Path(pretrained))) if pretrained else None
+    before = stage.world if isinstance(stage, InWorld) else None
     if isinstance(before, Calibrated) and before.spec.observation == spec.observation:
         return before.applied_to(world)
     return fitted(world, Uniform(spec.action), EPISODES)
