@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sensorium.core.machine import compiled
 from sensorium.core.seeding import Seeds, bits, fold, normal, philox, row_seeds, uniform
 
 # Random123's known-answer tests of philox4x32-10: counter, key, result
@@ -22,6 +23,11 @@ VECTORS = [
 def test_philox_gives_the_published_words(counter, key, expected):
     words = philox(tuple(torch.tensor([k]) for k in key), tuple(torch.tensor([c]) for c in counter))
     assert tuple(int(word) for word in words) == expected
+
+
+def test_compiled_words_are_equal():
+    seeds = row_seeds(0, 64)
+    assert torch.equal(compiled(bits)(seeds, torch.arange(64), 40), bits(seeds, torch.arange(64), 40))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

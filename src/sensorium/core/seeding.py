@@ -23,9 +23,12 @@ def name_hash(*parts: object) -> int:
 
 
 def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of a 32 x 32 bit product, in int64. The int64 product may overflow; its bits are right."""
-    product = word * constant
-    return (product >> 32) & _WORD, product & _WORD
+    """High and low 32 bits of a 32 x 32 bit product, in int64, for constants of at least 2^31.
+
+    The constant is reduced by 2^32, so that the int64 product cannot overflow: compilers treat signed overflow as undefined.
+    """
+    product = word * (constant - 2**32)
+    return (product >> 32) + word, product & _WORD
 
 
 def philox(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
