@@ -24,6 +24,13 @@ def test_philox_gives_the_published_words(counter, key, expected):
     assert tuple(int(word) for word in words) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [4, 5, 40])
+def test_compiled_words_are_equal(n):
+    seeds, t = row_seeds(4, 32), torch.tensor(3)
+    assert torch.equal(torch.compile(lambda seeds, t: bits(seeds, t, n), dynamic=False)(seeds, t), bits(seeds, t, n))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_words_compiled_for_a_gpu_are_equal():
     seeds = row_seeds(0, 5)

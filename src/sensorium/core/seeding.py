@@ -23,9 +23,10 @@ def name_hash(*parts: object) -> int:
 
 
 def _multiply(constant: int, word: Tensor) -> tuple[Tensor, Tensor]:
-    """High and low 32 bits of a 32 x 32 bit product, in int64. The int64 product may overflow; its bits are right."""
-    product = word * constant
-    return (product >> 32) & _WORD, product & _WORD
+    """High and low 32 bits of a 32 x 32 bit product, in int64. Computed in halves of 16 bits: compilers assume that int64 does not overflow."""
+    low = (word & 0xFFFF) * constant
+    high = (word >> 16) * constant + (low >> 16)
+    return high >> 16, ((high & 0xFFFF) << 16) | (low & 0xFFFF)
 
 
 def philox(key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
