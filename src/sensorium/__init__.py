@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sensorium.core.stage import Stage
 
 __version__ = "0.2.0"
-__all__ = ["clone", "evaluate", "load", "play", "train", "world"]
+__all__ = ["clone", "evaluate", "load", "play", "senses", "train", "world"]
 
 register()
 fill()
@@ -97,6 +97,17 @@ def evaluate(
     with closing(treated) as env:
         result = scores(env, policy, episodes, seed, device)
     return {"recipe": facts.get("recipe", ""), **result, "seed": seed, "senses": senses, "world": place.spec.name}
+
+
+def senses(world: World, policy: Policy, episodes: int = 100, seed: int = 0, device: str = "cpu") -> dict[str, Any]:
+    """The senses suite: the returns of a policy under every treatment of its observations, paired by seed with untreated episodes.
+
+    The result is the JSON document of `sensorium senses`. Two of them are compared by `sensorium.robustness.compare`. Errors:
+    core.errors.Usage for a world without treatments, or a policy that does not fit.
+    """
+    from sensorium.robustness import examine
+
+    return examine(world, policy, episodes, seed, device)
 
 
 def _world_and_policy(path: Path, world: str | None, device: str) -> tuple[World, Policy]:

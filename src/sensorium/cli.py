@@ -224,6 +224,18 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> None:
     print(f"{result['seconds']:.1f} s, {result['env_steps_per_second']:,} env-steps/s")
 
 
+def senses(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium senses`: an agent under every treatment of its observations, or two agents compared."""
+    prepare()
+    from sensorium.robustness.command import senses
+
+    check_device(options.device)
+    document, text, path = senses(options.dirs, options.world, options.episodes, options.seed, options.device, options.out)
+    if options.json:
+        return emit(document)
+    print(f"{text}\npage: {path}")
+
+
 def verify(options: argparse.Namespace, _: list[str]) -> None:
     """`sensorium verify`: a published table compared with our results."""
     prepare()
@@ -332,7 +344,7 @@ def bench(options: argparse.Namespace, _: list[str]) -> None:
 
 
 COMMANDS = {
-    "list": list_, "plan": plan, "train": train, "evaluate": evaluate, "verify": verify, "import": import_, "export": export, "report": report,
+    "list": list_, "plan": plan, "train": train, "evaluate": evaluate, "senses": senses, "verify": verify, "import": import_, "export": export, "report": report,
     "doctor": doctor, "bench": bench,
 }  # fmt: skip
 

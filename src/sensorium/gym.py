@@ -66,9 +66,9 @@ class Rows:
         self.state = self._initial()
 
     def _initial(self) -> tuple[Any, ...]:
-        """At the start of each row's episode: the seeds of the treatments, their layouts, and 0 steps."""
+        """At the start of each row's episode: the seeds of the treatments, their layouts, 0 steps and blank histories."""
         own = self.sensed.own(episode_seeds(self.seeds, self.episodes))
-        return own, self.sensed.layouts(own), torch.zeros_like(self.seeds)
+        return own, self.sensed.layouts(own), torch.zeros_like(self.seeds), self.sensed.histories(own)
 
     def begin(self, rows: np.ndarray, seeds: Sequence[int | None]) -> None:
         """Begin an episode in the rows of a mask. A row seed of None: a function of the row's last seed and its number of episodes."""
@@ -80,13 +80,16 @@ class Rows:
 
     def advance(self) -> None:
         """Count one step in every row and draw the layouts that are due."""
-        own, layouts, t = self.state
-        self.state = own, self.sensed.redrawn(layouts, own, t + 1), t + 1
+        own, layouts, t, histories = self.state
+        self.state = own, self.sensed.redrawn(layouts, own, t + 1), t + 1, histories
 
-    def treated(self, obs: Any) -> np.ndarray:
-        """The treated observations [rows, channels] at the current step."""
-        own, layouts, t = self.state
-        return self.sensed.alter(torch.tensor(np.asarray(obs, dtype=self.dtype)), layouts, own, t).numpy()
+    def treated(self, obs: Any, seen: np.ndarray | None = None) -> np.ndarray:
+        """The treated observations [rows, channels] at the current step. Histories take over those of the rows `seen`, by default all."""
+        own, layouts, t, histories = self.state
+        found, after = self.sensed.alter(torch.tensor(np.asarray(obs, dtype=self.dtype)), layouts, histories, own, t)
+        mask = torch.ones(len(t), dtype=torch.bool) if seen is None else torch.from_numpy(seen)
+        self.state = own, layouts, t, select(mask, after, histories)
+        return found.numpy()
 
 
 def advice(space: gymnasium.Space) -> str:
@@ -144,6 +147,7 @@ class VectorSenses(VectorWrapper, RecordConstructorArgs):
         self.rows, self.ended = Rows(env.single_observation_space, senses, env.num_envs), np.zeros(env.num_envs, dtype=bool)
         self.single_observation_space = self.rows.space
         self.observation_space = batch_space(self.rows.space, env.num_envs)
+        self.last = np.zeros((env.num_envs, *self.rows.space.shape), dtype=self.rows.space.dtype)
         self.mode = env.metadata.get("autoreset_mode", AutoresetMode.NEXT_STEP)
 
     def reset(
@@ -154,7 +158,9 @@ class VectorSenses(VectorWrapper, RecordConstructorArgs):
         obs, info = self.env.reset(seed=seed, options=options)  # type: ignore[arg-type]
         self.rows.begin(rows, self._row_seeds(seed))
         self.ended = self.ended & ~rows
-        return self.rows.treated(obs), info
+        # rows that go on have been treated before
+        self.last = np.where(rows[:, None], self.rows.treated(obs, rows), self.last)
+        return self.last.copy(), info
 
     def _row_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         """The row seeds after a reset; None where no seed was given."""
@@ -174,13 +180,14 @@ class VectorSenses(VectorWrapper, RecordConstructorArgs):
                 info = {**info, "final_obs": self._final(info["final_obs"], restarted, obs)}
         if self.mode != AutoresetMode.DISABLED and restarted.any():
             self.rows.begin(restarted, [None] * self.num_envs)
-        return self.rows.treated(obs), reward, terminated, truncated, info
+        self.last = self.rows.treated(obs)
+        return self.last.copy(), reward, terminated, truncated, info
 
     def _final(self, found: np.ndarray, ended: np.ndarray, obs: np.ndarray) -> np.ndarray:
         """The last observations of the episodes that have ended, treated: an array of objects, None in the other rows."""
         last = np.array(obs)
         last[ended] = np.stack(list(found[ended]))
-        treated, final = self.rows.treated(last), np.full(self.num_envs, None, dtype=object)
+        treated, final = self.rows.treated(last, np.zeros(self.num_envs, dtype=bool)), np.full(self.num_envs, None, dtype=object)
         for row in np.flatnonzero(ended):
             final[row] = treated[row]
         return final

@@ -69,6 +69,14 @@ EVALUATE: Arguments = (
     WORLD,
     DEVICE,
 )
+SENSES: Arguments = (
+    argument("dirs", metavar="DIR", nargs="+", help="a run, a stage's folder or a zoo agent; a second one to compare"),
+    argument("--world", metavar="NAME", help="default: the world of training; dream: the agent's world model"),
+    argument("--episodes", type=int, default=100, metavar="N", help="episodes of each treatment (default: 100)"),
+    argument("--seed", type=int, default=0, metavar="N", help="default: 0"),
+    argument("--out", metavar="DIR", help="folder of senses.html and senses.json (default: the agent's; of two, the current one)"),
+    DEVICE,
+)
 VERIFY: Arguments = (
     argument("name", metavar="NAME"),
     argument("--agent", metavar="DIR", help="the agent to evaluate (default: the zoo's)"),
@@ -82,6 +90,7 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
     ),
     "train": ("run every stage of a recipe; the same command resumes", PLAIN, TRAIN),
     "evaluate": ("scores of a trained agent over many episodes", JSON, EVALUATE),
+    "senses": ("returns of one or two agents under every treatment of their observations, paired with untreated episodes", JSON, SENSES),
     "verify": ("compare a published table with our results", JSON, VERIFY),
     "import": (
         "the original authors' published files -> our checkpoint", PLAIN,
@@ -154,7 +163,7 @@ def folders(prefix: str, **_: Any) -> list[str]:
 
 COMPLETIONS: dict[tuple[str, str], Callable[..., list[str]]] = {
     ("train", "recipe"): entries("RECIPES"), ("plan", "recipe"): entries("RECIPES"), ("verify", "name"): entries("TABLES"),
-    ("import", "kind"): entries("IMPORTS"), ("evaluate", "dir"): folders, ("report", "dir"): folders, ("export", "dir"): folders,
+    ("import", "kind"): entries("IMPORTS"), ("evaluate", "dir"): folders, ("senses", "dirs"): folders, ("report", "dir"): folders, ("export", "dir"): folders,
     ("verify", "agent"): folders,
     **{(command, "preset"): lambda **_: ["tiny", "laptop", "paper"] for command in ("train", "plan")},
 }  # fmt: skip

@@ -20,14 +20,14 @@ from sensorium.core.env import EnvSpec, Step
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.seeding import fold, uniform
 from sensorium.envs.host import HostEnv
-from sensorium.envs.sensors import Shuffle, Swap
+from sensorium.envs.sensors import Shuffle, Swap, shuffle_of
 
 SIDE = 6
 """height and width of a patch"""
 STACK = 4
 """frames per observation"""
 
-GRAMMAR = "patches, patches:every=100, patches:every=100:forget, swap:3, occlude:0.7, blackout:0.3, noise:5, background:NAME or FILE"
+GRAMMAR = "patches, patches:every=100, patches:every=100:forget, patches:every=100:late, swap:3, occlude:0.7, blackout:0.3, noise:5, background:NAME or FILE"
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,9 @@ def parse(spec: str) -> tuple[Treatment, ...]:
 def _parse_one(text: str) -> Treatment:
     name, _, option = text.partition(":")
     try:
-        if name == "patches":
-            every, *forget = option.removeprefix("every=").split(":")
-            if not option or (option.startswith("every=") and int(every) >= 1 and forget in ([], ["forget"])):
-                return Shuffle(int(every or 0), bool(forget))
-        elif name == "swap" and int(option) >= 1:
+        if name == "patches" and (found := shuffle_of(option.split(":") if option else [])) and bool(option) == bool(found.every):
+            return found
+        if name == "swap" and int(option) >= 1:
             return Swap(int(option))
         elif name in ("occlude", "blackout") and 0 <= float(option) < 1:
             return (Occlude if name == "occlude" else Blackout)(float(option))

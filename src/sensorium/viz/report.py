@@ -66,13 +66,13 @@ def compose(parts: Sequence[tuple[str, Callable[[], Section | None]]]) -> list[S
     return [section for section in made if section is not None]
 
 
-def write(folder: Path, page: Page) -> Path:
-    """Write `report.html` to a folder; returns its path."""
+def write(folder: Path, page: Page, name: str = "report.html") -> Path:
+    """Write a page to a folder; returns its path."""
     parts = [f"<h1>{html.escape(page.title)}</h1><p>{html.escape(page.lead)}</p><p class=facts>{html.escape(page.facts)}</p>"]
     for section in page.sections:
         parts.append(f"<h2>{html.escape(section.title)}</h2>" + "".join(f"<p>{html.escape(text)}</p>" for text in section.paragraphs))
         parts += [f"{shown}<p class=caption>{html.escape(caption)}</p>" for shown, caption in section.shown]
-    path = folder / "report.html"
+    path = folder / name
     with writing(folder):
         write_file(path, PAGE.format(title=html.escape(page.title), body="\n".join(parts)).encode())
     return path

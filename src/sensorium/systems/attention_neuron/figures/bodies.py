@@ -37,11 +37,12 @@ def filmed(agent: TrainedAgent, steps: int) -> list[np.ndarray]:
     seeds, inner = row_seeds(4, 1), agent.world.filmed()
     sensed = altered(agent.world, "shuffle")
     own = sensed.own(seeds)  # type: ignore[attr-defined]
-    layouts = sensed.layouts(own)  # type: ignore[attr-defined]
+    layouts, histories = sensed.layouts(own), sensed.histories(own)  # type: ignore[attr-defined]
     obs, memory, found = inner.reset(seeds), agent.policy.begin(seeds), []
     with torch.no_grad():
         for t in range(min(steps, agent.world.horizon)):
-            action, memory = agent.policy.act(sensed.alter(obs, layouts, own, t), memory, t)  # type: ignore[attr-defined]
+            seen, histories = sensed.alter(obs, layouts, histories, own, t)  # type: ignore[attr-defined]
+            action, memory = agent.policy.act(seen, memory, t)
             step = inner.step(action)
             obs = step.obs
             if t % 2 == 0:
