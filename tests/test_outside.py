@@ -92,7 +92,8 @@ def test_observations_are_inside_their_space_and_reach_its_bounds(spec):
     seen += [env.reset(seed=seed)[0] for seed in range(200)]
     assert all(env.observation_space.contains(obs) for obs in seen)
     real = np.abs(seen[0]) >= 10 if "noise" in spec and "shuffle" not in spec else slice(None)
-    if "noise:3" not in spec:
+    # noise does not reach its bounds
+    if "noise:3" not in spec and "gaussian" not in spec:
         assert (env.observation_space.high[real] >= np.max(seen, 0)[real]).all()
         assert np.isclose(env.observation_space.high[real], np.max(seen, 0)[real]).mean() > 0.5
 

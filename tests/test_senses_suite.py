@@ -17,6 +17,7 @@ from sensorium.core.machine import one_thread
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.core.stats import bootstrap_interval
+from sensorium.envs import worlds
 from sensorium.envs.car_racing import CarFrames
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.pong import Pong
@@ -198,7 +199,7 @@ WORLDS = [name for name in registry.WORLDS if name != "control" or find_spec("dm
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_every_world_has_treatments_or_one_sentence(name):
-    world = altered(registry.world(name)(), "")
+    world = altered(worlds.world(name), "")
     if world.spec.kind != "vector" and not isinstance(world, Treated):
         with pytest.raises(Usage, match="no treatments"):
             cases(world)

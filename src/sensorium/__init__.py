@@ -1,4 +1,4 @@
-"""Sensorium: AttentionNeuron, World Models, Proto-RL and RND. Six functions are the main API, which the command line uses.
+"""Sensorium: AttentionNeuron, World Models, Proto-RL and RND. Seven functions are the main API, which the command line uses.
 
 >>> import sensorium
 >>> agent = sensorium.load("zoo/cart-pole-clone")
