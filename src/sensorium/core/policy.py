@@ -67,3 +67,12 @@ class Uniform:
 
     def act(self, obs: Tensor, memory: Tensor, t: int | Tensor) -> tuple[Tensor, Any]:
         return 2 * uniform(memory, t, self.actions) - 1, memory
+
+
+@runtime_checkable
+class MixedPrecision(Protocol):
+    """A policy that may compute in another type than float32."""
+
+    def float32(self) -> Policy:
+        """The same policy in float32 throughout."""
+        ...

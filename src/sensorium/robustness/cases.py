@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from sensorium.core.env import EnvSpec, World
-from sensorium.core.errors import Usage
+from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
 from sensorium.envs.wrappers import Treated, wrapped
 
@@ -98,7 +98,7 @@ def refusal(world: World, policy: Policy, senses: str, device: str = "cpu") -> s
             player.act(blank, player.begin(torch.arange(2, device=device)), 0)
     except Usage as error:
         return _line(error)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (Failure, RuntimeError, ValueError, TypeError, IndexError) as error:
         if spec.observation == world.spec.observation:
             raise
         return f"the policy does not take observations {spec.observation}: {_line(error)}"
