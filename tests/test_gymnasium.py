@@ -403,7 +403,7 @@ def test_tiny_training_resumes_to_the_bit_and_plays(id, tmp_path):
 )
 def test_wrong_use_is_one_sentence(arguments, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(MODULES, raising=False)
+    monkeypatch.setenv(MODULES, "")
     assert cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error

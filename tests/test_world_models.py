@@ -7,18 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-import sensorium
-from sensorium import cli, registry
-from sensorium.core import checkpoint
+from sensorium import registry
 from sensorium.core.errors import Usage
-from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, normal, row_seeds
 from sensorium.core.stats import rank_correlation
 from sensorium.nets import descent
-from sensorium.settings import described
 from sensorium.systems.world_models import equations as eq
-from sensorium.systems.world_models import probes
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear, WorldModelPolicy, pixels
@@ -305,20 +300,6 @@ def test_choices_are_one_hot_and_held():
     assert torch.equal(controller.act(parts, z, blank, blank).argmax(1), scores.argmax(1))
 
 
-@pytest.mark.parametrize("task", ["gym:Pendulum-v1", "gym:foreign/Choice-v0", "gym:foreign/Grey-v0", "cart-pole"])
-def test_a_world_model_of_any_world(task, tmp_path):
-    """Tiny recipes train, act in the world and in the dream, and have a page."""
-    if task.endswith("Choice-v0"):
-        task = described(task, {"keys": ["last", "where"]})
-    sensorium.train(f"world-model.{task}", "tiny", tmp_path, on="here")
-    assert len(sensorium.evaluate(tmp_path, 2)["returns"]) == 2
-    assert np.isfinite(sensorium.evaluate(tmp_path, 2, world="dream")["returns"]).all()
-    assert cli.main(["report", str(tmp_path)]) == 0
-    page = (tmp_path / "report.html").read_text()
-    assert ("Latent traversals" in page) == ("Grey" in task)
-    assert "Dream" in page
-
-
 def test_rank_correlation_is_scipys():
     stats = pytest.importorskip("scipy.stats")
     for seed in range(5):
@@ -327,31 +308,3 @@ def test_rank_correlation_is_scipys():
     assert rank_correlation([1, 2, 3], [5, 7, 9]) == 1
     assert rank_correlation([1, 2, 3], [9, 7, 5]) == -1
     assert rank_correlation([1, 1, 1], [9, 7, 5]) == 0
-
-
-def test_trust_of_a_dream():
-    """Weakened policies keep the size of the agent; M's likelihood is that of a loop over single episodes."""
-    vector = torch.randn(500, generator=torch.Generator().manual_seed(2))
-    shares, vectors = probes.weakened(vector, 5)
-    assert shares == (1, 0.75, 0.5, 0.25, 0)
-    assert torch.equal(vectors[0], vector)
-    torch.testing.assert_close(vectors.square().mean(1), vector.square().mean().expand(5), rtol=0.2, atol=0)
-    folder = trained("world-model")
-    found = probes.trust(folder, policies=3, episodes=4)
-    assert found.dream.shape == found.world.shape == (3, 4)
-    path = checkpoint.agent(folder)
-    stage, state = checkpoint.restored(path)
-    vision, memory = load_model(stage.vision), load_model(stage.memory)
-    scores = []
-    for seed in row_seeds(probes.SEED + 1, 4):
-        rollout = play(stage.world.open(), stage.policy(state), seed[None], keep=("observations", "actions"))
-        hidden = cell = torch.zeros(1, memory.hidden)
-        for t in range(int(rollout.lengths) - 1):
-            z, following = (vision.posterior(rollout.observations[u])[0] for u in (t, t + 1))
-            hidden, cell = memory.step(z, rollout.actions[t], torch.tensor([float(t == 0)]), hidden, cell)
-            out = memory.predict(hidden)
-            density = (
-                out.log_weight.exp() * torch.exp(torch.distributions.Normal(out.mean, out.log_sd.exp()).log_prob(following[..., None]))
-            ).sum(-1)
-            scores.append(density.log().mean())
-    assert found.likelihood == pytest.approx(float(torch.stack(scores).mean()), rel=1e-3)

@@ -55,8 +55,8 @@ def import_modules(options: argparse.Namespace) -> None:
         from sensorium.envs.rows import MODULES, import_modules
 
         sys.path.insert(0, os.getcwd())
-        os.environ[MODULES] = ",".join(filter(None, [os.environ.get(MODULES, ""), *options.modules]))
         import_modules(options.modules)
+        os.environ[MODULES] = ",".join(filter(None, [os.environ.get(MODULES, ""), *options.modules]))
 
 
 def named_world(options: argparse.Namespace, rest: list[str]) -> list[str]:

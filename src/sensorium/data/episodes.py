@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from torch import Tensor
 
 from sensorium.core import checkpoint
@@ -109,7 +109,7 @@ class Episodes:
     def __len__(self) -> int:
         return len(self.places)
 
-    def frames(self, number: int) -> UInt8[np.ndarray, "steps 64 64 3"]:
+    def frames(self, number: int) -> Shaped[np.ndarray, "steps ..."]:
         path, i = self.places[number]
         return read(path, f"frames-{i:03d}")
 

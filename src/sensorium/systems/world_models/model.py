@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int, UInt8
@@ -84,6 +84,7 @@ class IdentityVision(nn.Module):
         return z, torch.full_like(z, 2 * math.log(self.noise))
 
 
+@runtime_checkable
 class Seeing(Protocol):
     """V: a module from observations to the posterior of z."""
 
