@@ -11,7 +11,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "sensorium"
 CURVES = ROOT / "build" / "curves"
-PACKAGES = ("core", "nets", "envs", "data", "es", "rl", "imitation")
+PACKAGES = ("core", "nets", "envs", "data", "es", "rl", "imitation", "policies")
 """packages whose modules are all part of the API"""
 
 PAGES = {

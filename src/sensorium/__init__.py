@@ -1,4 +1,4 @@
-"""Sensorium: AttentionNeuron, World Models, Proto-RL and RND. Five functions are the main API, which the command line uses.
+"""Sensorium: AttentionNeuron, World Models, Proto-RL and RND. Six functions are the main API, which the command line uses.
 
 >>> import sensorium
 >>> agent = sensorium.load("zoo/cart-pole-clone")
@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from sensorium.envs.register import register
 from sensorium.registry import fill
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from sensorium.core.policy import Policy
     from sensorium.core.rollout import Rollout
     from sensorium.core.stage import Stage
+    from sensorium.policies.actions import Units
 
 __version__ = "0.2.0"
-__all__ = ["evaluate", "load", "play", "train", "world"]
+__all__ = ["evaluate", "load", "play", "policy", "train", "world"]
 
 register()
 fill()
@@ -49,6 +50,19 @@ def world(name: str, senses: str = "", **fields: Any) -> World:
     return sensed(registry.world(name)(**fields), senses)
 
 
+def policy(
+    source: Any, world: World | None = None, *, deterministic: bool = True, units: Units | None = None,
+    arrays: Literal["torch", "numpy"] | None = None, normalise: Any = None,
+) -> Policy:  # fmt: skip
+    """The Policy of a function on batches of observations, a torch module, a Stable-Baselines3 model, or an ONNX file (path or bytes).
+
+    `world` is the one that it acts in. The options are those of `sensorium.policies.policy`. Errors: core.errors.Usage, core.errors.Failure.
+    """
+    from sensorium.policies import policy as adapted
+
+    return adapted(source, world, deterministic=deterministic, units=units, arrays=arrays, normalise=normalise)
+
+
 def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: Collection[str] = (), device: str = "cpu") -> Rollout:
     """Play episodes; returns their returns and lengths [episodes] and the values named in `keep`, time first.
 
@@ -63,11 +77,12 @@ def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: C
 
 
 def evaluate(
-    folder: str | Path, episodes: int = 100, seed: int = 0, senses: str | None = None, world: str | None = None, device: str = "cpu"
-) -> dict[str, Any]:
-    """Mean, sd, median, IQM, 95 % interval and all returns of a trained agent.
+    agent: str | Path | Policy, episodes: int = 100, seed: int = 0, senses: str | None = None, world: str | World | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:  # fmt: skip
+    """Mean, sd, median, IQM, 95 % interval and all returns of a trained agent: its folder, or any Policy with its world.
 
-    By default `senses` and `world` are those of training; `senses` "" means none, `world` may be a name or "dream".
+    By default `senses` and `world` are those of training; `senses` "" means none, `world` may be a World, a name or "dream".
     Errors: core.errors.Usage for wrong arguments, or a world that does not fit the agent.
     """
     from sensorium.core import card, checkpoint
@@ -79,20 +94,32 @@ def evaluate(
 
     if episodes < 1:
         raise Usage(f"--episodes cannot be {episodes}; at least 1")
-    path = checkpoint.agent(folder)
-    stage, facts = checkpoint.stage(path), card.read(path)
-    place, policy = _world_and_policy(path, world, device)
+    if isinstance(agent, (str, Path)):
+        path = checkpoint.agent(agent)
+        stage, recipe = checkpoint.stage(path), card.read(path).get("recipe", "")
+        place, policy = _world_and_policy(path, world, device)
+    else:
+        stage, recipe, policy = None, "", agent
+        place = _world(world)
+        if place is None:
+            raise Usage("a policy without a folder needs a world to be evaluated in")
     if senses is None:
         senses = next((part.senses for part in (stage, place) if isinstance(part, Sensed) and part.senses), "")
     treated, policy = wrapped(place, policy, senses)
     with closing(treated) as env:
         result = scores(env, policy, episodes, seed, device)
-    return {"recipe": facts.get("recipe", ""), **result, "seed": seed, "senses": senses, "world": place.spec.name}
+    return {"recipe": recipe, **result, "seed": seed, "senses": senses, "world": place.spec.name}
 
 
-def _world_and_policy(path: Path, world: str | None, device: str) -> tuple[World, Policy]:
-    """The named world, by default that of the agent's stage, and the agent's policy in it."""
+def _world(world: str | World | None) -> World | None:
+    """A World, or the one of a name; None for none."""
     from sensorium import registry
+
+    return registry.world(world)() if isinstance(world, str) and world else world or None  # type: ignore[return-value]
+
+
+def _world_and_policy(path: Path, world: str | World | None, device: str) -> tuple[World, Policy]:
+    """The given or named world, by default that of the agent's stage, and the agent's policy in it."""
     from sensorium.core import checkpoint
     from sensorium.core.env import require_fit
     from sensorium.core.errors import Usage
@@ -105,9 +132,9 @@ def _world_and_policy(path: Path, world: str | None, device: str) -> tuple[World
         with checkpoint.fitting(path):
             return stage.in_dream(state)
     policy, trained = checkpoint.policy(path, device), checkpoint.stage(path).world  # type: ignore[attr-defined]
-    if not world:
+    place = _world(world)
+    if place is None:
         return trained, policy
-    place = registry.world(world)()
     require_fit(trained.spec, place.spec)
     return place, policy
 

@@ -2,6 +2,7 @@
 """The command line, built from the registry. Each command imports the heavy modules that it needs."""
 
 import argparse
+import inspect
 import itertools
 import json
 import re
@@ -211,19 +212,36 @@ def verify(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def import_(options: argparse.Namespace, _: list[str]) -> None:
-    """`sensorium import`: convert the original authors' files."""
+    """`sensorium import`: convert files of others: the original authors' weights, or an ONNX policy."""
+    import sensorium
     from sensorium import registry
 
-    for line in registry.look_up("IMPORTS", options.kind, "kind of file")([Path(file) for file in options.files], Path(options.out)):
+    importer = registry.look_up("IMPORTS", options.kind, "kind of file")
+    given = {name: value for name in ("world", "units") if (value := getattr(options, name))}
+    known = inspect.signature(importer).parameters
+    if unknown := [name for name in given if name not in known]:
+        raise Usage(f"--{unknown[0]} is not for {options.kind}, whose files say it themselves")
+    if "world" in known:
+        if not options.world:
+            raise Usage(f"import {options.kind} needs --world NAME, the world in which the policy acts")
+        given["world"] = sensorium.world(options.world)
+    for line in importer([Path(file) for file in options.files], Path(options.out), **given):
         print(line, file=sys.stderr)
 
 
 def export(options: argparse.Namespace, _: list[str]) -> None:
-    """`sensorium export`: write recorded episodes as a Minari dataset."""
-    from sensorium.data.minari import export
+    """`sensorium export`: write recorded episodes as a Minari dataset, or an agent as an ONNX file."""
+    if options.to == "onnx":
+        from sensorium.policies.export import export as to_onnx
 
-    name = export(options.dir, options.out)
-    print(f"written: MINARI_DATASETS_PATH={options.out}, minari.load_dataset('{name}')", file=sys.stderr)
+        lines = to_onnx(options.dir, options.out)
+    else:
+        from sensorium.data.minari import export as to_minari
+
+        name = to_minari(options.dir, options.out)
+        lines = [f"written: MINARI_DATASETS_PATH={options.out}, minari.load_dataset('{name}')"]
+    for line in lines:
+        print(line, file=sys.stderr)
 
 
 def report(options: argparse.Namespace, _: list[str]) -> None:

@@ -18,6 +18,8 @@ EXTRAS = {
     "bullet": "pybullet_envs_gymnasium",
     "atari": "ale_py",
     "minari": "minari",
+    "onnx": "onnxruntime",
+    "sb3": "sb3_contrib",
 }
 """extra -> module that it installs"""
 

@@ -50,10 +50,14 @@ STAGES = {
     "clone": "sensorium.imitation.clone:Clone",
     "dagger": "sensorium.imitation.dagger:Dagger",
     "scripted": "sensorium.imitation.scripted:Scripted",
+    "onnx": "sensorium.policies.onnx:Onnx",
     "actor-critic": "sensorium.rl.actor_critic:ActorCritic",
     "short-horizon": "sensorium.rl.short_horizon:ShortHorizonActorCritic",
 }
 """stages shared by all systems"""
+
+IMPORTS = {"onnx": "sensorium.policies.onnx:imported"}
+"""kinds of files that belong to no system"""
 
 ROOT = Path(__file__).resolve().parents[2]
 """root of the repository, which contains `bench`"""
@@ -80,9 +84,12 @@ def fill() -> None:
 
 
 def table(kind: str) -> dict[str, str]:
-    """All systems' entries of one kind (RECIPES by bare name; TABLES and IMPORTS as system/name)."""
+    """All systems' entries of one kind (RECIPES by bare name; TABLES and IMPORTS as system/name), after those of no system."""
     prefix = "{entry}" if kind == "RECIPES" else "{system}/{entry}"
-    return {prefix.format(system=name, entry=entry): place for name in SYSTEMS for entry, place in getattr(system(name), kind).items()}
+    shared = IMPORTS if kind == "IMPORTS" else {}
+    return shared | {
+        prefix.format(system=name, entry=entry): place for name in SYSTEMS for entry, place in getattr(system(name), kind).items()
+    }
 
 
 def look_up(kind: str, name: str, what: str) -> Any:

@@ -71,14 +71,22 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
     "evaluate": ("scores of a trained agent over many episodes", JSON, EVALUATE),
     "verify": ("compare a published table with our results", JSON, VERIFY),
     "import": (
-        "the original authors' published files -> our checkpoint", PLAIN,
-        (argument("kind", metavar="KIND"), argument("files", metavar="FILE", nargs="+"), argument("--out", required=True, metavar="DIR")),
+        "the original authors' published files, or a policy as an ONNX file -> an agent", PLAIN,
+        (
+            argument("kind", metavar="KIND"), argument("files", metavar="FILE", nargs="+"), argument("--out", required=True, metavar="DIR"),
+            argument("--world", metavar="NAME", help="onnx: the world in which the policy acts"),
+            argument(
+                "--units", choices=["world", "environment"],
+                help="onnx: whether its actions are those of the world (default) or in the environment's own units, which the world scales",
+            ),
+        ),
     ),
     "export": (
-        "write recorded episodes as a Minari dataset", PLAIN,
+        "write recorded episodes as a Minari dataset, or an agent as an ONNX file", PLAIN,
         (
-            argument("dir", metavar="DIR", help="a run, or a stage that has recorded episodes"),
-            argument("--to", required=True, choices=["minari"]), argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets"),
+            argument("dir", metavar="DIR", help="minari: a run, or a stage that has recorded episodes; onnx: an agent"),
+            argument("--to", required=True, choices=["minari", "onnx"]),
+            argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets, or the folder of policy.onnx"),
         ),
     ),
     "report": ("write DIR/report.html, one self-contained page", PLAIN, (argument("dir", metavar="DIR"),)),

@@ -47,3 +47,12 @@ class Stochastic(Protocol):
     def deterministic(self) -> Policy:
         """The same policy without random numbers."""
         ...
+
+
+@runtime_checkable
+class MixedPrecision(Protocol):
+    """A policy that may compute in another type than float32."""
+
+    def float32(self) -> Policy:
+        """The same policy in float32 throughout."""
+        ...

@@ -33,11 +33,16 @@ class Acting:
     def take(self, members: Int[Tensor, "some"]) -> "Acting":
         return self
 
+    def float32(self) -> "Acting":
+        """The same policy with matrix products in float32."""
+        how: Any = {"noisy": self.noisy, "step": self.step, "random": self.random}
+        return Acting(self.encoder, self.actor, self.learner, self.actions, **how)
+
     def begin(self, seeds: Int[Tensor, "rows"]) -> Any:
         return seeds if self.noisy else ()
 
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        step = self.step + int(t) * len(obs)
+        step = self.step + int(t) * obs.shape[0]
         if self.noisy and step < self.random:
             return 2 * uniform(memory, t, self.actions) - 1, memory
         noise = normal(memory, t, self.actions) if self.noisy else None
