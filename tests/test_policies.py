@@ -175,9 +175,9 @@ def test_images_are_transposed_as_in_predict():
 
 @pytest.mark.parametrize("given", ["argument", "own environment"])
 def test_observations_are_normalised_by_vec_normalize(given):
+    made = model("PPO")
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-    made = model("PPO")
     normalise = VecNormalize(DummyVecEnv([lambda: Single(VECTOR, BOX)]), clip_obs=3.0)
     normalise.obs_rms.mean, normalise.obs_rms.var = np.arange(4.0), np.array([0.5, 1, 2, 4.0])  # type: ignore[union-attr]
     obs = observations()
