@@ -163,25 +163,22 @@ def test_a_recurrent_model_passes_its_state_as_memory(action):
 
 
 def test_images_are_transposed_as_in_predict():
-    stable = pytest.importorskip("stable_baselines3")
-    made = model("PPO", spaces.Discrete(3), IMAGE, "CnnPolicy", n_steps=8, batch_size=8, policy_kwargs={"net_arch": []})
+    made = model("PPO", spaces.Discrete(3), IMAGE, "CnnPolicy", policy_kwargs={"net_arch": []})
     assert made.observation_space.shape == (3, 36, 36)
     obs = torch.randint(0, 256, (12, 36, 36, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     chosen = made.predict(obs.numpy(), deterministic=True)[0]
     policy = sensorium.policy(made, IMAGES)
     assert act(policy, obs).argmax(1).tolist() == chosen.tolist()
     assert act(policy, obs.permute(0, 3, 1, 2)).argmax(1).tolist() == chosen.tolist()
-    assert len(sensorium.play(IMAGES, policy, 2).returns) == 2
-    assert stable
+    assert sensorium.play(IMAGES, policy, 2, keep=("actions",)).actions.shape == (6, 2, 3)
 
 
 @pytest.mark.parametrize("given", ["argument", "own environment"])
 def test_observations_are_normalised_by_vec_normalize(given):
+    made = model("PPO")
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-    made = model("PPO")
     normalise = VecNormalize(DummyVecEnv([lambda: Single(VECTOR, BOX)]), clip_obs=3.0)
-    assert isinstance(normalise.obs_rms, object)
     normalise.obs_rms.mean, normalise.obs_rms.var = np.arange(4.0), np.array([0.5, 1, 2, 4.0])  # type: ignore[union-attr]
     obs = observations()
     # an independent formula of the same statistics
@@ -225,7 +222,7 @@ def test_sampled_actions_of_a_row_depend_on_its_seed_alone(name, action):
 
 @pytest.mark.parametrize("name", ["PPO", "SAC"])
 def test_sampled_actions_have_the_distribution_of_the_model(name):
-    made, rows = model(name), 100_000
+    made, rows = model(name), 20_000
     if name == "PPO":
         with torch.no_grad():
             made.policy.log_std.fill_(-1.5)
@@ -233,9 +230,11 @@ def test_sampled_actions_have_the_distribution_of_the_model(name):
     ours = own_units(act(sensorium.policy(made, Field(), deterministic=False), obs))
     torch.manual_seed(0)
     theirs = made.predict(obs.numpy(), deterministic=False)[0]
-    for quantile in (0.1, 0.3, 0.5, 0.7, 0.9):
-        a, b = (np.quantile(x, quantile, 0) for x in (ours, theirs))
-        np.testing.assert_allclose(a, b, atol=0.06)
+    for a, b in zip(ours.T, theirs.T, strict=True):
+        # the two-sample Kolmogorov-Smirnov distance, whose 1 % point is 0.016; float32 rounds numbers at the bounds
+        points = np.quantile(b, np.linspace(0.02, 0.98, 49)) + 1e-5
+        distance = max(abs(float((a <= point).mean() - (b <= point).mean())) for point in points)
+        assert distance < 0.016
 
 
 def test_choices_are_drawn_with_their_probabilities():
@@ -404,12 +403,11 @@ def graph(operators: list[tuple[str, str]], constants: dict[str, np.ndarray], wi
     helper, nodes, before, names = onnx.helper, [], "observation", list(constants)
     for number, (operator, domain) in enumerate(operators):
         after = "action" if number == len(operators) - 1 else f"value{number}"
-        attributes = {"to": 1} if operator == "Cast" else {}
-        nodes.append(helper.make_node(operator, [before, *names[number : number + 1]], [after], domain=domain, **attributes))
+        nodes.append(helper.make_node(operator, [before, *names[number : number + 1]], [after], domain=domain))
         before = after
     graph = helper.make_graph(
         nodes, "policy", [helper.make_tensor_value_info("observation", kind, ["batch", width])],
-        [helper.make_tensor_value_info("action", 1, ["batch", outputs])],
+        [helper.make_tensor_value_info("action", kind, ["batch", outputs])],
         [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
     )  # fmt: skip
     domains = [helper.make_opsetid(domain, 20 if not domain else 1) for domain in dict.fromkeys(["", *(d for _, d in operators)])]
@@ -487,11 +485,14 @@ BAD = {
     "two inputs": (with_two_inputs, "has 2 inputs (observation, other)"),
     "two outputs": (with_two_outputs, "has 2 outputs"),
     "other width": (lambda: graph([("MatMul", "")], {"weights": np.zeros((5, 1), np.float32)}, width=5), "[5], not float32 [3]"),
-    "other type": (lambda: graph([("Cast", "")], {}, kind=11), "takes tensor(double); allowed: tensor(float), tensor(uint8)"),
-    "bytes for floats": (lambda: graph([("Identity", "")], {}, kind=2), ""),
+    "other type": (
+        lambda: graph([("Identity", "")], {}, outputs=3, kind=11),
+        "takes tensor(double); allowed: tensor(float), tensor(uint8)",
+    ),
+    "bytes for floats": (lambda: graph([("Identity", "")], {}, outputs=3, kind=2), "takes observations uint8 [3], not float32 [3]"),
     "two actions": (lambda: graph([("MatMul", "")], {"weights": np.zeros((3, 2), np.float32)}, outputs=2), "expected actions [2, 1]"),
     "NaN": (lambda: graph([("MatMul", "")], {"weights": np.full((3, 1), np.nan, np.float32)}), "returned nan in row 0"),
-    "nothing": (lambda: b"", ""),
+    "nothing": (lambda: b"", "cannot be opened by ONNX Runtime"),
     "text": (lambda: b"{}", "damaged, or no ONNX file"),
     "runtime's other format": (lambda: b"\x00\x00\x00\x00ORTM" + bytes(100), "damaged, or no ONNX file"),
 }
@@ -518,7 +519,7 @@ def test_a_fixed_batch_is_refused(network):
 @pytest.mark.parametrize("harm", ["truncated", "bytes", "numbers"])
 def test_damaged_files_are_one_sentence_or_play(file, harm, capfd):
     """Neither a traceback nor the end of this process; a file whose weights alone have changed still plays."""
-    outcomes, lines = {"refused": 0, "played": 0}, list[str]()
+    refused: list[str] = []
     for number in range(150):
         random, data = np.random.default_rng(number), bytearray(file)
         if harm == "truncated":
@@ -531,12 +532,10 @@ def test_damaged_files_are_one_sentence_or_play(file, harm, capfd):
         try:
             policy = sensorium.policy(bytes(data), Field())
             act(policy, observations(3))
-            outcomes["played"] += 1
         except Failure as error:
-            lines.append(str(error))
-            outcomes["refused"] += 1
-    assert not any("\n" in line for line in lines)
-    assert outcomes["refused"] > 20
+            refused.append(str(error))
+    assert len(refused) > 20
+    assert not any("\n" in sentence for sentence in refused)
     assert capfd.readouterr() == ("", "")
 
 
@@ -683,9 +682,9 @@ def test_an_exported_agent_acts_as_before(name, tmp_path, capsys):
     folder = ROOT / "zoo" / name
     assert cli.main(["export", str(folder), "--to", "onnx", "--out", str(tmp_path)]) == 0
     assert "largest difference from torch" in capsys.readouterr().err
-    policy = sensorium.load(folder)
+    policy, spec = sensorium.load(folder), checkpoint.stage(agent(folder)).world.spec  # type: ignore[attr-defined]
     # the agents of the suite compute in bfloat16 where the processor has it
-    policy, spec = policy.float32() if isinstance(policy, MixedPrecision) else policy, checkpoint.stage(agent(folder)).world.spec  # type: ignore[attr-defined]
+    policy = policy.float32() if isinstance(policy, MixedPrecision) else policy
     session = runtime.InferenceSession(tmp_path / "policy.onnx", providers=["CPUExecutionProvider"])
     names = [part.name for part in session.get_inputs()]
     assert names[0] == "observation"
