@@ -113,6 +113,10 @@ class OnnxPolicy:
     def __init__(self, data: bytes, actions: Actions):
         self.actions, self.session, what = actions, session(data, actions.policy), actions.policy
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        try:
+            [(part.name, part.type, part.shape) for part in (*inputs, *outputs)]
+        except UnicodeDecodeError:
+            raise Failure(f"{what} is damaged (a name is no text)") from None
         self.memory = [part for part in inputs if part.name.startswith(MEMORY)]
         observed, acted = ([p for p in side if not p.name.startswith(prefix)] for side, prefix in ((inputs, MEMORY), (outputs, NEXT)))
         for side, found in (("input", observed), ("output", acted)):

@@ -55,7 +55,7 @@ def protocol(path: Path) -> Protocol:
     before = Path(stage.pretrained)
     explorer = checkpoint.stage(before) if (before / "card.json").exists() else None
     unlabelled = frames(explorer, before) if isinstance(explorer, Pretrain) else 0
-    return Protocol(unlabelled, frames(stage, path), stage.world.visuals if isinstance(stage.world, Control) and stage.pixels else "")
+    return Protocol(unlabelled, frames(stage, path), stage.world.visuals if isinstance(stage.world, Control) and stage.world.pixels else "")
 
 
 def frames(stage: Pretrain | Finetune, path: Path) -> int:
@@ -67,7 +67,7 @@ def evaluated(folder: str, episodes: int | None, tasks: tuple[str, ...], pixels:
     """Task name -> score of one agent and how it was trained. Errors: core.errors.Usage if the table has no such task."""
     path = checkpoint.agent(folder)
     stage = checkpoint.stage(path)
-    if not isinstance(stage, Finetune) or not isinstance(stage.world, Control) or stage.world.task not in tasks or stage.pixels != pixels:
+    if not isinstance(stage, Finetune) or not isinstance(stage.world, Control) or stage.world.task not in tasks or stage.world.pixels != pixels:
         raise Usage(
             f"{path} was not fine-tuned for a task of this table; it has {', '.join(tasks)} from {'pixels' if pixels else 'states'}"
         )
