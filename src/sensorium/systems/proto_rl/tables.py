@@ -67,7 +67,12 @@ def evaluated(folder: str, episodes: int | None, tasks: tuple[str, ...], pixels:
     """Task name -> score of one agent and how it was trained. Errors: core.errors.Usage if the table has no such task."""
     path = checkpoint.agent(folder)
     stage = checkpoint.stage(path)
-    if not isinstance(stage, Finetune) or not isinstance(stage.world, Control) or stage.world.task not in tasks or stage.world.pixels != pixels:
+    if (
+        not isinstance(stage, Finetune)
+        or not isinstance(stage.world, Control)
+        or stage.world.task not in tasks
+        or stage.world.pixels != pixels
+    ):
         raise Usage(
             f"{path} was not fine-tuned for a task of this table; it has {', '.join(tasks)} from {'pixels' if pixels else 'states'}"
         )
