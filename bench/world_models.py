@@ -13,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import torch
 from torch import Tensor, nn
 
 from bench.interleave import interleaved, row, seconds
 from sensorium.core import card, checkpoint
 from sensorium.core.env import World
-from sensorium.core.machine import compiled, keep_pages, product_type
+from sensorium.core.machine import compiled, keep_pages, one_thread, product_type
 from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
@@ -27,8 +28,10 @@ from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.take_cover import TakeCover
 from sensorium.es.workers import Workers, on
 from sensorium.nets import descent
+from sensorium.nets.lstm import FORGET_BIAS
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
-from sensorium.systems.world_models.dream import DreamWorld
+from sensorium.systems.world_models.dream import DreamWorld, of_run, starts
+from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear
 from sensorium.systems.world_models.stages import Collect, Memory, Vision
 from sensorium.systems.world_models.stages.controller import InWorldAgent
@@ -203,6 +206,74 @@ def dream(hidden: int) -> Callable[[], list[dict[str, Any]]]:
     return work
 
 
+def vector_env() -> list[dict[str, Any]]:
+    """Steps per second of 64 dreams of the zoo's TakeCover agent through `gymnasium.make_vec`, with random actions.
+
+    The plain formulation does the same with torch's own layers and distributions, with the weights in float32. It runs with one thread
+    and with all; the faster of the two is the baseline.
+    """
+    rows, steps, temperature, run = 64, 100, 1.15, "zoo/take-cover"
+    env = gymnasium.make_vec("sensorium/Dream-v0", num_envs=rows, run=run, temperature=temperature)
+    actions = [env.action_space.sample() for _ in range(steps)]
+    dream = of_run(run, temperature)[0]
+    model, (mu, log_variance) = load_model(dream.memory, bfloat16=False), starts(dream.memory, "cpu")
+    plain = PlainDreams(model, mu, log_variance, temperature, dream.horizon, rows)
+
+    def play_all(step: Callable[[Any], Any]) -> Callable[[], float]:
+        return lambda: seconds(lambda: [step(action) for action in actions])
+
+    def alone() -> float:
+        with one_thread():
+            return play_all(plain.step)()
+
+    env.reset(seed=0)
+    env.step(actions[0])
+    found = interleaved({"ours": play_all(env.step), "plain": play_all(plain.step), "alone": alone}, ROUNDS)
+    total = rows * steps
+    baseline = "torch's cell and distributions, float32, eager"
+    return [row("dream/vector-env", total / found["ours"], "steps/s", baseline, total / min(found["plain"], found["alone"]))]
+
+
+class PlainDreams:
+    """A vector environment of dreams with next-step autoreset, from torch's own layers and distributions."""
+
+    def __init__(self, model: MDNRNN, mu: Tensor, log_variance: Tensor, temperature: float, horizon: int, rows: int):
+        self.model, self.temperature, self.horizon, self.rows = model, temperature, horizon, rows
+        self.mu, self.sd = mu, torch.exp(log_variance / 2)
+        inputs = len(model.kernel) - model.hidden
+        self.lstm, self.head = nn.LSTMCell(inputs, model.hidden), nn.Linear(model.hidden, model.head.shape[1])
+        # gates and bias in the same order; its forget gate has no constant of its own
+        bias = model.bias.clone()
+        bias[model.hidden : 2 * model.hidden] += FORGET_BIAS
+        weights = {"weight_ih": model.kernel[:inputs].T, "weight_hh": model.kernel[inputs:].T, "bias_ih": bias, "bias_hh": 0 * bias}
+        self.lstm.load_state_dict(weights)
+        self.head.load_state_dict({"weight": model.head.T, "bias": model.head_bias})
+        self.z, self.h, self.c = self.begin(rows), torch.zeros(rows, model.hidden), torch.zeros(rows, model.hidden)
+        self.ages, self.ended = torch.zeros(rows), torch.zeros(rows, dtype=torch.bool)
+
+    def begin(self, rows: int) -> Tensor:
+        chosen = torch.randint(len(self.mu), (rows,))
+        return torch.normal(self.mu[chosen], self.sd[chosen])
+
+    @torch.no_grad()
+    def step(self, actions: Any) -> tuple[Any, ...]:
+        first = (self.ages == 0).float()[:, None]
+        self.h, self.c = self.lstm(torch.cat([self.z, torch.from_numpy(actions), first], 1), (self.h, self.c))
+        output = self.head(self.h)
+        logit, mean, log_sd = output[:, 1:].view(self.rows, -1, 3, self.model.mixtures).unbind(2)
+        chosen = torch.distributions.Categorical(logits=logit / self.temperature).sample()[..., None]
+        mean, sd = mean.gather(-1, chosen)[..., 0], log_sd.exp().gather(-1, chosen)[..., 0]
+        self.z = mean + sd * self.temperature**0.5 * torch.randn_like(mean)
+        begins = self.ended
+        if begins.any():
+            self.z[begins], self.h[begins], self.c[begins] = self.begin(int(begins.sum())), 0.0, 0.0
+        self.ages = torch.where(begins, 0, self.ages + 1)
+        terminated = (output[:, 0] > 0) & ~begins
+        truncated = (self.ages >= self.horizon) & ~terminated
+        self.ended = terminated | truncated
+        return torch.cat([self.z, self.c, self.h], 1).numpy(), (~begins).double().numpy(), terminated.numpy(), truncated.numpy(), {}
+
+
 STEPS = 300
 """steps per episode in closed loops and collection"""
 
@@ -318,7 +389,7 @@ CAR, DOOM = CarRacing(horizon=STEPS), TakeCover("vizdoom", horizon=STEPS)
 ROWS = {
     "vae/train": vae, "vae/encode": vae,
     "memory/train-256": memory(256), "memory/train-512": memory(512),
-    "dream/256": dream(256), "dream/512": dream(512),
+    "dream/256": dream(256), "dream/512": dream(512), "dream/vector-env": vector_env,
     "car/closed-loop": closed_loop("car", CAR), "take-cover/closed-loop": closed_loop("take-cover", DOOM),
     "collect/car": collect("car", CAR, RandomNetworks()), "collect/take-cover": collect("take-cover", DOOM, HeldActions()),
 }  # fmt: skip

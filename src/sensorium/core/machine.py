@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sensorium.core.seeding import name_hash
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's mallopt
 
 
@@ -60,14 +62,23 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     # each batch size and each policy type is compiled separately
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)
+    # names of seeds are constants
+    torch.compiler.assume_constant_result(name_hash)
     return torch.compile(function, dynamic=False)
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Context in which torch uses one thread, as in worker processes."""
+    with at_most(1):
+        yield
+
+
+@contextmanager
+def at_most(limit: int) -> Iterator[None]:
+    """Context in which torch uses at most this number of threads."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(min(limit, threads))
     try:
         yield
     finally:

@@ -1,20 +1,25 @@
 """Torch worlds as Gymnasium environments, single and vector; `register.py` registers their ids."""
 
-from typing import Any, Protocol, runtime_checkable
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.core.env import TorchWorld, select, take
+from sensorium.core.env import State, Step, TorchWorld, select, take
+from sensorium.core.machine import at_most, compiled
 from sensorium.core.seeding import fold, row_seeds
 from sensorium.envs.cart_pole import CartPole, draw
 
 LARGE = float(np.finfo(np.float32).max)
+ROWS_PER_THREAD = 256
+"""rows of a batch for each thread of torch that steps it"""
 
 
 def spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
@@ -71,47 +76,87 @@ class TorchGym(gymnasium.Env):
         return _render(self.state) if self.render_mode == "rgb_array" else None
 
 
+class Rows(NamedTuple):
+    """A batch whose rows are at different steps of different episodes."""
+
+    state: State
+    """the world's state"""
+    seeds: Tensor
+    """[rows]: the seeds given to `reset`"""
+    episodes: Tensor
+    """[rows]: number of episodes that have ended and been followed by another"""
+    ages: Tensor
+    """[rows]: steps of the current episode"""
+    ended: Tensor
+    """[rows]: whether the current episode has ended"""
+
+
+def advance(world: TorchWorld, rows: Rows, action: Float[Tensor, "rows n"]) -> tuple[Rows, Step]:
+    """One step of every row; a row that has ended begins its next episode instead and earns nothing."""
+    state, step = world.transition(rows.state, action, rows.ages)
+    fresh = world.initial(episode_seeds(rows.seeds, rows.episodes + 1))
+    obs = select(rows.ended, world.observe(fresh), step.obs)
+    ages = torch.where(rows.ended, 0, rows.ages + 1)
+    terminated = step.terminated & ~rows.ended
+    truncated = (ages >= world.spec.horizon) & ~terminated & ~rows.ended
+    after = Rows(select(rows.ended, fresh, state), rows.seeds, rows.episodes + rows.ended, ages, terminated | truncated)
+    return after, Step(obs, torch.where(rows.ended, 0.0, step.reward), terminated, truncated)
+
+
+def first_seeds(env: VectorEnv, seed: Any) -> Int[Tensor, "rows"]:
+    """The row seeds for an argument of `VectorEnv.reset`: an integer, one integer per row, or None for the environment's generator."""
+    if isinstance(seed, (list, tuple)):
+        return torch.cat([row_seeds(int(s), 1) for s in seed])
+    return row_seeds(seed if seed is not None else int(env.np_random.integers(2**31)), env.num_envs)
+
+
+@functools.cache
+def _compiled_advance() -> Callable[..., Any]:
+    return compiled(advance)
+
+
 class TorchVector(VectorEnv):
-    """A batch of a torch world with Gymnasium's next-step autoreset: a row that has ended restarts at its next step."""
+    """A batch of a torch world with Gymnasium's next-step autoreset: a row that has ended restarts at its next step.
+
+    The step, restarts included, is compiled for `num_envs` rows at the first call of `step`, which takes some seconds; `compile=False`
+    is the same step uncompiled. Small batches use one thread: synchronising threads would cost more than they save.
+    """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 100, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
 
-    def __init__(self, world: TorchWorld, num_envs: int = 1, render_mode: str | None = None):
+    def __init__(self, world: TorchWorld, num_envs: int = 1, render_mode: str | None = None, compile: bool = True):
         self.world, self.num_envs, self.render_mode = world, num_envs, render_mode
         self.single_observation_space, self.single_action_space = spaces(world)
         self.observation_space, self.action_space = (batch_space(space, num_envs) for space in spaces(world))
+        self.advance = _compiled_advance() if compile else advance
+
+    @property
+    def seeds(self) -> Tensor:
+        """The seed of each row's episode 0."""
+        return self.rows.seeds
+
+    @property
+    def episodes(self) -> Tensor:
+        """The number of each row's current episode."""
+        return self.rows.episodes
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed if isinstance(seed, int) else None)
-        if isinstance(seed, (list, tuple)):
-            self.seeds = torch.cat([row_seeds(int(s), 1) for s in seed])
-        else:
-            self.seeds = row_seeds(seed if seed is not None else int(self.np_random.integers(2**31)), self.num_envs)
-        self.state = self.world.initial(self.seeds)
-        self.ages = torch.zeros(self.num_envs, dtype=torch.int64)
-        self.episodes = torch.zeros(self.num_envs, dtype=torch.int64)
-        self.ended = torch.zeros(self.num_envs, dtype=torch.bool)
-        return self.world.observe(self.state).numpy().copy(), {}
+        seeds = first_seeds(self, seed)
+        zeros = torch.zeros_like(seeds)
+        self.rows = Rows(self.world.initial(seeds), seeds, zeros, zeros.clone(), zeros.bool())
+        return self.world.observe(self.rows.state).numpy().copy(), {}
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        batch = torch.as_tensor(np.asarray(actions, dtype=np.float32)).reshape(self.num_envs, -1)
-        # each row has its own step count, since rows restart at different times
-        state, step = self.world.transition(self.state, batch, self.ages)
-        fresh = self.world.initial(episode_seeds(self.seeds, self.episodes + 1))
-        self.state = select(self.ended, fresh, state)
-        obs = torch.where(self.ended[:, None], self.world.observe(fresh), step.obs)
-        self.episodes = self.episodes + self.ended
-        self.ages = torch.where(self.ended, 0, self.ages + 1)
-        reward = torch.where(self.ended, 0.0, step.reward)
-        terminated = step.terminated & ~self.ended
-        truncated = (self.ages >= self.world.spec.horizon) & ~terminated & ~self.ended
-        self.ended = terminated | truncated
+        batch = torch.from_numpy(np.array(actions, dtype=np.float32, order="C")).view(self.num_envs, -1)
+        with torch.no_grad(), at_most(-(-self.num_envs // ROWS_PER_THREAD)):
+            self.rows, (obs, reward, terminated, truncated) = self.advance(self.world, self.rows, batch)
         return obs.numpy().copy(), reward.numpy().astype(np.float64), terminated.numpy(), truncated.numpy(), {}
 
     def render(self) -> tuple[np.ndarray, ...] | None:  # type: ignore[override]
         if self.render_mode != "rgb_array":
             return None
-        rows = [take(self.state, torch.tensor([row])) for row in range(self.num_envs)]
+        rows = [take(self.rows.state, torch.tensor([row])) for row in range(self.num_envs)]
         return tuple(_render(row) for row in rows)
 
 
@@ -120,6 +165,6 @@ def cart_pole(hard: bool = True, render_mode: str | None = None) -> TorchGym:
     return TorchGym(CartPole(hard), render_mode)
 
 
-def cart_pole_vector(num_envs: int = 1, hard: bool = True, render_mode: str | None = None) -> TorchVector:
+def cart_pole_vector(num_envs: int = 1, hard: bool = True, render_mode: str | None = None, compile: bool = True) -> TorchVector:
     """`gymnasium.make_vec("sensorium/CartPoleSwingUpHarder-v0", num_envs)`."""
-    return TorchVector(CartPole(hard), num_envs, render_mode)
+    return TorchVector(CartPole(hard), num_envs, render_mode, compile)

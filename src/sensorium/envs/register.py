@@ -15,4 +15,8 @@ def register() -> None:
         entry_point="sensorium.systems.world_models.gym:dream",
         vector_entry_point="sensorium.systems.world_models.gym:dream_vector",
     )
-    gymnasium.register("sensorium/Awake-v0", entry_point="sensorium.systems.world_models.gym:awake")
+    gymnasium.register(
+        "sensorium/Awake-v0",
+        entry_point="sensorium.systems.world_models.gym:awake",
+        vector_entry_point="sensorium.systems.world_models.gym:awake_vector",
+    )
