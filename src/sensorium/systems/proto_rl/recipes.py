@@ -69,11 +69,11 @@ def phases(explore: Pretrain, tune: Finetune, pretrained: Folder, preset: Preset
     return tiny(stages, pixels) if preset == "tiny" else stages
 
 
-def laptop(stage: L, frames: int, evaluations: int, *, batch: int, every: int, rate: float, pixels: bool, hidden: int = 1024) -> L:
-    """A stage for two cores: fewer updates, smaller batches, a larger learning rate, and as many prototypes as a batch has samples."""
-    proto = replace(stage.proto, prototypes=batch, queue=4 * batch, learning_rate=rate, standardise=pixels)
+def laptop(stage: L, frames: int, evaluations: int, *, batch: int, every: int, rate: float) -> L:
+    """A stage from pixels for two cores: fewer updates, smaller batches, a larger learning rate, and as many prototypes as a batch has samples."""
+    proto = replace(stage.proto, prototypes=batch, queue=4 * batch, learning_rate=rate, standardise=True)
     assert isinstance(stage.learner, (SAC, DDPG))
-    learner = replace(stage.learner, hidden=hidden, learning_rate=rate)
+    learner = replace(stage.learner, learning_rate=rate)
     if isinstance(learner, SAC):
         # log alpha changes by at most about a learning rate every other update; with few updates it starts closer to its final value
         learner = replace(learner, alpha=0.01)
@@ -99,7 +99,7 @@ def proto_pixels(
         # the scale of the task's reward is not known
         tune = replace(tune, intrinsic_reward=0.0)
     if preset == "laptop":
-        less: dict[str, Any] = {"batch": 64, "every": 1 if foreign else 2, "rate": 3e-4, "pixels": True}
+        less: dict[str, Any] = {"batch": 64, "every": 1 if foreign else 2, "rate": 3e-4}
         frames = 20_000 if foreign else 80_000
         explore, tune = laptop(replace(explore, snapshots=()), frames, 10, **less), laptop(tune, frames, 10, **less)
     return phases(explore, tune, pretrained, preset, pixels=True)
@@ -130,18 +130,16 @@ def proto_states(preset: Preset = "laptop", task: str = "walker_run", pretrained
 
     sensorium train proto-states.walker_run
     sensorium train proto-states.gym:HalfCheetah-v5 --world.coverage 0,8      # any world with continuous actions and a vector of sensors
-    published: 225 +- 16 (re-run of URLB by MOSS, 2,000,000 frames without reward); laptop: 200,000 frames; none for gym:ID, laptop: SAC,
-    100,000 frames of each phase with an update for each agent step
+    published: 225 +- 16 (re-run of URLB by MOSS, 2,000,000 frames without reward); none for gym:ID; laptop: 100,000 frames of each phase,
+    SAC with an update for each agent step instead of DDPG with one for two
     """
     world = named.prepared(task, False, pretrained) if named.is_named(task) else Control(task)
-    explore, tune = urlb(world, primal(world), Proto(every=1), batch=1024)
-    if named.is_named(task) and preset != "paper":
+    if preset == "paper":
+        explore, tune = urlb(world, primal(world), Proto(every=1), batch=1024)
+    else:
         common: dict[str, Any] = {"learner": named.LEARNER, "proto": Proto(every=1, prototypes=256, queue=1024), **named.SETTINGS}
-        explore = with_frames(Pretrain(world), 100_000, 5, **common)
+        explore = with_frames(Pretrain(primal(world)), 100_000, 5, **common)
         tune = with_frames(Finetune(world, intrinsic_reward=0.0), 100_000, 10, **common)
-    elif preset == "laptop":
-        less: dict[str, Any] = {"batch": 256, "every": 4, "rate": 3e-4, "hidden": 256, "pixels": False}
-        explore, tune = laptop(replace(explore, snapshots=(100_000,)), 200_000, 5, **less), laptop(tune, 100_000, 10, **less)
     return phases(explore, tune, pretrained, preset, pixels=False)
 
 
@@ -193,7 +191,7 @@ def scratch(preset: Preset = "laptop", task: str = "pendulum_swingup", variant: 
         tune.world, tune.learner, proto=tune.proto, rows=tune.rows, batch=tune.batch, every=tune.every, random=explore.random, warmup=explore.warmup,
         capacity=explore.capacity + tune.capacity, evaluate_every=tune.evaluate_every, steps=explore.steps + tune.steps,
     )  # fmt: skip
-    if named.is_named(task) and observations == "states":
+    if preset != "paper" and observations == "states":
         # no representation: the encoder of a vector is the identity
         stage = replace(stage, proto=Proto(prototypes=0, by_critic=True))
     return tiny({"scratch": stage}, observations == "pixels") if preset == "tiny" else {"scratch": stage}

@@ -14,12 +14,12 @@ from sensorium.systems.rnd.model import RND
 from sensorium.systems.rnd.stages import Finetune, Pretrain
 
 LAPTOP: dict[bool, dict[str, Any]] = {
-    False: {"frames": 200_000, "batch": 256, "every": 4, "hidden": 256, "rate": 3e-4},
+    False: {"frames": 100_000, "batch": 256, "every": 1, "hidden": 256, "rate": 3e-4},
     True: {"frames": 80_000, "batch": 64, "every": 2, "hidden": 1024, "rate": 3e-4},
 }
 """laptop settings by whether observations are pixels: frames without reward and a smaller learner, as in the Proto-RL laptop presets"""
-NAMED: dict[bool, dict[str, Any]] = {False: {"frames": 100_000, "every": 1}, True: {"frames": 20_000, "every": 1}}
-"""what differs in named worlds: an update for each agent step"""
+NAMED: dict[str, Any] = {"frames": 20_000, "every": 1}
+"""what differs in named worlds from pixels: an update for each agent step"""
 
 
 def phases(world: World, preset: Preset, pixels: bool, pretrained: Folder, foreign: bool) -> Stages:
@@ -31,13 +31,13 @@ def phases(world: World, preset: Preset, pixels: bool, pretrained: Folder, forei
     tune = Finetune(world, DDPG(), **common)
     frames, labelled = 2_000_000, 100_000
     if preset == "laptop" or (foreign and preset == "tiny"):
-        light = LAPTOP[pixels] | (NAMED[pixels] if foreign else {})
+        light = LAPTOP[pixels] | (NAMED if foreign and pixels else {})
         frames, labelled = light["frames"], min(light["frames"], labelled)
         rnd, learner = RND(hidden=light["hidden"], learning_rate=light["rate"]), {"hidden": light["hidden"], "learning_rate": light["rate"]}
         less: dict[str, Any] = {"rows": 2, "batch": light["batch"], "every": light["every"], "rnd": rnd}
         explore = replace(explore, learner=replace(DDPG(returns=1), **learner), snapshots=(), **less)
         tune = replace(tune, learner=replace(DDPG(), **learner), **less)
-        if foreign and not pixels:
+        if not pixels:
             both: dict[str, Any] = {"learner": named.LEARNER, "rnd": rnd, **named.SETTINGS}
             explore, tune = replace(explore, **both), replace(tune, keep_critic=False, **both)
     explore, tune = explore.for_frames(frames, 5), tune.for_frames(labelled, 10)
@@ -60,8 +60,8 @@ def rnd_states(preset: Preset = "laptop", task: str = "walker_run", pretrained: 
 
     sensorium train rnd-states.walker_run
     sensorium train rnd-states.gym:HalfCheetah-v5 --world.coverage 0,8      # any world with continuous actions and a vector of sensors
-    published: 267 +- 18 on walker_run (re-run of URLB by MOSS, 2,000,000 frames without reward); laptop: 200,000 frames; none for gym:ID,
-    laptop: SAC, 100,000 frames of each phase with an update for each agent step
+    published: 267 +- 18 on walker_run (re-run of URLB by MOSS, 2,000,000 frames without reward); none for gym:ID; laptop: 100,000 frames
+    of each phase, SAC with an update for each agent step instead of DDPG with one for two
     """
     foreign = named.is_named(task)
     return phases(named.prepared(task, False, pretrained) if foreign else Control(task), preset, False, pretrained, foreign)
