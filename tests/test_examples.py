@@ -16,6 +16,15 @@ RUNS = {
         ["--preset", "tiny", "--record", "4", "--steps", "64", "--episodes", "2", "--out", "run"],
         r"before training: .* in the dream, .*\nafter training: .*\nrandom actions: -\d+ \+- \d+ in Pendulum-v1",
     ),
+    "robustness_of_a_policy.py": (["--steps", "64", "--episodes", "2", "--out", "run"], r"written: run/senses.html"),
+    "clone_any_policy.py": (
+        ["--world", "CartPole-v1", "--steps", "64", "--rounds", "1", "--preset", "tiny", "--episodes", "2", "--out", "run"],
+        r"teacher, in order: .*\nteacher, shuffled: .*\nclone, in order: .*\nclone, shuffled: .*",
+    ),
+    "evolve_your_environment.py": (
+        ["--preset", "tiny", "--generations", "2", "--episodes", "2", "--out", "run"],
+        r"neurons, in order: .*\nneurons, shuffled: .*\nneurons-mlp, in order: .*\nneurons-mlp, shuffled: .*",
+    ),
 }  # fmt: skip
 """script -> arguments, and what it prints at the end"""
 NEEDED = {"dream_from_data.py": "minari"}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.wrappers import TimeLimit
+from PIL import Image
 
 import sensorium
 from sensorium import cli, doctor
@@ -20,6 +21,7 @@ from sensorium.core.policy import Uniform
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds, uniform
 from sensorium.envs import worlds
+from sensorium.envs.gym_patches import GymPatches
 from sensorium.envs.gymnasium import Gymnasium
 from sensorium.envs.host import SEED
 from sensorium.envs.normalised import Normalised, fitted
@@ -421,3 +423,54 @@ def test_import_registers_environments(capsys, monkeypatch, tmp_path):
     assert cli.main(["train", *arguments]) == 0
     assert cli.main(["evaluate", "run", "--import", "my_walks", "--episodes", "3", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["returns"]) == 3
+
+
+def test_images_as_patches():
+    """Patches are cut from Gymnasium's own frames, in grey by Pillow's formula; a teacher sees the vector, the normalised vector or the image."""
+    seen = worlds.world("gym:Pendulum-v1", pixels=84, horizon=3)
+    made = seen.student
+    seeds = row_seeds(0, 2)
+    obs, _ = episode(made, seeds)
+    frames, _ = episode(seen, seeds)
+    assert obs.shape == (4, 2, 196, 4, 36)
+    patches = obs[-1].permute(0, 2, 1, 3).reshape(2, 4, 14, 14, 6, 6).transpose(3, 4).reshape(2, 4, 84, 84)
+    for row in range(2):
+        for t in range(4):
+            grey = np.asarray(Image.fromarray(frames[t, row].numpy()).convert("L"), dtype=int)
+            # Pillow rounds in another way
+            assert np.abs(patches[row, t].numpy() - grey).max() <= 1
+    vector = worlds.world("gym:Pendulum-v1", horizon=3)
+    normal = Normalised(vector, (0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    with closing(made) as env, closing(vector) as plain:
+        env.reset(seeds)
+        plain.reset(seeds)
+        action = torch.ones(2, 1)
+        env.step(action)
+        states = plain.step(action).obs
+        assert all(env.views(other) for other in (vector, normal, seen))
+        torch.testing.assert_close(env.shown(vector), states)
+        torch.testing.assert_close(env.shown(normal), (states - torch.tensor(normal.mean)) / torch.tensor(normal.sd))
+        assert env.shown(seen).shape == (2, 84, 84, 3)
+        for other in ({"id": "CartPole-v1"}, {"kwargs": '{"g": 5}'}, {"repeat": 2}, {"pixels": 64}):
+            assert not env.views(replace(vector, **other))
+    assert card.build(card.plain(made)) == made
+    assert shortened(made, 2).spec.horizon == 2
+    assert vector.student is vector
+    assert worlds.world("gym:foreign/Grey-v0").student.world.spec.observation == (84, 84, 3)
+    with pytest.raises(Usage, match="background is for car-patches and pong"):
+        replace(made, senses="background:dunes")
+    with pytest.raises(Usage, match="multiples of 6"):
+        GymPatches(replace(seen, pixels=64)).spec  # noqa: B018
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", ["CartPole-v1", "Pendulum-v1"])
+def test_a_teacher_on_vectors_is_cloned_into_an_agent_of_patches(id, tmp_path):
+    sensorium.train(f"neurons-mlp.gym:{id}", "tiny", tmp_path / "teacher", on="here")
+    seen = described(f"gym:{id}", {"pixels": 84})
+    sensorium.train("clone", "tiny", tmp_path / "clone", teacher=str(tmp_path / "teacher"), world=seen)
+    plain, shuffled, hidden = (
+        sensorium.evaluate(tmp_path / "clone", 2, senses=senses)["returns"] for senses in ("", "patches", "occlude:0.5")
+    )
+    np.testing.assert_allclose(plain, shuffled, rtol=1e-3)
+    assert np.isfinite(hidden).all()

@@ -23,6 +23,7 @@ SYSTEMS = {
 WRAPPERS = {
     "sensed": "sensorium.envs.sensors:Sensed",
     "normalised": "sensorium.envs.normalised:Normalised",
+    "gym-patches": "sensorium.envs.gym_patches:GymPatches",
 }
 """worlds made of another world"""
 

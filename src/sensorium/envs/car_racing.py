@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from sensorium.core.env import EnvSpec
+from sensorium.core.env import EnvSpec, World
 from sensorium.core.errors import Usage
 from sensorium.envs import patches
 from sensorium.envs.host import HostEnv, Pool, Simulators, Singles, extra
@@ -107,9 +107,8 @@ class CarPatches:
         env = simulated(spec, self.engine, torch.from_numpy)
         return HostEnv(spec, NegativeRewardLimit(env.simulators, self.patience)) if self.patience else env
 
-    @property
-    def others(self) -> tuple[type, ...]:
-        return (CarRacing,)
+    def offers(self, world: World) -> bool:
+        return isinstance(world, CarRacing)
 
     def shown(self, env: HostEnv, frames: Tensor, world: CarRacing) -> Tensor:
         return world.observe(frames.cpu().numpy()).to(frames.device)

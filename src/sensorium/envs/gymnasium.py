@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sensorium.core.env import Coordinate, EnvSpec, Step
+from sensorium.core.env import Coordinate, EnvSpec, Step, World
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.stage import at_least
 from sensorium.envs.host import HostEnv, Stacked
@@ -109,6 +109,18 @@ class Gymnasium:
     def frames(self) -> int:
         """Environment steps per episode of full length."""
         return self.spec.horizon * self.repeat
+
+    @property
+    def renders(self) -> bool:
+        """Whether the images are rendered, and the environment's own observation is a vector."""
+        return bool(self.pixels) and self.from_states.layout.kind == "vector"
+
+    @property
+    def student(self) -> World:
+        """The world of a student of an agent of this one: images are cut into patches."""
+        from sensorium.envs.gym_patches import as_patches
+
+        return self if self.layout.kind == "vector" else as_patches(self)
 
     @property
     def from_states(self) -> "Gymnasium":

@@ -61,6 +61,11 @@ class Normalised:
         """Another world with the same constants."""
         return Normalised(world, self.mean, self.sd)
 
+    def normalise(self, obs: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
+        """Observations of the world as this one gives them."""
+        mean, sd = (torch.tensor(values, device=obs.device) for values in (self.mean, self.sd))
+        return ((obs - mean) / sd).clamp(-LIMIT, LIMIT)
+
     def open(self) -> "NormalisedEnv":
         return NormalisedEnv(self)
 
@@ -70,19 +75,15 @@ class NormalisedEnv:
 
     def __init__(self, world: Normalised):
         self.world, self.spec, self.env = world, world.spec, world.world.open()
-        self.mean, self.sd = torch.tensor(world.mean), torch.tensor(world.sd)
-
-    def normalise(self, obs: Float[Tensor, "rows n"]) -> Float[Tensor, "rows n"]:
-        return ((obs - self.mean.to(obs.device)) / self.sd.to(obs.device)).clamp(-LIMIT, LIMIT)
 
     def reset(self, seeds: Int[Tensor, "rows"]) -> Tensor:
         self.raw = self.env.reset(seeds)
-        return self.normalise(self.raw)
+        return self.world.normalise(self.raw)
 
     def step(self, action: Tensor) -> Step:
         step = self.env.step(action)
         self.raw = step.obs
-        return step._replace(obs=self.normalise(self.raw))
+        return step._replace(obs=self.world.normalise(self.raw))
 
     def states(self) -> Float[Tensor, "rows n"]:
         """The observations without normalisation."""

@@ -142,13 +142,12 @@ class Scene(Protocol):
         """Grey frames, with hidden parts black."""
         ...
 
-    @property
-    def others(self) -> tuple[type, ...]:
-        """Worlds of the same simulator with other observations, for teachers trained in them."""
+    def offers(self, world: Any) -> bool:
+        """Whether `shown` gives the observations of another world of the same simulator, for teachers trained in it."""
         ...
 
     def shown(self, env: HostEnv, frames: Tensor, world: Any) -> Tensor:
-        """The current observation as one of `others` defines it."""
+        """The current observation as that world defines it."""
         ...
 
     def ground(self, frames: Tensor) -> Bool[Tensor, "rows height width"]:
@@ -233,8 +232,8 @@ class PatchEnv:
         return patches
 
     def views(self, world: Any) -> bool:
-        """Whether `shown(world)` is available: the world is one of the scene's `others`."""
-        return isinstance(world, self.world.others)
+        """Whether `shown(world)` is available."""
+        return self.world.offers(world)
 
     def shown(self, world: Any) -> Tensor:
         """The current observation as another world of the same simulator defines it."""

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sensorium.core.env import EnvSpec
+from sensorium.core.env import EnvSpec, World
 from sensorium.core.errors import Usage
 from sensorium.envs import patches
 from sensorium.envs.host import HostEnv, Pool
@@ -58,9 +58,8 @@ class Pong:
         consoles = Consoles(self.horizon, SIZE, lambda consoles, frames: torch.from_numpy(frames[:, -1]))
         return HostEnv(replace(self.spec, observation=(SIZE, SIZE)), consoles)
 
-    @property
-    def others(self) -> tuple[type, ...]:
-        return (PongMemory,)
+    def offers(self, world: World) -> bool:
+        return isinstance(world, PongMemory)
 
     def shown(self, env: HostEnv, frames: Tensor, world: "PongMemory") -> Tensor:
         assert isinstance(env.simulators, Consoles)

@@ -99,6 +99,9 @@ def make(made: Made) -> gymnasium.Env:
         if not made.pixels or image_shape(env.observation_space):
             return env
         env.close()
+        if not os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+            # without a screen SDL prints an error for each environment
+            os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
         return gymnasium.make(made.id, max_episode_steps=-1, disable_env_checker=True, **{"render_mode": "rgb_array", **kwargs})
     except Exception as error:
         raise Usage(f"gym:{made.id} cannot be made{f' with {made.kwargs}' if made.kwargs else ''}: {one_line(error)}") from None

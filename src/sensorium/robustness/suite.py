@@ -30,7 +30,7 @@ Progress = Callable[[int], None]
 def examine(
     world: World, policy: Policy, episodes: int = 100, seed: int = 0, device: str = "cpu", trained: str = "", agent: str = ""
 ) -> dict[str, Any]:
-    """Play a policy under every treatment of its world; returns the document of the suite, as `docs/robustness.md` describes it.
+    """Play a policy under every treatment of its world; returns the document of the suite, as `docs/how-to/examine-a-policy.md` describes it.
 
     Row i of every treatment has the seed of row i of the control: the same initial state, the same random numbers of the world. The control is
     untreated, unless the policy cannot take that; then it has the treatment of its training, `trained` (by default that of the world), and

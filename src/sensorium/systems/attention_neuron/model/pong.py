@@ -17,7 +17,7 @@ from sensorium.systems.attention_neuron.model.vision import Tensors, VisionNeuro
 class PongAgent:
     """The paper's agent for Pong (1,687,726 parameters): convolutions on the code as a 20 x 20 image, and argmax over six logits.
 
-    With `drives` (not in the paper) the output is three tanh units for CarRacing.
+    With `drives` (not in the paper) the output is three tanh units for CarRacing, with `continuous` (not in the paper) it is tanh units.
     """
 
     neurons: VisionNeurons = VisionNeurons(actions=6, code=400, width=32, time_last=False, learned_norms=True)
@@ -26,6 +26,8 @@ class PongAgent:
     """previous action of the first step, the index of a button"""
     drives: bool = False
     """whether the action is steering, gas and brake instead of a button"""
+    continuous: bool = False
+    """whether the actions are numbers in [-1, 1] instead of a button"""
 
     @property
     def layout(self) -> Layout:
@@ -42,7 +44,7 @@ class PongAgent:
 
     def begin(self, rows: int, like: Tensor) -> Memory:
         """Memory: (previous action,); a button is one-hot."""
-        if self.drives:
+        if self.drives or self.continuous:
             return (like.new_zeros(rows, self.actions),)
         return (one_hot(torch.full((rows,), self.first, device=like.device), self.actions).to(like.dtype),)
 
@@ -56,16 +58,18 @@ class PongAgent:
 
     def chosen(self, output: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
         """The action of an output of `predict`: the one-hot button of the largest logit, or the output itself."""
-        return output if self.drives else one_hot(output.argmax(1), self.actions).to(output.dtype)
+        return output if self.drives or self.continuous else one_hot(output.argmax(1), self.actions).to(output.dtype)
 
     def predict(self, tensors: Tensors, patches: Tensor, before: Float[Tensor, "rows a"]) -> Float[Tensor, "rows a"]:
-        """Logits of the buttons, or steering, gas and brake; differentiable."""
+        """Logits of the buttons, or actions; differentiable."""
         code, side = self.neurons(tensors, patches, before), round(math.sqrt(self.neurons.code))
         image = torch.relu(code.view(len(code), side, side, -1).permute(0, 3, 1, 2))
         for i, stride in enumerate((2, 1)):
             image = torch.relu(self.convolved(image, tensors[f"conv.{i}.weight"], tensors[f"conv.{i}.bias"], stride))
         output = linear(tensors, "act", torch.relu(linear(tensors, "full", image.flatten(1))))
-        return wheel_and_pedals(torch.tanh(output)) if self.drives else output
+        if self.drives:
+            return wheel_and_pedals(torch.tanh(output))
+        return torch.tanh(output) if self.continuous else output
 
     def convolved(self, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
         """A convolution with one weight for all rows, or one per row as a grouped convolution."""

@@ -101,8 +101,16 @@ def student_for(world: World) -> tuple[World, SensoryAgent | PongAgent]:
     if spec.kind == "vector":
         return world, SensoryAgent(actions=spec.action) if isinstance(world, TorchWorld) else neurons_for(spec)
     if spec.kind == "patches":
-        return world, replace(PONG_STUDENT, actions=spec.action) if spec.discrete else CAR_STUDENT
+        return world, patches_student(spec)
     raise Usage(f"there is no student for a teacher from {spec.name}; allowed: worlds with a vector of sensors, and worlds of patches")
+
+
+def patches_student(spec: EnvSpec) -> PongAgent:
+    """The student for a world of patches: that for Pong with the world's actions, or that for CarRacing, whose actions have bounds."""
+    if spec.low:
+        return CAR_STUDENT
+    neurons, first = replace(PONG_STUDENT.neurons, actions=spec.action), min(PONG_STUDENT.first, spec.action - 1)
+    return replace(PONG_STUDENT, neurons=neurons, actions=spec.action, first=first, continuous=not spec.discrete)
 
 
 def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher: str) -> tuple[Demonstrate, Clone]:
@@ -117,8 +125,8 @@ def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher
     clone = Clone(world, agent, batch=128, window=1, half_life=3000)
     if not discrete:
         return Demonstrate(world, Folder(teacher), action_noise=0.1), clone
-    # Pong: the executed one of six buttons differs from the teacher's in about one of 300 steps
-    shorter = replace(world, horizon=3000)  # type: ignore[type-var]
+    # of six buttons, as in Pong, the executed one differs from the teacher's in about one of 300 steps
+    shorter = shortened(world, min(world.spec.horizon, 3000))
     return Demonstrate(shorter, Folder(teacher), action_noise=0.22, steps=6), replace(clone, loss="cross-entropy", action_noise=0.0)
 
 
