@@ -28,7 +28,7 @@ from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.take_cover import TakeCover
 from sensorium.es.workers import Workers, on
 from sensorium.nets import descent
-from sensorium.nets.lstm import FORGET_BIAS
+from sensorium.nets.lstm import FORGET_BIAS, faster
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 from sensorium.systems.world_models.dream import DreamWorld, of_run, starts
 from sensorium.systems.world_models.latents import load_model
@@ -131,7 +131,7 @@ def memory(hidden: int) -> Callable[[], list[dict[str, Any]]]:
 
         def ours() -> None:
             inputs = model.inputs(z[:-1], action[:-1], zeros[:-1])
-            hiddens, _ = model.sequence(inputs, keep, blank, blank, dtype)
+            hiddens, _ = model.sequence(inputs, keep, blank, blank, dtype, implementation=faster(blank.device, dtype))
             costs = cost(
                 model, hiddens, z[1:], action[1:], zeros[1:], zeros[:-1], torch.ones(steps, BATCH), torch.ones(steps, BATCH), 10.0, dtype
             )

@@ -355,7 +355,6 @@ def bench(options: argparse.Namespace, _: list[str]) -> None:
     records.restart_with(options.isa)
     prepare()
     from bench.rows import measured  # type: ignore[import-not-found]
-
     from sensorium.core.machine import facts
 
     earlier, rows = records.read(options.against) if options.against else {}, []

@@ -99,6 +99,28 @@ def product_type(device: torch.device | str = "cpu") -> torch.dtype:
     return torch.bfloat16 if "bf16" in _flags() and "AVX512" in capability() else torch.float32
 
 
+_kept: dict[str, str] | None = None
+
+
+@contextmanager
+def keeping(implementations: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Context in which `implementation` returns those given, of a run's card; yields the dict, to which new choices are added."""
+    global _kept
+    before, _kept = _kept, dict(implementations)
+    try:
+        yield _kept
+    finally:
+        _kept = before
+
+
+def implementation(subject: str, preferred: Any) -> Any:
+    """Name of the implementation of `subject` that this run uses: its card's, else `preferred`, which the machine decides.
+
+    For `Stage.open`: `run` writes what is chosen there into the card, so that a run resumed on another machine keeps it.
+    """
+    return preferred if _kept is None else _kept.setdefault(subject, preferred)
+
+
 def products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """Autocast context for large matrix products in `dtype`.
 
