@@ -23,8 +23,13 @@ def interleaved(works: dict[str, Callable[[], float]], rounds: int) -> dict[str,
 
 
 def row(
-    name: str, value: float, unit: str, baseline: str = "none", baseline_value: float | None = None, faster: bool = True
-) -> dict[str, Any]:
-    """A row of `bench --json`. The ratio is above 1 if ours is better; `faster` says that larger values are better."""
+    name: str, value: float, unit: str, baseline: str = "none", baseline_value: float | None = None, faster: bool = True,
+    limit: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """A row of `bench --json`. The ratio is above 1 if ours is better; `faster` says that larger values are better.
+
+    `limit` is the value if the row took no longer than its matrix products at the rate that the machine reaches for large ones.
+    """
     ratio = None if not baseline_value else value / baseline_value if faster else baseline_value / value
-    return {"name": name, "value": value, "unit": unit, "baseline": baseline, "baseline_value": baseline_value, "ratio": ratio}
+    found = {"name": name, "value": value, "unit": unit, "baseline": baseline, "baseline_value": baseline_value, "ratio": ratio}
+    return {**found, "of_limit": value / limit} if limit else found

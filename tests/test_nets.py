@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import conv_transpose2d
 
+from sensorium.core import machine
 from sensorium.core.errors import Failure
 from sensorium.nets import descent, lstm, whitening
 from sensorium.nets.conv import conv_transpose_stride2
@@ -188,3 +189,32 @@ def test_an_exploding_gradient_moves_no_further_than_noise():
         update(torch.zeros(64, 30))
     # one step in total
     assert float(state["weights"].norm()) == pytest.approx(0.01 * 30**0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("resets", [0.0, 0.1, 0.6])
+def test_the_fused_sequence_and_its_gradient_equal_the_explicit_one(resets):
+    draw = torch.Generator().manual_seed(2)
+    steps, rows, n, h = 15, 9, 5, 7
+    x, hidden, cell, kernel, bias = (
+        torch.randn(*shape, generator=draw).requires_grad_() for shape in ((steps, rows, n), (rows, h), (rows, h), (n + h, 4 * h), (4 * h,))
+    )
+    keep = (torch.rand(steps, rows, 1, generator=draw) >= resets).float()
+    sums = (x.flatten(0, 1) @ kernel[:n] + bias).view(steps, rows, -1)
+    found = []
+    for hiddens, last in (
+        lstm.sequence(sums, keep, hidden, cell, kernel[n:], compile=False), lstm.fused_sequence(x, keep, hidden, cell, kernel, bias),
+    ):  # fmt: skip
+        weights = torch.arange(h) - 2.5
+        gradients = torch.autograd.grad((hiddens * weights).sum() + last.sum(), [x, hidden, cell, kernel, bias])
+        found.append((hiddens, last, *gradients))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4)
+
+
+def test_a_run_keeps_the_implementation_of_its_card():
+    assert machine.implementation("lstm", "fused") == "fused"
+    with machine.keeping({"lstm": "explicit"}) as chosen:
+        assert machine.implementation("lstm", "fused") == "explicit"
+        assert machine.implementation("other", "a") == "a"
+    assert chosen == {"lstm": "explicit", "other": "a"}
+    assert machine.implementation("lstm", "fused") == "fused"

@@ -345,20 +345,27 @@ def doctor(options: argparse.Namespace, _: list[str]) -> None:
 
 def bench(options: argparse.Namespace, _: list[str]) -> None:
     """`sensorium bench`: measure throughput and baselines."""
-    prepare()
     from sensorium import registry
-    from sensorium.core.machine import facts
 
     if not (registry.ROOT / "bench" / "rows.py").exists():
         raise Failure("bench needs the source checkout (pip install -e .): the package does not include its baselines")
     sys.path.insert(0, str(registry.ROOT))
-    from bench.rows import measured  # type: ignore[import-not-found]
+    from bench import records  # type: ignore[import-not-found]
 
-    if options.json:
-        return emit({"machine": facts(), "rows": list(measured(options.name))})
+    records.restart_with(options.isa)
+    prepare()
+    from bench.rows import measured  # type: ignore[import-not-found]
+    from sensorium.core.machine import facts
+
+    earlier, rows = records.read(options.against) if options.against else {}, []
     for row in measured(options.name):
-        comparison = f"{row['ratio']:.2f} x {row['baseline']} ({row['baseline_value']:,.4g})" if row["ratio"] else row["baseline"]
-        print(f"{row['name']:44} {row['value']:>12,.4g} {row['unit']:22} {comparison}", flush=True)
+        row = records.compared({**row, "isa": options.isa}, earlier)
+        rows.append(row)
+        print(records.line(row), flush=True, file=sys.stderr if options.json else sys.stdout)
+        if options.save:
+            records.add(options.save, facts(), row)
+    if options.json:
+        emit({"machine": facts(), "rows": rows})
 
 
 COMMANDS = {

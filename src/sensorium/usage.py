@@ -118,7 +118,15 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
     ),
     "bench": (
         "throughput on this machine, compared with a baseline measured in the same run", JSON,
-        (argument("name", metavar="NAME", nargs="?", default="", help="only rows that begin with NAME"),),
+        (
+            argument("name", metavar="NAME", nargs="?", default="", help="only rows that begin with NAME"),
+            argument(
+                "--isa", choices=["native", "avx2"], default="native",
+                help="avx2: as on a processor with AVX2 and without bfloat16 (everything in float32)",
+            ),
+            argument("--save", metavar="FILE", help="add the rows to this JSON file, each as it is measured; rows of both --isa may share a file"),
+            argument("--against", metavar="FILE", help="show the rows of a file written by --save beside those measured"),
+        ),
     ),
 }  # fmt: skip
 """command -> description, whether it has --json, arguments"""

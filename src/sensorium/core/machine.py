@@ -57,7 +57,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`torch.compile` for static shapes; `function` itself where there is no compiler."""
     if not can_compile():
         return function
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(os.path.expanduser("~"), ".cache", "sensorium", "inductor"))
+    # kernels of one instruction set that another loads from a shared cache overwrite memory (torch 2.13)
+    place = os.path.join(os.path.expanduser("~"), ".cache", "sensorium", "inductor", capability().lower())
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", place)
     import torch._dynamo
 
     # each batch size and each policy type is compiled separately
@@ -85,11 +87,38 @@ def at_most(limit: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def capability() -> str:
+    """The instruction set of torch's CPU kernels: the processor's, or a lower one by the environment variable ATEN_CPU_CAPABILITY."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
 def product_type(device: torch.device | str = "cpu") -> torch.dtype:
-    """bfloat16 where the device supports it natively, else float32."""
+    """bfloat16 where the device and the instruction set in use support it natively, else float32."""
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    return torch.bfloat16 if "bf16" in _flags() else torch.float32
+    return torch.bfloat16 if "bf16" in _flags() and "AVX512" in capability() else torch.float32
+
+
+_kept: dict[str, str] | None = None
+
+
+@contextmanager
+def keeping(implementations: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Context in which `implementation` returns those given, of a run's card; yields the dict, to which new choices are added."""
+    global _kept
+    before, _kept = _kept, dict(implementations)
+    try:
+        yield _kept
+    finally:
+        _kept = before
+
+
+def implementation(subject: str, preferred: Any) -> Any:
+    """Name of the implementation of `subject` that this run uses: its card's, else `preferred`, which the machine decides.
+
+    For `Stage.open`: `run` writes what is chosen there into the card, so that a run resumed on another machine keeps it.
+    """
+    return preferred if _kept is None else _kept.setdefault(subject, preferred)
 
 
 def products(device: torch.device, dtype: torch.dtype) -> torch.autocast:
@@ -113,7 +142,7 @@ def facts(device: str = "cpu") -> dict[str, Any]:
         "processor": _processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
+        "capability": capability(),
         "flags": _flags(),
         "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         "python": platform.python_version(),

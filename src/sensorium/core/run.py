@@ -14,7 +14,7 @@ from sensorium.core import card as cards
 from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Interrupted, Usage
 from sensorium.core.log import Bar, Log, Sink, tell
-from sensorium.core.machine import facts, repeatable
+from sensorium.core.machine import facts, keeping, repeatable
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Closable, Live, Stage, State, placed, unplaced
 
@@ -113,7 +113,11 @@ def run(
             step, state = restored
             print(f"resumed {name} at step {step}", file=sys.stderr)
         # opened before the card is written: a failure leaves no card that would reject corrected settings
-        live = here.open(state) if step < stage.steps else None
+        with keeping(card.get("implementations", {})) as chosen:
+            live = here.open(state) if step < stage.steps else None
+        if chosen:
+            card["implementations"] = chosen
+            tell(f"{name}: " + ", ".join(f"{subject} {which}" for subject, which in chosen.items()))
         try:
             with checkpoint.writing(folder):
                 checkpoint.write_json(folder / "card.json", card)

@@ -1,10 +1,11 @@
 """LSTM over sequences with resets of its state (Hochreiter & Schmidhuber 1997; forget gate: Gers et al. 2000).
 
 The gate order is input, forget, candidate, output. The backward pass is explicit: products with the recurrent weights run step by
-step, the weight gradient is one large product at the end, and matrix products may run in bfloat16.
+step, the weight gradient is one large product at the end, and matrix products may run in bfloat16. In float32 on CPUs torch's own LSTM
+is faster; `fused_sequence` uses it, with steps in between that reset the state.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -14,6 +15,17 @@ from sensorium.core.machine import compiled
 
 FORGET_BIAS = 1.0
 """constant added to the forget gates' pre-activations, so that an untrained network keeps its cell state"""
+CLOSED = -1e4
+"""pre-activation at which a gate is exactly 0, and its negative at which it is exactly 1, in float32"""
+
+Implementation = Literal["explicit", "fused"]
+"""`sequence`, or `fused_sequence`"""
+
+
+def faster(device: torch.device, dtype: torch.dtype) -> Implementation:
+    """The faster implementation for sequences: torch's LSTM where oneDNN computes it in float32."""
+    fused = device.type == "cpu" and dtype == torch.float32 and torch.backends.mkldnn.is_available()
+    return "fused" if fused else "explicit"
 
 
 def gates(sums: Float[Tensor, "rows four_h"], cell: Float[Tensor, "rows h"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -98,3 +110,31 @@ def sequence(
     tensors kept for the backward pass. Where `keep` is 0 the state is reset before the step.
     """
     return _Sequence.apply(sums, keep, hidden, cell, w_h, compile)  # type: ignore[no-any-return]
+
+
+def fused_sequence(
+    inputs: Float[Tensor, "steps rows n"], keep: Float[Tensor, "steps rows 1"], hidden: Float[Tensor, "rows h"],
+    cell: Float[Tensor, "rows h"], kernel: Float[Tensor, "n_and_h four_h"], bias: Float[Tensor, "four_h"],
+) -> tuple[Float[Tensor, "steps rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
+    """Hidden states after every step and the last cell state, by torch's LSTM in float32.
+
+    Where `keep` is 0 the state is reset before the step: a row gets a step more, in which its input, forget and output gates are closed.
+    Rows with fewer resets than others have steps at their end that leave the cell state as it is.
+    """
+    (steps, rows, width), units = inputs.shape, hidden.shape[1]
+    resets = (keep[..., 0] < 0.5).long().cumsum(0)
+    most = int(resets[-1].max())
+    w_x, forget = kernel[:width].T, torch.zeros_like(bias).index_fill_(0, torch.arange(units, 2 * units, device=bias.device), FORGET_BIAS)
+    place = (torch.arange(steps, device=inputs.device)[:, None] + resets)[..., None]
+    if most:
+        time = torch.arange(steps + most, device=inputs.device)[:, None]
+        filled = torch.zeros(steps + most, rows, dtype=torch.bool, device=inputs.device).scatter_(0, place[..., 0], True)
+        ended = time > place[-1, :, 0]
+        longer = inputs.new_zeros(steps + most, rows, width).scatter(0, place.expand(-1, -1, width), inputs)
+        inputs = torch.cat([longer, torch.stack([~filled & ~ended, ended], -1).to(inputs.dtype)], -1)
+        # columns: pre-activations of the gates (input, forget, candidate, output) in a reset, and after the end
+        gate = torch.tensor([[CLOSED, CLOSED], [CLOSED, -CLOSED], [0.0, 0.0], [CLOSED, 0.0]], device=inputs.device)
+        w_x = torch.cat([w_x, gate.repeat_interleave(units, 0)], 1)
+    weights = [w_x.contiguous(), kernel[width:].T.contiguous(), bias + forget, torch.zeros_like(bias)]
+    hiddens, _, last = torch.lstm(inputs, (hidden[None], cell[None]), weights, True, 1, 0.0, True, False, False)
+    return (hiddens.gather(0, place.expand(-1, -1, units)) if most else hiddens), last[0]

@@ -147,9 +147,14 @@ class MDNRNN(nn.Module):
 
     def sequence(
         self, inputs: Float[Tensor, "steps rows n"], keep: Float[Tensor, "steps rows 1"], hidden: Tensor, cell: Tensor,
-        dtype: torch.dtype = torch.float32, compile: bool = True,
+        dtype: torch.dtype = torch.float32, compile: bool = True, implementation: lstm.Implementation = "explicit",
     ) -> tuple[Float[Tensor, "steps rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
-        """Hidden states after every step, and the last cell state, for training. `keep` is 0 where the state is set to zero first."""
+        """Hidden states after every step, and the last cell state, for training. `keep` is 0 where the state is set to zero first.
+
+        `dtype` and `compile` are those of the explicit implementation; the fused one computes in float32.
+        """
+        if implementation == "fused":
+            return lstm.fused_sequence(inputs, keep, hidden, cell, self.kernel, self.bias)
         width = inputs.shape[-1]
         sums = (inputs.flatten(0, 1).to(dtype) @ self.kernel[:width].to(dtype) + self.bias.to(dtype)).view(*inputs.shape[:2], -1)
         return lstm.sequence(sums, keep, hidden, cell, self.kernel[width:], compile)

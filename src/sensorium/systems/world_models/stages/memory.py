@@ -9,10 +9,10 @@ from torch import Tensor
 
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
-from sensorium.core.machine import compiled, product_type
+from sensorium.core.machine import compiled, implementation, product_type
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
-from sensorium.nets import descent
+from sensorium.nets import descent, lstm
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import Latents, encoded, load_model
 from sensorium.systems.world_models.model import MDNRNN
@@ -52,6 +52,7 @@ class Resources:
     latents: Latents
     losses: Any
     dtype: torch.dtype
+    lstm: lstm.Implementation
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ class Memory:
         model = self.model(state)
         dtype = product_type(device) if self.bfloat16 else torch.float32
         optimizer = descent.optimizer(model, state, self.learning_rate)
-        return Resources(model, optimizer, self.latents(str(device)), compiled(losses) if self.compile else losses, dtype)
+        chosen = implementation("lstm", lstm.faster(device, dtype))
+        return Resources(model, optimizer, self.latents(str(device)), compiled(losses) if self.compile else losses, dtype, chosen)
 
     def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
         sums: Metrics = {}
@@ -160,7 +162,7 @@ class Memory:
         inputs, keep = model.inputs(z[:-1], data.action[:-1], data.restart[:-1]), 1 - data.restart[:-1, :, None]
         blank = torch.zeros(self.batch, self.hidden, device=device)
         hidden, cell = (blank, blank) if batch.fresh else (state["hidden"], state["cell"])
-        hiddens, last = model.sequence(inputs, keep, hidden, cell, live.dtype, self.compile)
+        hiddens, last = model.sequence(inputs, keep, hidden, cell, live.dtype, self.compile, live.lstm)
         costs = live.losses(
             model,
             hiddens,
