@@ -61,7 +61,7 @@ def test_each_instruction_set_has_its_own_cache_of_kernels():
 def test_bench_on_avx2_writes_a_file(tmp_path):
     file = tmp_path / "rows.json"
     command = [sys.executable, "-m", "sensorium.cli", "bench", "cma/ask-tell-867", "--isa", "avx2", "--json", "--save", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     document = json.loads(done.stdout)
     assert document["machine"]["capability"] == "AVX2"
     assert [each["isa"] for each in document["rows"]] == ["avx2"]
