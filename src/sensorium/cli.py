@@ -270,11 +270,15 @@ def import_(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def export(options: argparse.Namespace, _: list[str]) -> None:
-    """`sensorium export`: write recorded episodes as a Minari dataset, or an agent as an ONNX file."""
+    """`sensorium export`: write recorded episodes as a Minari dataset, an agent as an ONNX file, or a page that runs without a server."""
     if options.to == "onnx":
         from sensorium.policies.export import export as to_onnx
 
         lines = to_onnx(options.dir, options.out)
+    elif options.to == "web":
+        from sensorium.web.export import export as to_web
+
+        lines = to_web(options.dir, options.out)
     else:
         from sensorium.data.minari import export as to_minari
 

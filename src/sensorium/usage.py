@@ -104,11 +104,11 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
         ),
     ),
     "export": (
-        "write recorded episodes as a Minari dataset, or an agent as an ONNX file", PLAIN,
+        "write recorded episodes as a Minari dataset, an agent as an ONNX file, or as a page that runs without a server", PLAIN,
         (
-            argument("dir", metavar="DIR", help="minari: a run, or a stage that has recorded episodes; onnx: an agent"),
-            argument("--to", required=True, choices=["minari", "onnx"]),
-            argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets, or the folder of policy.onnx"),
+            argument("dir", metavar="DIR", help="minari: a run, or a stage that has recorded episodes; onnx, web: an agent"),
+            argument("--to", required=True, choices=["minari", "onnx", "web"]),
+            argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets, the folder of policy.onnx, or an empty folder for the page"),
         ),
     ),
     "report": ("write DIR/report.html, one self-contained page", PLAIN, (argument("dir", metavar="DIR"),)),
