@@ -6,6 +6,9 @@ import { framed, view } from "./panels/index";
 import type { View } from "./panels/panel";
 import type { Listener, Source } from "./source";
 
+const ROW = 4; // px, as in the style sheet
+const GAP = 24; // px
+
 /** Draws a scene from its declaration and reports what the visitor does. */
 export class ScenePage implements Listener {
   readonly node = element("div", { class: "scene" });
@@ -23,6 +26,13 @@ export class ScenePage implements Listener {
   private request = 0;
   private drawn: number[] = [];
   private problemTimer = 0;
+  /** panels of different heights are packed: each spans as many rows of the grid as it is tall */
+  private readonly packing = new ResizeObserver((entries) => {
+    for (const { target } of entries) {
+      const figure = target as HTMLElement;
+      figure.style.gridRowEnd = `span ${Math.ceil((figure.offsetHeight + GAP) / ROW)}`;
+    }
+  });
 
   constructor() {
     this.node.append(
@@ -67,7 +77,9 @@ export class ScenePage implements Listener {
     for (const panel of scene.panels) {
       const made = view(panel, (x, y, down) => this.source?.pointer(panel.name, x, y, down));
       this.views.set(panel.name, made);
-      this.panels.append(framed(panel, made));
+      const figure = framed(panel, made);
+      this.packing.observe(figure);
+      this.panels.append(figure);
     }
     let group: HTMLElement = this.controls;
     let heading: string | undefined;
@@ -122,6 +134,7 @@ export class ScenePage implements Listener {
   private clear(): void {
     for (const made of this.views.values()) made.close?.();
     for (const made of this.widgets.values()) made.close?.();
+    this.packing.disconnect();
     this.views = new Map();
     this.widgets = new Map();
     this.panels.replaceChildren();

@@ -26,7 +26,7 @@ export class CartPoleView implements View {
   ) {
     this.drawing = new Drawing(
       panel.label,
-      (width) => Math.min(300, Math.round(width * 0.56)),
+      (width) => Math.min(280, Math.round(width * 0.47)),
       () => {
         this.dirty = true;
       },
@@ -47,8 +47,8 @@ export class CartPoleView implements View {
     const { limit, length } = this.panel;
     this.drawing.draw((pen, width, height) => {
       const { ink, muted, line, series } = colours();
-      const scale = Math.min((width * 0.44) / limit, (height * 0.36) / length);
-      const ground = height * 0.56;
+      const scale = Math.min((width * 0.44) / limit, (height * 0.42) / length);
+      const ground = height * 0.52;
       const at = width / 2 + x * scale;
       const cart = Math.max(22, 0.42 * scale);
       // track

@@ -65,7 +65,7 @@ export class DreamScene implements LocalScene {
       type: "scene",
       name: "dream",
       agent,
-      title: `${data.title}: inside its dream`,
+      title: `Inside the dream of ${data.title}`,
       explanation: EXPLANATION,
       controls: this.controls(),
       panels: this.panels(),

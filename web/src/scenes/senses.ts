@@ -245,7 +245,7 @@ export class SensesScene implements LocalScene {
     const channels = "Channels";
     return [
       { name: "shuffle", label: "Shuffle", kind: "button", key: "s", group: order },
-      { name: "sort", label: "First order", kind: "button", key: "o", group: order },
+      { name: "sort", label: "Original order", kind: "button", key: "o", group: order },
       {
         name: "order",
         label: "Sensor at each input",
@@ -299,7 +299,7 @@ export class SensesScene implements LocalScene {
       },
       {
         name: "attention",
-        label: "Attention of each row of the code on each input",
+        label: "Attention of each row of the code on each input (blue +, orange −)",
         kind: "matrix",
         rows: [],
         columns: inputs,
