@@ -1,6 +1,8 @@
 """Pictures of worlds: a cart with its pole, bodies of capsules, rendered images, or the observed image itself."""
 
 import math
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -96,34 +98,33 @@ def rendering(world: World) -> World:
     return Rendered(world)
 
 
-def opened(world: World, seeds: Tensor) -> tuple[Env, Tensor, "View | None"]:
+def opened(world: World, seeds: Tensor) -> tuple[Env, Tensor, View | None]:
     """An Env of a world, its first observation, and its view where there is one."""
     env = rendering(world).open()
-    obs, found = env.reset(seeds), view(env)
-    try:
-        if found is not None:
-            found.value()
-    except (Usage, Failure):
-        found = None
-    return env, obs, found
+    obs = env.reset(seeds)
+    for candidate in views(env):
+        with suppress(Usage, Failure):
+            candidate.value()
+            return env, obs, candidate
+    return env, obs, None
 
 
-def view(env: Any) -> "View | None":
-    """The view of an Env; None where it has no picture."""
-    while True:
-        if isinstance(env, TorchEnv) and isinstance(env.world, Cart):
-            return CartView(env, env.world)
-        if isinstance(env, Articulated):
-            return BodiesView(env)
-        if isinstance(env, Pictured):
-            return PictureView(env.picture)
-        if env.spec.kind == "image":
-            return PictureView(lambda env=env: env.obs[0].cpu().numpy())
-        if env.spec.kind == "frames":
-            return PictureView(lambda env=env: env.obs[0, -3:].permute(1, 2, 0).cpu().numpy())
-        if not isinstance(env, Layered):
-            return None
-        env = env.env
+def views(env: Any) -> Iterator[View]:
+    """The views that an Env may have, the best one first; the value of one that it does not have raises core.errors."""
+    kind = env.spec.kind
+    if isinstance(env, TorchEnv) and isinstance(env.world, Cart):
+        yield CartView(env, env.world)
+    if isinstance(env, Articulated):
+        yield BodiesView(env)
+    if isinstance(env, Pictured):
+        yield PictureView(env.picture)
+    observed: Any = env
+    if kind == "image":
+        yield PictureView(lambda: observed.obs[0].cpu().numpy())
+    if kind == "frames":
+        yield PictureView(lambda: observed.obs[0, -3:].permute(1, 2, 0).cpu().numpy())
+    if isinstance(env, Layered):
+        yield from views(env.env)
 
 
 class CartView:
