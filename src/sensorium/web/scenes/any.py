@@ -44,10 +44,9 @@ class Any(Scene):
         self.paused, self.speed, self.scores = False, self.steps, list[float]()
         self.t = 0
         self.reset = ["score"]
-        self.explanation = (
-            f"The agent {agent.name} in {spec.name}."
-            + (" The controls change what its sensors say, not the world." if self.vector else "")
-            + ("" if self.grows or not self.vector else " Its number of inputs is fixed, so channels cannot be added.")
+        about = "The controls change what its sensors say, not the world." if self.vector else "Its observation is an image."
+        self.explanation = f"The agent {agent.name} in {spec.name}, the world of its training. {about}" + (
+            "" if self.grows or not self.vector else " Its number of inputs is fixed, so channels cannot be added."
         )
 
     def close(self) -> None:
