@@ -165,7 +165,7 @@ def test_untouched_the_agent_in_the_senses_scene_does_what_it_does_in_play():
 def test_a_shuffle_leaves_the_agent_and_disturbs_the_network():
     torch.manual_seed(0)
     scores = {"agent": [], "baseline": []}
-    for seed in range(6):
+    for seed in range(4):
         scene = opened("cart-pole-clone", "senses", 40 + seed)
         with torch.no_grad():
             for t in range(330):
@@ -420,8 +420,9 @@ class Served:
         self.socket = command.listening("127.0.0.1", 0)
         self.port = self.socket.getsockname()[1]
         self.address = f"http://127.0.0.1:{self.port}"
+        self.app = app(folders, **how)
         config = uvicorn.Config(
-            app(folders, **how), log_level="error", ws_max_size=2 * LONGEST, ws_per_message_deflate=False, timeout_graceful_shutdown=3
+            self.app, log_level="error", ws_max_size=2 * LONGEST, ws_per_message_deflate=False, timeout_graceful_shutdown=3
         )
         self.server = uvicorn.Server(config)
         self.server.capture_signals = nullcontext
@@ -429,6 +430,17 @@ class Served:
         self.thread.start()
         while not self.server.started:
             time.sleep(0.01)
+
+    def processes(self) -> list[int]:
+        """Process ids of the scenes that are open."""
+        return [visitor.worker.process.pid for visitor in self.app.state.present if visitor.worker]
+
+    def emptied(self) -> None:
+        """Wait until earlier visitors have left."""
+        end = time.monotonic() + 10
+        while self.app.state.present:
+            assert time.monotonic() < end, "a visitor who has left is still there"
+            time.sleep(0.02)
 
     def connect(self, query: str = "", origin: str | None = "", **how: Any) -> Any:
         uri = f"ws://127.0.0.1:{self.port}/api/scene{query}"
@@ -550,38 +562,21 @@ def test_a_visitor_who_shows_nothing_gets_three_frames(served):
             page.recv(timeout=0.5)
 
 
-def processes() -> set[int]:
-    """Process ids of the forkserver's children."""
-    from multiprocessing import forkserver
-
-    parent = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
-    return {int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
-
-
-def settled() -> set[int]:
-    """`processes` once those of earlier visitors have ended."""
-    while (found := processes()) != (time.sleep(1.5) or processes()):
-        pass
-    return found
-
-
 def test_a_process_that_is_killed_is_replaced_and_the_visitor_told(served):
-    before = settled()
+    served.emptied()
     with served.connect() as page:
         tell(page, type="open", agent="cart-pole", scene="any", seed=0)
         watch(page, lambda m: m.get("frame") == 2)
-        mine = processes() - before
-        assert len(mine) == 1
-        os.kill(mine.pop(), signal.SIGKILL)
+        (mine,) = served.processes()
+        os.kill(mine, signal.SIGKILL)
         assert watch(page, lambda m: m.get("type") == "problem") == {
             "type": "problem", "message": "the scene has ended unexpectedly and is restarted", "fatal": False,
         }  # fmt: skip
         watch(page, lambda m: m.get("type") == "scene")
         watch(page, lambda m: m.get("frame") == 3)
-    end = time.monotonic() + 10
-    while processes() - before:
-        assert time.monotonic() < end, "the process of a visitor who has left has not ended"
-        time.sleep(0.05)
+        (mine,) = served.processes()
+    served.emptied()
+    assert not Path(f"/proc/{mine}").exists()
 
 
 class Broken(Scene):
@@ -748,18 +743,17 @@ def memory(pid: int) -> float:
 
 
 def test_a_visitor_who_does_not_read_makes_nothing_grow(served):
-    before = settled()
+    served.emptied()
     # a client that reads one message, and claims to have shown everything
     with served.connect(max_queue=1) as page:
         tell(page, type="open", agent="cart-pole", scene="senses", seed=0)
         watch(page, lambda m: m.get("frame") == 1, show=False)
-        mine, sizes = processes() - before, []
+        (mine,), sizes = served.processes(), []
         for _ in range(4):
             for _ in range(100):
                 tell(page, type="shown", frame=2**31 - 1)
                 time.sleep(0.005)
-            sizes.append(sum(memory(pid) for pid in (os.getpid(), *mine)))
-    assert len(mine) == 1
+            sizes.append(sum(memory(pid) for pid in (os.getpid(), mine)))
     assert sizes[-1] - sizes[1] < 10
     assert served.get("/api/gallery")[0] == 200
 

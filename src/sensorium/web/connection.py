@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
@@ -41,7 +42,12 @@ class Visitor:
 
     async def serve(self) -> None:
         """Serve until either end closes."""
-        await self.websocket.accept()
+        with suppress(WebSocketDisconnect, ConnectionError):
+            await self.websocket.accept()
+            await self.work()
+
+    async def work(self) -> None:
+        """Serve an accepted connection."""
         self.needed = asyncio.Event()
         tasks = [asyncio.create_task(self.listen()), asyncio.create_task(self.show())]
         try:
@@ -83,10 +89,8 @@ class Visitor:
 
     async def start(self) -> None:
         """Start a process with the scene that was opened last."""
-        worker = await asyncio.to_thread(Worker, "scene", self.folders)
-        await worker.open()
-        await worker.send(self.opened)
-        self.worker = worker
+        self.worker = await Worker.started("scene", self.folders)
+        await self.worker.send(self.opened)
         self.needed.set()
 
     async def show(self) -> None:
@@ -116,11 +120,3 @@ class Visitor:
             return
         await self.say(problem("the scene has ended unexpectedly and is restarted"))
         await self.start()
-
-
-async def serve(websocket: WebSocket, folders: dict[str, str]) -> None:
-    """Serve one visitor."""
-    try:
-        await Visitor(websocket, folders).serve()
-    except (WebSocketDisconnect, ConnectionError):
-        return

@@ -91,10 +91,9 @@ class Gallery:
     async def work(self, place: Path, names: dict[str, str], missing: list[str]) -> str | None:
         """Run the process once; the name of the agent with which it ended too early, None where it came to its end."""
         folders = {name: str(folder) for name, folder in self.folders.items()}
-        worker = await asyncio.to_thread(Worker, "gallery", folders, missing, str(place))
+        worker = await Worker.started("gallery", folders, missing, str(place))
         begun = missing[0]
         try:
-            await worker.open()
             while len(missing) > sum(name in self.pictures for name in missing):
                 message = json.loads((await worker.receive())[1])
                 if message["type"] == "entry":

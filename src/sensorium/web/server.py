@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import FileResponse
 
-from sensorium.web import connection
+from sensorium.web.connection import Visitor
 from sensorium.web.gallery import Gallery
 
 STATIC = Path(__file__).parent / "static"
@@ -33,7 +33,7 @@ def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> 
     """The playground of agents, name -> folder. With a token every request of /api/ has to carry it as `?token=`."""
     gallery = Gallery(folders)
     assets = {path.name: path for path in (STATIC / "assets").glob("*") if path.suffix in TYPES}
-    present = 0
+    present: set[Visitor] = set()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -42,7 +42,7 @@ def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> 
         await gallery.close()
 
     application = FastAPI(title="Sensorium's playground", lifespan=lifespan, docs_url=None, redoc_url=None)
-    application.state.gallery = gallery
+    application.state.present = present
 
     @application.middleware("http")
     async def guarded(request: Request, call_next: Any) -> Response:
@@ -82,19 +82,19 @@ def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> 
 
     @application.websocket("/api/scene")
     async def scene(websocket: WebSocket) -> None:
-        nonlocal present
         known = token or loopback(websocket.headers.get("host"))
         if not known or not same_origin(websocket) or not admitted(websocket.query_params.get("token")):
             await websocket.close(1008)
             return
-        if present >= visitors:
+        if len(present) >= visitors:
             await websocket.close(1013)
             return
-        present += 1
+        visitor = Visitor(websocket, {name: str(folder) for name, folder in folders.items()})
+        present.add(visitor)
         try:
-            await connection.serve(websocket, {name: str(folder) for name, folder in folders.items()})
+            await visitor.serve()
         finally:
-            present -= 1
+            present.remove(visitor)
 
     return application
 

@@ -36,15 +36,31 @@ def prepare() -> None:
 class Worker:
     """The server's end of a process. `role` is the name of a function of `sensorium.web.roles`, called with the socket and the arguments."""
 
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
     def __init__(self, role: str, *arguments: Any):
         self.ours, theirs = socket.socketpair()
         self.process = context().Process(target=_main, args=(theirs, role, arguments), daemon=True)
-        self.process.start()
-        theirs.close()
+        with theirs:
+            self.process.start()
 
-    async def open(self) -> None:
-        """Connect to the event loop."""
-        self.reader, self.writer = await asyncio.open_connection(sock=self.ours)
+    @classmethod
+    async def started(cls, role: str, *arguments: Any) -> "Worker":
+        """A worker connected to the event loop; the first one waits until torch is imported."""
+        future = asyncio.get_running_loop().run_in_executor(None, functools.partial(cls, role, *arguments))
+        try:
+            worker = await asyncio.shield(future)
+        except asyncio.CancelledError:
+            future.add_done_callback(lambda done: done.exception() or done.result().abandon())
+            raise
+        worker.reader, worker.writer = await asyncio.open_connection(sock=worker.ours)
+        return worker
+
+    def abandon(self) -> None:
+        """End a process that no one waits for."""
+        self.ours.close()
+        self.process.kill()
 
     async def send(self, message: dict[str, Any]) -> None:
         """Send a message; a process that has ended gets none."""
