@@ -317,6 +317,13 @@ def report(options: argparse.Namespace, _: list[str]) -> None:
     print(write(folder, page))
 
 
+def play(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium play`: the playground in the browser, until Ctrl-C."""
+    from sensorium.web.command import play
+
+    play(options.dirs, options.host, options.port, not options.no_browser)
+
+
 def plan(options: argparse.Namespace, _: list[str]) -> None:
     """`sensorium plan`: estimate time, disk and memory of a recipe."""
     prepare()
@@ -367,7 +374,7 @@ def bench(options: argparse.Namespace, _: list[str]) -> None:
 
 COMMANDS = {
     "list": list_, "plan": plan, "train": train, "evaluate": evaluate, "senses": senses, "verify": verify, "import": import_, "export": export, "report": report,
-    "doctor": doctor, "bench": bench,
+    "play": play, "doctor": doctor, "bench": bench,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sensorium.core.env import Steerable, World
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import normal, row_seeds
 from sensorium.core.stage import InWorld
@@ -92,7 +93,7 @@ def scene(agent: Agent) -> Scene | None:
         ),
         "controller": onnx_file("controller", Controlling(controller, policy.tensors), {"z": z, "hidden": hidden, "cell": cell}, ["action"]),
     }
-    names, steering = actions(controller)
+    names, steering = actions(stage.world, controller)
     data = {
         "title": stage.world.spec.name,
         "latents": memory.latents,
@@ -115,18 +116,15 @@ def rounded(values: Tensor) -> list[list[float]]:
     return [[round(x, DIGITS) for x in row] for row in values.tolist()]
 
 
-def actions(controller: Linear) -> tuple[list[str], dict[str, Any]]:
-    """Names of the actions, and what each key does."""
-    keys = ("left", "right", "up", "down")
-    if controller.car:
-        labels, vectors = ("steer left", "steer right", "gas", "brake"), ([-1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1])
-        return ["steering", "gas", "brake"], {k: {"label": a, "action": v} for k, a, v in zip(keys, labels, vectors, strict=True)}
+def actions(world: World, controller: Linear) -> tuple[list[str], dict[str, Any]]:
+    """Names of the actions, and what each key does: the world's own keys, or the first two actions on the arrows."""
     n = controller.actions
-    names = ["left and right"] if n == 1 else [f"action {i + 1}" for i in range(n)]
-    unit = torch.eye(n).tolist()
+    names = ["steering", "gas", "brake"] if controller.car else ["left and right"] if n == 1 else [f"action {i + 1}" for i in range(n)]
+    if isinstance(world, Steerable):
+        return names, {key: {"label": label, "action": [*action]} for key, (label, action) in world.steering.items()}
+    keys, unit = ("left", "right", "up", "down"), torch.eye(n).tolist()
     if controller.discrete:
-        moves = unit[: len(keys)]
+        moves = [(f"action {i + 1}", row) for i, row in enumerate(unit)]
     else:
-        moves = [[sign * x for x in row] for row in unit[:2] for sign in (-1, 1)]
-    labels = ["left", "right"] if n == 1 else [f"action {i + 1}" if controller.discrete else f"action {i // 2 + 1} {'-+'[i % 2]}" for i in range(4)]
-    return names, {key: {"label": label, "action": move} for key, label, move in zip(keys, labels, moves, strict=False)}
+        moves = [(f"action {i + 1} {sign}", [float(f"{sign}1") * x for x in row]) for i, row in enumerate(unit) for sign in "-+"]
+    return names, {key: {"label": label, "action": move} for key, (label, move) in zip(keys, moves, strict=False)}
