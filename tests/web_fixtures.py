@@ -55,9 +55,7 @@ def cart_pole() -> dict[str, Any]:
         rewards.append(float(step.reward))
     baseline = checkpoint.policy(zoo.FOLDER / senses.BASELINE)
     observations = normal(row_seeds(0, 4), 0, 5)
-    given = [
-        {"observation": rounded(obs), "action": rounded(baseline.act(obs[None], (), 0)[0][0, 0].item())} for obs in observations
-    ]
+    given = [{"observation": rounded(obs), "action": rounded(baseline.act(obs[None], (), 0)[0][0, 0].item())} for obs in observations]
     return {
         "seed": seed, "order": ORDER, "start": start, "data": scene.data, "actions": rounded(actions), "states": rounded(states), "rewards": rounded(rewards),
         "baseline": given,

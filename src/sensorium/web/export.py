@@ -52,7 +52,9 @@ def page(runtime: bool) -> dict[str, bytes]:
     index = STATIC / "index.html"
     if not index.exists():
         raise Failure("the page is not built: run `make web` (needs Node)")
-    assets = {f"assets/{path.name}": path.read_bytes() for path in sorted((STATIC / "assets").iterdir()) if runtime or path.name not in RUNTIME}
+    assets = {
+        f"assets/{path.name}": path.read_bytes() for path in sorted((STATIC / "assets").iterdir()) if runtime or path.name not in RUNTIME
+    }
     html = re.sub(r"<html([^>]*)>", rf'<html\1 data-export="{MANIFEST}">', index.read_text(encoding="utf-8"), count=1)
     return {"index.html": html.encode(), **assets}
 

@@ -52,6 +52,7 @@ export class Curve implements View {
 
   draw(): void {
     if (this.dirty && this.plot) {
+      this.node.toggleAttribute("data-empty", !this.data[0]!.length);
       this.plot.setData(this.data as uPlot.AlignedData);
       this.dirty = false;
     }

@@ -91,7 +91,9 @@ def scene(agent: Agent) -> Scene | None:
         "memory": onnx_file(
             "memory", MemoryStep(memory), {"z": z, "action": action, "first": first, "hidden": hidden, "cell": cell}, outputs
         ),
-        "controller": onnx_file("controller", Controlling(controller, policy.tensors), {"z": z, "hidden": hidden, "cell": cell}, ["action"]),
+        "controller": onnx_file(
+            "controller", Controlling(controller, policy.tensors), {"z": z, "hidden": hidden, "cell": cell}, ["action"]
+        ),
     }
     names, steering = actions(stage.world, controller)
     data = {
