@@ -43,7 +43,7 @@ def visit(browser: Any, address: str, **options: Any) -> Iterator[Any]:
     """A page at an address; errors in its console fail the test."""
     context = browser.new_context(**{"viewport": DESKTOP, **options})
     page, errors = context.new_page(), []
-    page.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.set_default_timeout(60_000)
     page.goto(address)
@@ -177,7 +177,7 @@ def test_exported_dream(browser: Any, dreams: str, record_property: Callable[[st
         if (last) { const d = now.reduce((s, x, i) => s + Math.abs(x - last[i]), 0); if (d) { sum += d; count += 1; } }
         last = now;
       }
-      return sum / count / now_size(); function now_size() { return 64 * 64 * 3; }
+      return sum / count / (64 * 64 * 3);
     }"""
     with visit(browser, dreams) as page:
         assert page.evaluate(LABELLED) == []
@@ -273,7 +273,7 @@ def playground(names: list[str], port: int = 0) -> Iterator[tuple[str, subproces
         while address is None:
             line = process.stderr.readline()
             assert line, "the server has ended"
-            address = re.search(r"http://\S+", line)
+            address = re.search(r"http://[^/\s]+/", line)
         yield address[0], process
     finally:
         process.send_signal(signal.SIGTERM)
