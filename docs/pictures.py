@@ -19,7 +19,7 @@ from tests.chromium import chromium  # noqa: E402
 from tests.test_browser import playground  # noqa: E402
 
 OUT, LOOK = ROOT / "docs", ROOT / "build" / "pictures"
-SIZE, QUALITY = {"width": 1080, "height": 700}, 60
+SIZE, QUALITY = {"width": 1080, "height": 760}, 50
 MILLISECONDS = 120
 STILLS = [
     ("cart-pole-clone", "senses"), ("ant-clone", "senses"), ("pong-clone", "eyes"), ("take-cover", "dream"), ("take-cover", "latent"),
@@ -39,11 +39,14 @@ def opened(browser: Any, address: str, seconds: float, **options: Any) -> Any:
 
 def film(page: Any, seconds: float, events: dict[float, str], path: Path) -> None:
     """Screenshots for some seconds as an animated WebP; `events`: second -> key that is pressed then."""
+    # without the explanation
+    top = page.locator(".stage").bounding_box()["y"] - 12
+    clip = {"x": 0, "y": top, "width": SIZE["width"], "height": SIZE["height"] - top}
     frames, times, start, todo = [], [], time.monotonic(), dict(sorted(events.items()))
     while (now := time.monotonic() - start) < seconds:
         for second in [second for second in todo if second <= now]:
             page.keyboard.press(todo.pop(second))
-        frames.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+        frames.append(Image.open(io.BytesIO(page.screenshot(clip=clip))).convert("RGB"))
         times.append(now)
         time.sleep(max(0, MILLISECONDS / 1000 - (time.monotonic() - start - now)))
     durations = [round(1000 * (after - before)) for before, after in zip(times, [*times[1:], seconds], strict=True)]
@@ -52,8 +55,9 @@ def film(page: Any, seconds: float, events: dict[float, str], path: Path) -> Non
 
 
 def main() -> None:
+    """Make all pictures."""
     LOOK.mkdir(parents=True, exist_ok=True)
-    names = sorted({"car-racing", *(agent for agent, _ in STILLS)})
+    names = sorted({"cart-pole-clone", "car-racing", *(agent for agent, _ in STILLS)})
     with playground(names) as (address, _), chromium() as browser:
         page = opened(browser, f"{address}#/cart-pole-clone/senses", 3)
         film(page, 9, {1.5: "s", 6.0: "s"}, OUT / "playground.webp")
