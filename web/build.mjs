@@ -19,6 +19,7 @@ await build({
   outdir: new URL("assets/", out).pathname,
 });
 await copyFile(new URL("src/index.html", import.meta.url), new URL("index.html", out));
+await copyFile(new URL("src/licenses.txt", import.meta.url), new URL("assets/licenses.txt", out));
 // the runtime of exported dreams: one thread, CPU; compressed by a library whose result is the same on every machine
 await copyFile(new URL("ort.wasm.bundle.min.mjs", runtime), new URL("assets/ort.mjs", out));
 const wasm = gzipSync(await readFile(new URL("ort-wasm-simd-threaded.wasm", runtime)), { level: 9, mtime: 0 });
