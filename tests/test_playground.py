@@ -82,7 +82,7 @@ def check_values(scene: Scene, values: dict[str, Any], panels: dict[str, Any]) -
             assert (np.abs(value) <= 1).all()
         elif kind == "curve":
             assert all(len(point) == 1 + len(panel["series"]) for point in value)
-            assert np.isfinite(np.array(value, dtype=float)).all()
+            assert all(np.isfinite(number) for point in value for number in point if number is not None)
         elif kind == "points":
             assert all(0 <= point[0] < len(panel["series"]) and len(point) == 3 for point in value)
             assert all(0 <= coordinate <= 1 for point in value for coordinate in point[1:])
@@ -575,6 +575,20 @@ def test_a_process_that_is_killed_is_replaced_and_the_visitor_told(served):
         watch(page, lambda m: m.get("type") == "scene")
         watch(page, lambda m: m.get("frame") == 3)
         (mine,) = served.processes()
+    served.emptied()
+    assert not Path(f"/proc/{mine}").exists()
+
+
+def test_a_process_that_hangs_is_replaced(served, monkeypatch):
+    served.emptied()
+    monkeypatch.setattr(worker, "SILENCE", 2.5)
+    with served.connect() as page:
+        tell(page, type="open", agent="cart-pole", scene="any", seed=0)
+        watch(page, lambda m: m.get("frame") == 2)
+        (mine,) = served.processes()
+        os.kill(mine, signal.SIGSTOP)
+        watch(page, lambda m: m.get("type") == "problem")
+        watch(page, lambda m: m.get("frame") == 2)
     served.emptied()
     assert not Path(f"/proc/{mine}").exists()
 
