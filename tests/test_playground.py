@@ -337,6 +337,28 @@ def test_an_imported_onnx_policy_of_a_gymnasium_environment(tmp_path):
     scene.close()
 
 
+def test_a_gymnasium_environment_is_rendered_beside_its_own_observations(monkeypatch):
+    needs(["box2d"])
+    import sensorium
+    from sensorium.envs.normalised import Normalised
+    from sensorium.web.views import opened
+
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    world = sensorium.world("gym:CartPole-v1")
+    plain, seeds = world.open(), row_seeds(0, 1)
+    env, obs, view = opened(Normalised(world, (0.0,) * 4, (2.0,) * 4), seeds)
+    torch.testing.assert_close(2 * obs, plain.reset(seeds))
+    assert view is not None
+    first = view.value()
+    assert first.shape == (300, 300, 3)
+    for _ in range(5):
+        step, reference = (one.step(torch.tensor([[1.0, 0.0]])) for one in (env, plain))
+    torch.testing.assert_close(2 * step.obs, reference.obs)
+    assert (view.value() != first).any()
+    env.close()
+    plain.close()
+
+
 # messages and frames
 
 
