@@ -82,7 +82,7 @@ def check_values(scene: Scene, values: dict[str, Any], panels: dict[str, Any]) -
             assert (np.abs(value) <= 1).all()
         elif kind == "curve":
             assert all(len(point) == 1 + len(panel["series"]) for point in value)
-            assert np.isfinite(np.array(value, dtype=float)).all()
+            assert all(np.isfinite(number) for point in value for number in point if number is not None)
         elif kind == "points":
             assert all(0 <= point[0] < len(panel["series"]) and len(point) == 3 for point in value)
             assert all(0 <= coordinate <= 1 for point in value for coordinate in point[1:])
@@ -337,6 +337,28 @@ def test_an_imported_onnx_policy_of_a_gymnasium_environment(tmp_path):
     scene.close()
 
 
+def test_a_gymnasium_environment_is_rendered_beside_its_own_observations(monkeypatch):
+    needs(["box2d"])
+    import sensorium
+    from sensorium.envs.normalised import Normalised
+    from sensorium.web.views import opened
+
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    world = sensorium.world("gym:CartPole-v1")
+    plain, seeds = world.open(), row_seeds(0, 1)
+    env, obs, view = opened(Normalised(world, (0.0,) * 4, (2.0,) * 4), seeds)
+    torch.testing.assert_close(2 * obs, plain.reset(seeds))
+    assert view is not None
+    first = view.value()
+    assert first.shape == (300, 300, 3)
+    for _ in range(5):
+        step, reference = (one.step(torch.tensor([[1.0, 0.0]])) for one in (env, plain))
+    torch.testing.assert_close(2 * step.obs, reference.obs)
+    assert (view.value() != first).any()
+    env.close()
+    plain.close()
+
+
 # messages and frames
 
 
@@ -579,6 +601,20 @@ def test_a_process_that_is_killed_is_replaced_and_the_visitor_told(served):
     assert not Path(f"/proc/{mine}").exists()
 
 
+def test_a_process_that_hangs_is_replaced(served, monkeypatch):
+    served.emptied()
+    monkeypatch.setattr(worker, "SILENCE", 2.5)
+    with served.connect() as page:
+        tell(page, type="open", agent="cart-pole", scene="any", seed=0)
+        watch(page, lambda m: m.get("frame") == 2)
+        (mine,) = served.processes()
+        os.kill(mine, signal.SIGSTOP)
+        watch(page, lambda m: m.get("type") == "problem")
+        watch(page, lambda m: m.get("frame") == 2)
+    served.emptied()
+    assert not Path(f"/proc/{mine}").exists()
+
+
 class Broken(Scene):
     """A scene that raises at its third frame."""
 
@@ -688,7 +724,8 @@ HOSTILE = st.one_of(st.binary(max_size=300), st.text(max_size=300), JSON.map(jso
 def test_malformed_messages_never_stop_the_server(served):
     count, sent = int(os.environ.get("SENSORIUM_HOSTILE", "150")), 0
     with ExitStack() as stack:
-        page = stack.enter_context(served.connect())
+        # the answers are not read, so that closing would wait for them
+        page = stack.enter_context(served.connect(close_timeout=0.2))
         tell(page, type="open", agent="cart-pole", scene="senses", seed=0)
         watch(page, lambda m: m.get("frame") == 1)
 
@@ -705,7 +742,7 @@ def test_malformed_messages_never_stop_the_server(served):
             # several connections, since each has its own allowance, and one that sends too much at once is closed
             if sent % 250 == 0 or page.state is not State.OPEN:
                 stack.pop_all().close()
-                page = stack.enter_context(served.connect())
+                page = stack.enter_context(served.connect(close_timeout=0.2))
 
         send()
     assert sent >= 0.9 * count

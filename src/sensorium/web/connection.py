@@ -39,6 +39,9 @@ class Visitor:
         self.worker: Worker | None = None
         self.opened: dict[str, Any] = {}
         self.crashes: list[float] = []
+        self.needed = asyncio.Event()
+        """set while there is a process"""
+        self.starting = asyncio.Lock()
 
     async def serve(self) -> None:
         """Serve until either end closes."""
@@ -48,7 +51,6 @@ class Visitor:
 
     async def work(self) -> None:
         """Serve an accepted connection."""
-        self.needed = asyncio.Event()
         tasks = [asyncio.create_task(self.listen()), asyncio.create_task(self.show())]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -79,13 +81,14 @@ class Visitor:
                 continue
             if content["type"] == "open":
                 self.opened, self.crashes = content, []
-                if self.worker is None:
-                    await self.start()
-                    continue
-            if self.worker is None:
-                await self.say(problem("no scene is open"))
-            else:
+                async with self.starting:
+                    if self.worker is None:
+                        await self.start()
+                        continue
+            if self.worker is not None:
                 await self.worker.send(content)
+            elif not self.opened:
+                await self.say(problem("no scene is open"))
 
     async def start(self) -> None:
         """Start a process with the scene that was opened last."""
@@ -101,7 +104,8 @@ class Visitor:
             try:
                 kind, data = await self.worker.receive()
             except EOFError:
-                await self.restart(self.worker)
+                async with self.starting:
+                    await self.restart(self.worker)
                 continue
             if kind == b"T":
                 await self.websocket.send_text(data.decode())

@@ -8,6 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sensorium.web.worker import Worker
 
@@ -47,6 +48,8 @@ class Gallery:
     async def open(self) -> None:
         """Begin to list the agents; returns at once."""
         self.tasks = [asyncio.create_task(self.fill())]
+        # where listing fails, nobody waits for it
+        self.tasks[0].add_done_callback(lambda _: self.listed.set())
 
     async def close(self) -> None:
         """End the process in the background."""
@@ -65,7 +68,7 @@ class Gallery:
         """Where a thumbnail is; "" where there will be none, None where it is not there yet."""
         if name not in self.pictures:
             return None
-        return f"/api/thumbnail/{name}" if self.pictures[name] else ""
+        return f"/api/thumbnail/{quote(name, safe='')}" if self.pictures[name] else ""
 
     def thumbnail(self, name: str) -> Path | None:
         """The file of an agent's thumbnail; None where there is none."""

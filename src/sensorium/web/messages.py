@@ -72,8 +72,7 @@ class Shown(Message):
     frame: Count
 
 
-Any_ = Annotated[Open | Set | Press | Keys | Pointer | Shown, Field(discriminator="type")]
-SCHEMA: TypeAdapter[Any] = TypeAdapter(Any_)
+SCHEMA: TypeAdapter[Any] = TypeAdapter(Annotated[Open | Set | Press | Keys | Pointer | Shown, Field(discriminator="type")])
 
 
 def parsed(text: str | bytes) -> dict[str, Any]:

@@ -51,12 +51,12 @@ class Player:
                 self.due = max(self.due + 1 / scene.rate, time.monotonic())
                 self.guard(self.show)
 
-    def guard(self, work: Callable[[], None]) -> None:
-        """Do a scene's work: its own errors are told, a crash restarts it."""
+    def guard(self, work: Callable[[], None], fatal: bool = False) -> None:
+        """Do a scene's work: its own errors are told, a crash restarts it. After a `fatal` error there is no scene."""
         try:
             work()
         except (Usage, Failure) as error:
-            self.pipe.send(problem(f"{error}"))
+            self.pipe.send(problem(f"{error}", fatal))
         except (ConnectionError, KeyboardInterrupt):
             raise
         except Exception:
@@ -70,7 +70,7 @@ class Player:
             self.shown = max(self.shown, min(message["frame"], self.sent))
         elif kind == "open":
             self.opened, self.crashes = message, []
-            self.guard(self.open)
+            self.guard(self.open, fatal=True)
         elif scene is None:
             self.pipe.send(problem("no scene is open"))
         elif kind == "set":
@@ -151,7 +151,7 @@ class Player:
             return
         self.pipe.send(problem("the scene has failed and is restarted"))
         self.opened = {**self.opened, "seed": self.opened["seed"] + 1}
-        self.guard(self.open)
+        self.guard(self.open, fatal=True)
 
 
 def gallery(pipe: Pipe, folders: dict[str, str], missing: list[str], cache: str) -> None:

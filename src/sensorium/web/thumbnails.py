@@ -9,7 +9,7 @@ from PIL import Image
 
 from sensorium.core.errors import Failure, Usage
 from sensorium.web.agents import Agent
-from sensorium.web.scenes.any import Any
+from sensorium.web.scenes.any import AnyAgent
 from sensorium.web.views import CartView
 
 SIDE, FRAMES, SECONDS = 160, 24, 0.08
@@ -41,7 +41,7 @@ def make(agent: Agent, path: Path) -> bool:
 
 def filmed(agent: Agent) -> list[Image.Image]:
     """Images of the first seconds of an episode; none where the world has no picture."""
-    scene = Any(agent, [], 3)
+    scene = AnyAgent(agent, [], 3)
     try:
         if scene.run.view is None:
             return []

@@ -105,6 +105,9 @@ def _main(theirs: socket.socket, role: str, arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    # what simulators print
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     import torch
 
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Any agent: its world's picture, its observation, its score, and treatments of its senses."""
 
-from typing import Any as Value
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -19,7 +19,7 @@ LARGEST = 64
 """largest number of bars"""
 
 
-class Any(Scene):
+class AnyAgent(Scene):
     """An agent in the world of its training."""
 
     name, title = "any", "Watch it, and change its senses"
@@ -110,7 +110,7 @@ class Any(Scene):
             return limited(obs[0, -3:].permute(1, 2, 0).cpu().numpy())
         return None
 
-    def set(self, name: str, value: Value) -> None:
+    def set(self, name: str, value: Any) -> None:
         c = self.channels
         if name == "pause":
             self.paused = value

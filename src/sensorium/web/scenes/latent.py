@@ -33,7 +33,7 @@ class Latent(Scene):
 
     def __init__(self, agent: Agent, others: list[Agent], seed: int):
         super().__init__(agent, others, seed)
-        self.rate = 30.0
+        self.rate = 36.0
         stage, _ = agent.restored
         assert isinstance(stage, Decoding)
         self.stage = stage

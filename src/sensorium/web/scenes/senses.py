@@ -13,6 +13,8 @@ from sensorium.web.views import CartView
 
 FORCE = 20.0
 """newtons of a push"""
+SMALLEST = 0.01
+"""reward per step below which a share of it is not shown"""
 GRIP = 2.4
 """metres between pointer and cart at which a push is full"""
 NAMES = {"agent": "permutation-invariant agent", "baseline": "feed-forward network"}
@@ -157,8 +159,9 @@ class Senses(Scene):
             if self.t % 5 == 0:
                 means = {name: run.recent.mean for name, run in self.runs.items()}
                 score.append([self.t / (self.rate * self.steps), *means.values()])
-                if self.shuffled >= 0 and all(self.usual.values()):
-                    recovery.append([self.t - self.shuffled, *(mean / abs(self.usual[name]) for name, mean in means.items())])
+                if self.shuffled >= 0:
+                    shares = [mean / abs(self.usual[name]) if abs(self.usual[name]) > SMALLEST else None for name, mean in means.items()]
+                    recovery.append([self.t - self.shuffled, *shares])
         agent = self.runs["agent"]
         views = {name: run.view.value() for name, run in self.runs.items() if run.view}
         arrived = [round(float(value), 4) for value in agent.seen[0]]
