@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test check quick docs dist
+.PHONY: demo test check quick docs dist web pictures
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else 'Sensorium needs Python 3.11 to 3.13; set PYTHON=python3.12, for instance')"
@@ -47,3 +47,11 @@ dist: $(VENV)/ready
 docs: $(VENV)/ready
 	$(BIN)/python -m sphinx -b html -q -E -n -W --keep-going -d build/doctrees docs build/docs
 	@echo "open $$(pwd)/build/docs/index.html"
+
+# the playground's page, from web/ into src/sensorium/web/static/, whose files are committed (needs Node 20 and npm)
+web:
+	cd web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent lint && npm test && npm run --silent build
+
+# the playground's pictures in docs/ (needs Chromium)
+pictures: $(VENV)/ready
+	$(BIN)/python docs/pictures.py

@@ -5,6 +5,7 @@ where it has no preset, and `sensorium evaluate` gets `--episodes 2` where it ha
 extras have to stand in pyproject.toml, targets in the Makefile. A kind of block or a program that this file does not know is an error.
 """
 
+import argparse
 import importlib
 import json
 import os
@@ -28,6 +29,7 @@ from sensorium.doctor import EXTRAS
 from sensorium.envs import patches, sensors
 from sensorium.systems.attention_neuron.official import LAYOUTS
 from sensorium.usage import parser
+from sensorium.web import command
 from tests.conftest import REFERENCE
 
 ROOT = Path(__file__).parents[1]
@@ -147,10 +149,16 @@ class Shell:
         if words[0] == "evaluate" and "--episodes" not in words:
             words = [*words, "--episodes", "2"]
         options, _ = parser().parse_known_args(words)
+        if words[0] == "play":  # runs until it is interrupted
+            return self.play(options)
         if words[0] == "train" and not installed(registry.recipe(options.recipe)):
             self.absent.append(options.out or f"runs/{options.recipe}")
         if not any(word.startswith(folder) for word in words for folder in self.absent):
             assert cli.main(words) == 0, "sensorium " + " ".join(words)
+
+    def play(self, options: argparse.Namespace) -> None:
+        """`sensorium play`: its folders hold agents."""
+        assert command.agents(options.dirs)
 
 
 def installed(recipe: Recipe) -> bool:

@@ -270,11 +270,15 @@ def import_(options: argparse.Namespace, _: list[str]) -> None:
 
 
 def export(options: argparse.Namespace, _: list[str]) -> None:
-    """`sensorium export`: write recorded episodes as a Minari dataset, or an agent as an ONNX file."""
+    """`sensorium export`: write recorded episodes as a Minari dataset, an agent as an ONNX file, or a page that runs without a server."""
     if options.to == "onnx":
         from sensorium.policies.export import export as to_onnx
 
         lines = to_onnx(options.dir, options.out)
+    elif options.to == "web":
+        from sensorium.web.export import export as to_web
+
+        lines = to_web(options.dir, options.out)
     else:
         from sensorium.data.minari import export as to_minari
 
@@ -311,6 +315,13 @@ def report(options: argparse.Namespace, _: list[str]) -> None:
         page = replace(page, lead=lead, sections=[*page.sections, *logged.all_metrics(stages)])
         print(f"sensorium: in progress: {underway}", file=sys.stderr)
     print(write(folder, page))
+
+
+def play(options: argparse.Namespace, _: list[str]) -> None:
+    """`sensorium play`: the playground in the browser, until Ctrl-C."""
+    from sensorium.web.command import play
+
+    play(options.dirs, options.host, options.port, not options.no_browser)
 
 
 def plan(options: argparse.Namespace, _: list[str]) -> None:
@@ -370,7 +381,7 @@ def bench(options: argparse.Namespace, _: list[str]) -> None:
 
 COMMANDS = {
     "list": list_, "plan": plan, "train": train, "evaluate": evaluate, "senses": senses, "verify": verify, "import": import_, "export": export, "report": report,
-    "doctor": doctor, "bench": bench,
+    "play": play, "doctor": doctor, "bench": bench,
 }  # fmt: skip
 
 if __name__ == "__main__":

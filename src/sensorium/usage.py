@@ -104,14 +104,23 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
         ),
     ),
     "export": (
-        "write recorded episodes as a Minari dataset, or an agent as an ONNX file", PLAIN,
+        "write recorded episodes as a Minari dataset, an agent as an ONNX file, or as a page that runs without a server", PLAIN,
         (
-            argument("dir", metavar="DIR", help="minari: a run, or a stage that has recorded episodes; onnx: an agent"),
-            argument("--to", required=True, choices=["minari", "onnx"]),
-            argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets, or the folder of policy.onnx"),
+            argument("dir", metavar="DIR", help="minari: a run, or a stage that has recorded episodes; onnx, web: an agent"),
+            argument("--to", required=True, choices=["minari", "onnx", "web"]),
+            argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets, the folder of policy.onnx, or an empty folder for the page"),
         ),
     ),
     "report": ("write DIR/report.html, one self-contained page", PLAIN, (argument("dir", metavar="DIR"),)),
+    "play": (
+        "the playground in the browser: change an agent's senses, or drive in its dream", PLAIN,
+        (
+            argument("dirs", metavar="DIR", nargs="*", help="runs, stages' folders or zoo agents (default: the zoo)"),
+            argument("--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1, this machine only; others need the token that is printed)"),
+            argument("--port", type=int, metavar="N", help="default: the first free one from 8200 on"),
+            argument("--no-browser", action="store_true", help="print the address, and open no browser"),
+        ),
+    ),
     "doctor": (
         "check worlds, extras and tools on this machine, and how to fix what fails", JSON,
         (argument("--world", metavar="gym:ID", help="check one Gymnasium environment instead: its interface, that a seed repeats, its speed"),),
@@ -180,7 +189,7 @@ def folders(prefix: str, **_: Any) -> list[str]:
 COMPLETIONS: dict[tuple[str, str], Callable[..., list[str]]] = {
     ("train", "recipe"): entries("RECIPES"), ("plan", "recipe"): entries("RECIPES"), ("verify", "name"): entries("TABLES"),
     ("import", "kind"): entries("IMPORTS"), ("evaluate", "dir"): folders, ("senses", "dirs"): folders, ("report", "dir"): folders, ("export", "dir"): folders,
-    ("verify", "agent"): folders,
+    ("play", "dirs"): folders, ("verify", "agent"): folders,
     **{(command, "preset"): lambda **_: ["tiny", "laptop", "paper"] for command in ("train", "plan")},
 }  # fmt: skip
 """(command, argument) -> what a shell completes it with"""

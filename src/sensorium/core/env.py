@@ -215,6 +215,52 @@ class WithStates(Protocol):
 
 
 @runtime_checkable
+class Pictured(Protocol):
+    """An Env that renders images of its rows."""
+
+    def picture(self, row: int = 0) -> Any:
+        """An image of one row, a NumPy array uint8 [height, width, 3]. Errors: core.errors where this Env cannot render."""
+        ...
+
+
+@runtime_checkable
+class Articulated(Protocol):
+    """An Env of bodies made of capsules."""
+
+    def segments(self, row: int = 0) -> list[tuple[float, ...]]:
+        """The capsules of one row, each (x1, y1, z1, x2, y2, z2, radius) in metres, z up; the first one is the trunk."""
+        ...
+
+
+@runtime_checkable
+class Cart(Protocol):
+    """A world of a cart with a pole, in torch, that a force from outside may push."""
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Metres from the middle of the track to either end, and the length of the pole."""
+        ...
+
+    def pose(self, state: State) -> tuple[float, float]:
+        """Position in metres and angle in radians of the first row; 0 is upright, and positive angles lean left."""
+        ...
+
+    def pushed(self, state: State, newtons: float) -> State:
+        """The state after an additional force on the cart during one step."""
+        ...
+
+
+@runtime_checkable
+class Steerable(Protocol):
+    """A world that a person can play with the keys of the arrows and the space bar."""
+
+    @property
+    def steering(self) -> dict[str, tuple[str, tuple[float, ...]]]:
+        """Key (left, right, up, down, space) -> what it does and its action; the actions of held keys are added."""
+        ...
+
+
+@runtime_checkable
 class TorchWorld(Protocol):
     """A world implemented in torch as pure functions, so that world and policy compile as one step."""
 

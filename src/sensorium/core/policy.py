@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sensorium.core.seeding import uniform
@@ -49,6 +49,15 @@ class Stochastic(Protocol):
 
     def deterministic(self) -> Policy:
         """The same policy without random numbers."""
+        ...
+
+
+@runtime_checkable
+class Attentive(Protocol):
+    """A policy that weighs its inputs, sensors or patches in any order and number, by attention."""
+
+    def attention(self, obs: Tensor, memory: Memory) -> Float[Tensor, "rows inputs code"]:
+        """The weight of each input in each row of the code, for an observation and the memory before it."""
         ...
 
 

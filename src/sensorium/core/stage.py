@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NewType, Protocol, TypeVar, runtime_checkable
 
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sensorium.core.env import World
@@ -94,7 +95,43 @@ class Dreaming(Protocol):
         ...
 
     def in_dream(self, state: State) -> tuple[World, Policy]:
-        """The learned model as a world, and the agent's policy in it."""
+        """The learned model as a world, and the agent's policy in it. Errors: core.errors.Usage for a model without reward and end."""
+        ...
+
+    def dream_policy(self, state: State) -> Policy:
+        """The agent's policy in the learned model, whether or not that predicts a reward."""
+        ...
+
+
+@runtime_checkable
+class Decoding(Protocol):
+    """A stage whose agent encodes images as latent vectors z and decodes them."""
+
+    def encode(self, frames: Tensor) -> tuple[Float[Tensor, "rows z"], Float[Tensor, "rows z"]]:
+        """Mean and log variance of z for observed images."""
+        ...
+
+    def decode(self, z: Float[Tensor, "rows z"]) -> Any:
+        """Images of latent vectors, a NumPy array uint8 [rows, height, width, 3]. Errors: core.errors.Usage for agents without images."""
+        ...
+
+
+@runtime_checkable
+class Prototypical(Protocol):
+    """A stage that learns prototypes of observations."""
+
+    def nearest_to_prototypes(self, state: State, observations: Tensor) -> Int[Tensor, "prototypes"]:
+        """The index of the observation nearest to each prototype."""
+        ...
+
+
+@runtime_checkable
+class Architectural(Protocol):
+    """A stage that learns the parameters of an architecture."""
+
+    @property
+    def agent(self) -> Any:
+        """The architecture."""
         ...
 
 

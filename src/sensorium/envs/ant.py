@@ -1,6 +1,7 @@
 """Ant, a four-legged body with eight joints that has to run: PyBullet's version, used in the paper, and MuJoCo's, which differs."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from sensorium.core.env import EnvSpec
 from sensorium.envs.host import HostEnv, Pool, Singles, extra, quiet
 
 JOINTS = [f"{part} {leg}" for leg in range(1, 5) for part in ("hip", "ankle")]
+TRUNK, LIMB = 0.25, 0.08
+"""radius of the trunk and of a limb, in metres"""
 SENSORS = (
     "height", "sin of the goal's angle", "cos of the goal's angle", "speed ahead", "speed aside", "speed up", "roll", "pitch",
     *(f"{what} of {joint}" for joint in JOINTS for what in ("place", "speed")), *(f"foot {leg} on the ground" for leg in range(1, 5)),
@@ -44,8 +47,8 @@ class Ant:
     def spec(self) -> EnvSpec:
         return EnvSpec("ant", (len(SENSORS),), len(JOINTS), self.horizon, SENSORS, rows=64)
 
-    def open(self) -> HostEnv:
-        return HostEnv(self.spec, Singles(self.make, floats))
+    def open(self) -> "AntEnv":
+        return AntEnv(self.spec, Singles(self.make, floats))
 
     def filmed(self) -> HostEnv:
         """An Env of one ant with a camera, for `picture`."""
@@ -67,11 +70,28 @@ class Ant:
         return Running(env) if self.shaped else env
 
 
+class AntEnv(HostEnv):
+    """PyBullet's ants, with the positions of their limbs."""
+
+    def segments(self, row: int = 0) -> list[tuple[float, ...]]:
+        """The capsules of one ant, each (x1, y1, z1, x2, y2, z2, radius) in metres, z up: the trunk, then three of each leg."""
+        assert isinstance(self.simulators, Singles)
+        ant = self.simulators.rows[row]
+        places = {name: np.asarray(part.get_position()) for name, part in ant.robot.parts.items() if name != "floor"}
+        trunk = places.pop("torso")
+        found = [(*trunk, *trunk, TRUNK)]
+        # PyBullet lists for each leg: its first part, the hip, its second part, the knee and the foot, all by their centres of mass
+        for _, hip, _, knee, foot in zip(*[iter(places.values())] * 5, strict=True):
+            ends = (trunk, hip, knee, 2 * foot - knee)
+            found += [(*start, *end, LIMB) for start, end in pairwise(ends)]
+        return [tuple(float(value) for value in capsule) for capsule in found]
+
+
 class Running:
     """PyBullet's ant with the reward of the paper's training."""
 
     def __init__(self, env: Any):
-        self.env, self.reset, self.close = env, env.reset, env.close
+        self.env, self.reset, self.close, self.robot = env, env.reset, env.close, env.robot
 
     def step(self, action: np.ndarray) -> tuple[Any, ...]:
         obs, _, *rest = self.env.step(action)

@@ -42,6 +42,14 @@ class CarRacing:
     def spec(self) -> EnvSpec:
         return EnvSpec("car-racing", (SIZE, SIZE, 3), 3, self.horizon, low=(-1.0, 0.0, 0.0), rows=64, kind="image")
 
+    @property
+    def steering(self) -> dict[str, tuple[str, tuple[float, ...]]]:
+        """Key -> what it does and its action."""
+        return {
+            "left": ("steer left", (-1.0, 0.0, 0.0)), "right": ("steer right", (1.0, 0.0, 0.0)), "up": ("gas", (0.0, 1.0, 0.0)),
+            "down": ("brake", (0.0, 0.0, 0.8)),
+        }  # fmt: skip
+
     def observe(self, frames: np.ndarray) -> Tensor:
         """Observations [rows, 64, 64, 3] from frames [rows, 96, 96, 3]."""
         return (legacy if self.legacy else small)(torch.from_numpy(frames), ROWS)

@@ -85,6 +85,22 @@ class CartPole:
         truncated = (torch.as_tensor(t) + 1 >= self.horizon) & ~terminated
         return state, Step(self.observe(state), reward(state[0], state[2]), terminated, truncated)
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Metres from the middle of the track to either end, and the length of the pole as it is drawn."""
+        return TRACK, 1.6 * POLE_LENGTH
+
+    def pose(self, state: tuple[Tensor, ...]) -> tuple[float, float]:
+        """Position in metres and angle in radians of the first row; 0 is upright, and positive angles lean left."""
+        return float(state[0][0]), float(state[2][0])
+
+    def pushed(self, state: tuple[Tensor, ...], newtons: float) -> tuple[Tensor, ...]:
+        """The state after an additional force on the cart during one step: the accelerations are linear in the force."""
+        position, speed, angle, spin = state
+        zero = torch.zeros_like(speed)
+        added = [more - less for more, less in zip(*(accelerations(speed, angle, spin, zero + f) for f in (newtons, 0.0)), strict=True)]
+        return position, speed + added[0] * DT, angle, spin + added[1] * DT
+
 
 WIDTH, HEIGHT, ENLARGED = 480, 270, 3
 SCALE = WIDTH * 0.42 / TRACK  # pixels a metre

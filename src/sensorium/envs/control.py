@@ -200,6 +200,12 @@ class ControlEnv(HostEnv):
             return self.obs.cpu()
         raise Usage("EnvPool provides pixels or states, not both; use engine dm_control")
 
+    def segments(self, row: int = 0) -> list[tuple[float, ...]]:
+        """The bodies of one row as capsules. Errors: core.errors.Usage for EnvPool, and for bodies with meshes."""
+        if self.control_pool is None:
+            raise Usage("EnvPool gives no positions of bodies; use engine dm_control")
+        return self.control_pool.segments(row)
+
     def picture(self, row: int = 0) -> UInt8[np.ndarray, "240 240 3"]:
         """An image of one row with full visuals. Errors: core.errors.Usage for EnvPool."""
         if self.control_pool is None:

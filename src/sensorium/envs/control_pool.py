@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sensorium.core.errors import Usage
 from sensorium.envs.host import extra
 from sensorium.envs.renderer import Renderer, choose, prepare
 
@@ -125,8 +126,39 @@ class ControlPool:
         prepare()
         return self.threads[0].submit(self.large.draw, self.rows[row].env.physics).result()
 
+    def segments(self, row: int) -> list[tuple[float, ...]]:
+        """The shapes of a row as capsules, see `core.env.Articulated`. Errors: core.errors.Usage for bodies with meshes."""
+        return capsules(self.rows[row].env.physics)
+
     def close(self) -> None:
         self.closing()
+
+
+PLANE, SPHERE, MESH = 0, 2, 7
+"""MuJoCo's types of geoms"""
+
+
+def capsules(physics: Any) -> list[tuple[float, ...]]:
+    """The visible geoms of a dm_control physics as capsules: each along its longest axis. Errors: core.errors.Usage for meshes."""
+    model, data, found = physics.model, physics.data, []
+    for i in range(model.ngeom):
+        kind, size = int(model.geom_type[i]), np.array(model.geom_size[i])
+        if kind == MESH:
+            raise Usage("these bodies have meshes, which are no capsules")
+        if kind == PLANE or model.geom_rgba[i, 3] == 0:
+            continue
+        rotation, centre = np.array(data.geom_xmat[i]).reshape(3, 3), np.array(data.geom_xpos[i])
+        if kind == SPHERE:
+            axis, radius, half = 0, size[0], 0.0
+        elif kind in (3, 5):  # capsule, cylinder: along z
+            axis, radius, half = 2, size[0], size[1]
+        else:  # ellipsoid, box
+            axis = int(size.argmax())
+            radius = float(np.delete(size, axis).mean())
+            half = max(0.0, size[axis] - radius)
+        ends = centre - half * rotation[:, axis], centre + half * rotation[:, axis]
+        found.append(tuple(float(value) for value in (*ends[0], *ends[1], radius)))
+    return found
 
 
 def shut(threads: list[ThreadPoolExecutor], renderers: list[Renderer]) -> None:

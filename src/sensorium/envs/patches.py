@@ -231,6 +231,32 @@ class PatchEnv:
             return torch.cat([patches, (256 * drawn).to(torch.uint8).view(len(patches), treatment.count, -1)], 1)
         return patches
 
+    def treat_by(self, senses: str, number: int = 0) -> None:
+        """Treat the following frames by another specification, with random choices for `number`. Frames in the stack stay where they fit."""
+        self.treatments = parse(senses)
+        self.seeds, self.chosen = fold(self.seeds, "again", number), {}
+        names = [treatment.name for treatment in self.treatments if isinstance(treatment, Background)]
+        self.scenery = [scenery(name, *self.raw.shape[1:3]).to(self.seeds.device) for name in names]
+        newest = self.patches(self.raw)[:, :, None]
+        kept = self.obs[:, :, 1:] if newest.shape[1] == self.obs.shape[1] else newest.repeat(1, 1, STACK - 1, 1)
+        self.obs = torch.cat([kept, newest], 2)
+
+    def origins(self) -> Int[Tensor, "rows n"]:
+        """The place in the frame of each patch of the observation; -1 for patches of noise."""
+        n = (self.raw.shape[1] // SIDE) * (self.raw.shape[2] // SIDE)
+        found = torch.arange(n, device=self.seeds.device).expand(len(self.seeds), n)
+        for i, treatment in enumerate(self.treatments):
+            if isinstance(treatment, (Shuffle, Swap, Occlude)):
+                found = found.gather(1, self.chosen[i])
+            elif isinstance(treatment, Noise):
+                found = torch.cat([found, found.new_full((len(found), treatment.count), -1)], 1)
+        return found
+
+    def picture(self, row: int = 0) -> np.ndarray:
+        """The simulator's frame of one row, uint8 [height, width, 3]."""
+        frame = self.raw[row].cpu().numpy()
+        return frame if frame.ndim == 3 else frame[..., None].repeat(3, 2)
+
     def views(self, world: Any) -> bool:
         """Whether `shown(world)` is available."""
         return self.world.offers(world)

@@ -49,6 +49,11 @@ class TakeCover:
     def spec(self) -> EnvSpec:
         return EnvSpec("take-cover", (SIZE, SIZE, 3), 1, self.horizon, rows=16, kind="image")
 
+    @property
+    def steering(self) -> dict[str, tuple[str, tuple[float, ...]]]:
+        """Key -> what it does and its action."""
+        return {"left": ("move left", (-1.0,)), "right": ("move right", (1.0,))}
+
     def open(self) -> HostEnv:
         if self.engine == "vizdoom":
             return HostEnv(self.spec, Games(self.faithful, self.legacy))

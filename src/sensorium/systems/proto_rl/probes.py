@@ -12,7 +12,6 @@ from sensorium.core.env import WithStates, closing
 from sensorium.core.rollout import stream
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import State
-from sensorium.nets import descent
 from sensorium.nets.mlp import orthogonal
 from sensorium.systems.proto_rl.model import Standardised
 from sensorium.systems.proto_rl.stages import ProtoStage
@@ -77,9 +76,6 @@ def linear_probe(encoder: nn.Module, train: Trajectories, test: Trajectories, tr
     return ridge(code, known, code_test, known_test, best)
 
 
-@torch.no_grad()
 def nearest_states(stage: ProtoStage, state: State, data: Trajectories) -> Float[Tensor, "M s"]:
     """For each prototype the recorded simulator state whose z is nearest to it."""
-    model = descent.loaded(stage.proto.representation(stage.world.spec.observation), descent.part("representation", state))
-    z = torch.cat([model.project(model.encoder(part)) for part in data.observations.split(256)])
-    return data.states[(z @ torch.nn.functional.normalize(model.prototypes, dim=1).T).argmax(0)]
+    return data.states[stage.nearest_to_prototypes(state, data.observations)]

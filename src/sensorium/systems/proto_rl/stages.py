@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
 from sensorium.core.errors import Usage
+from sensorium.core.stage import State
+from sensorium.nets import descent
 from sensorium.rl.off_policy import Finetuning, OffPolicy, Pretraining, Rewards
 from sensorium.systems.proto_rl.model import Proto
 
@@ -16,6 +23,15 @@ class ProtoStage(OffPolicy):
     @property
     def explorer(self) -> Proto:
         return self.proto
+
+    @torch.no_grad()
+    def nearest_to_prototypes(self, state: State, observations: Tensor) -> Int[Tensor, "prototypes"]:
+        """The index of the observation whose z is nearest to each prototype. Errors: core.errors.Usage for a state without prototypes."""
+        if "representation/model/prototypes" not in state:
+            raise Usage("this agent has no prototypes: published fine-tuned agents contain only encoder and actor")
+        model = descent.loaded(self.proto.representation(self.world.spec.observation), descent.part("representation", state))
+        z = torch.cat([model.project(model.encoder(part)) for part in observations.split(256)])
+        return (z @ normalize(model.prototypes, dim=1).T).argmax(0)
 
 
 @dataclass(frozen=True)

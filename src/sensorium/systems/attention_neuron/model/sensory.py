@@ -204,6 +204,10 @@ class SensoryPolicy:
             weights = attention(self.tensors["queries"], keys, scale)
         return weights.permute(2, 1, 0)
 
+    def attention(self, obs: Float[Tensor, "rows N"], memory: Memory) -> Float[Tensor, "rows N M"]:
+        """Attention weights at the step on `obs`; `memory` is the memory before it."""
+        return self.weights(self.neurons(obs, memory)[0])
+
     def encode(self, obs: Float[Tensor, "rows N"], hidden: Float[Tensor, "rows N H"]) -> Float[Tensor, "rows M"]:
         """The code of each row (eq. 2)."""
         weights = self.weights(hidden).permute(2, 1, 0)

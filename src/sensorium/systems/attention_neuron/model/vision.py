@@ -163,3 +163,10 @@ class VisionPolicy:
     def with_action(self, memory: Memory, action: Float[Tensor, "rows a"]) -> Memory:
         """The memory after another action was executed instead of the agent's own."""
         return self.agent.with_action(memory, action)
+
+    def attention(self, obs: UInt8[Tensor, "rows n t p"], memory: Memory) -> Float[Tensor, "rows n m"]:
+        """Attention weights at the step on `obs`; `memory` is the memory before it. Errors: core.errors.Usage for agents without patches."""
+        neurons = getattr(self.agent, "neurons", None)
+        if not isinstance(neurons, VisionNeurons):
+            raise Usage("this agent has no neurons on patches")
+        return neurons.weights(self.tensors, obs, memory[0]).mT

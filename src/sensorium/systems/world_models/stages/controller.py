@@ -16,7 +16,7 @@ from sensorium.es.strategy import Strategy
 from sensorium.es.workers import Workers
 from sensorium.nets.flat import Layout
 from sensorium.systems.world_models.curiosity import CuriosityWorld
-from sensorium.systems.world_models.dream import Dream
+from sensorium.systems.world_models.dream import Dream, decoded
 from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import LatentPolicy, Linear, WorldModelPolicy
 
@@ -178,4 +178,16 @@ class Controller:
         if memory is not None and not (memory.restart or memory.reward):
             raise Usage("this M predicts neither reward nor end, so its dream has no score; car-racing-dream trains one that does")
         world = self.dream_world(device=str(state["agent"].device))
-        return world, InDreamAgent(self.controller).policy(state["agent"])
+        return world, self.dream_policy(state)
+
+    def dream_policy(self, state: State) -> Policy:
+        """The agent as a policy of its dream."""
+        return InDreamAgent(self.controller).policy(state["agent"])
+
+    def encode(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance of z, each [rows, z], for observations of the world."""
+        return load_model(self.vision, bfloat16=self.bfloat16).posterior(frames)
+
+    def decode(self, z: Tensor) -> Any:
+        """Images of latent vectors, uint8 [rows, 64, 64, 3]. Errors: core.errors.Usage for a V of vectors."""
+        return decoded(load_model(self.vision, bfloat16=self.bfloat16), z)

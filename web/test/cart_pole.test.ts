@@ -1,0 +1,93 @@
+import { describe, expect, it } from "vitest";
+import { force, initial, observe, reward, type State, transition } from "../src/scenes/cart_pole";
+import { feedForward, Neurons } from "../src/scenes/neurons";
+import { type SensesData, SensesScene } from "../src/scenes/senses";
+import fixtures from "./fixtures.json";
+
+const data = fixtures.senses.data as SensesData;
+
+describe("cart-pole and its agent", () => {
+  it("are those of Python over 200 steps", () => {
+    const { seed, order, start, actions, states, rewards } = fixtures.senses;
+    const agent = new Neurons(data.agent);
+    const near = initial(seed);
+    let state: State = { position: start[0]!, speed: start[1]!, angle: start[2]!, spin: start[3]! };
+    for (const name of ["position", "speed", "angle", "spin"] as const) expect(near[name]).toBeCloseTo(state[name], 5);
+    actions.forEach((expected, t) => {
+      const obs = observe(state);
+      const [action] = agent.act(order.map((item) => obs[item]!));
+      expect(action).toBeCloseTo(expected, 4);
+      state = transition(state, force(action!));
+      [state.position, state.speed, state.angle, state.spin].forEach((x, i) => {
+        expect(x).toBeCloseTo(states[t]![i]!, 4);
+      });
+      expect(reward(state)).toBeCloseTo(rewards[t]!, 4);
+    });
+  });
+
+  it("the baseline is that of Python", () => {
+    for (const { observation, action } of fixtures.senses.baseline)
+      expect(feedForward(data.baseline!, observation)[0]).toBeCloseTo(action, 5);
+  });
+
+  it("an order of the sensors changes nothing but which neuron has which sensor", () => {
+    const [first, second] = [new Neurons(data.agent), new Neurons(data.agent)];
+    for (let t = 0; t < 20; t++) {
+      const obs = [0.1 * t, -1, Math.cos(t), Math.sin(t), 2];
+      expect(second.act([...obs].reverse())[0]).toBeCloseTo(first.act(obs)[0]!, 10);
+    }
+  });
+});
+
+describe("the senses scene", () => {
+  const calls: unknown[][] = [];
+  const notices = { control: (...args: unknown[]) => calls.push(args), panel: () => {} };
+  const scene = () => new SensesScene("cart-pole", data, 0, notices);
+  const score = (made: SensesScene, frames: number) => {
+    let last: (number | null)[] = [];
+    for (let i = 0; i < frames; i++) last = (made.advance().values.score as (number | null)[][]).at(-1) ?? last;
+    return last as [number, number, number];
+  };
+
+  it("a shuffle leaves the agent's score and not the baseline's", () => {
+    const made = scene();
+    const [, before, baseline] = score(made, 300);
+    expect(before).toBeGreaterThan(0.9);
+    expect(baseline).toBeGreaterThan(0.9);
+    made.set("order", [1, 0, 4, 2, 3]);
+    const [, after, lost] = score(made, 600);
+    expect(after).toBeGreaterThan(0.9);
+    expect(lost).toBeLessThan(0.6);
+  });
+
+  it("keeps what was in place when channels are added and removed", () => {
+    const made = scene();
+    made.set("order", [4, 3, 2, 1, 0]);
+    made.set("noise", 2);
+    expect(calls.at(-1)!.slice(0, 2)).toEqual(["order", [4, 3, 2, 1, 0, 5, 6]]);
+    made.set("duplicate", true);
+    expect((made.advance().values.sensors as number[]).length).toBe(12);
+    made.set("noise", 0);
+    made.set("duplicate", false);
+    expect(calls.at(-1)!.slice(0, 2)).toEqual(["order", [4, 3, 2, 1, 0]]);
+  });
+
+  it("a sensor that is off reads zero, and an order that is none is refused", () => {
+    const made = scene();
+    made.set("cos angle", false);
+    expect((made.advance().values.sensors as number[])[2]).toBe(0);
+    made.set("order", [0, 0, 1, 2, 3]);
+    made.set("order", [0, 1]);
+    expect((made.advance().values.sensors as number[]).length).toBe(5);
+  });
+
+  it("keys push the carts, also where the agent balances", () => {
+    const made = scene();
+    score(made, 300);
+    const at = () => (made.advance().values.agent as { x: number }).x;
+    const before = at();
+    made.keys(["right"]);
+    for (let i = 0; i < 20; i++) at();
+    expect(at()).toBeGreaterThan(before + 0.05);
+  });
+});
