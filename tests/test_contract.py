@@ -161,7 +161,7 @@ def test_compiled_stages_resume_bit_identically(recipe, name, tmp_path: Path):
 
 
 def test_the_card_keeps_the_implementation_of_the_lstm(tmp_path: Path):
-    stage, folder = with_predecessors(("take-cover", "memory"), tmp_path)
+    stage, folder = with_predecessors(("car-racing", "memory"), tmp_path)
     run(replace(stage, steps=1), folder, 0)  # type: ignore[type-var]
     kept = card.read(folder)
     assert kept["implementations"]["lstm"] in ("explicit", "fused")
