@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.interleave import interleaved, row, seconds
 from bench.limit import products_per_second
@@ -108,12 +109,15 @@ def vae() -> list[dict[str, Any]]:
     works = {"train": train, "train plainly": train_plainly, "encode": encode, "encode plainly": encode_plainly}
     for work in works.values():
         work()
-    found = {name: len(frames) / took for name, took in interleaved({n: lambda w=w: seconds(w) for n, w in works.items()}, ROUNDS).items()}
-    plainly = "torch's layers, float32, eager"
-    return [
-        row("vae/train", found["train"], "images/s", plainly, found["train plainly"]),
-        row("vae/encode", found["encode"], "images/s", plainly, found["encode plainly"]),
-    ]
+    measured = interleaved({**{n: lambda w=w: seconds(w) for n, w in works.items()}, "rate": products_per_second(dtype)}, ROUNDS)
+    speed = {name: len(frames) / measured[name] for name in works}
+    plainly, rows = "torch's layers, float32, eager", []
+    for name in ("train", "encode"):
+        with FlopCounterMode(display=False) as operations:
+            works[f"{name} plainly"]()
+        limit = measured["rate"] * len(frames) / operations.get_total_flops()
+        rows.append(row(f"vae/{name}", speed[name], "images/s", plainly, speed[f"{name} plainly"], limit=limit))
+    return rows
 
 
 def memory(hidden: int) -> Callable[[], list[dict[str, Any]]]:

@@ -158,3 +158,14 @@ def test_compiled_stages_resume_bit_identically(recipe, name, tmp_path: Path):
             run(replace(stage, steps=2), folder, 3)
         run(stage, folder, 3)
     assert left(tmp_path / "whole" / folder.name) == left(tmp_path / "resumed" / folder.name)
+
+
+def test_the_card_keeps_the_implementation_of_the_lstm(tmp_path: Path):
+    stage, folder = with_predecessors(("car-racing", "memory"), tmp_path)
+    run(replace(stage, steps=1), folder, 0)  # type: ignore[type-var]
+    kept = card.read(folder)
+    assert kept["implementations"]["lstm"] in ("explicit", "fused")
+    # as if the run had started on another machine
+    checkpoint.write_json(folder / "card.json", {**kept, "implementations": {"lstm": "explicit"}})
+    run(stage, folder, 0)
+    assert card.read(folder)["implementations"] == {"lstm": "explicit"}
