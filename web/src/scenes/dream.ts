@@ -214,7 +214,7 @@ export class DreamScene implements LocalScene {
 
 const EXPLANATION =
   "No world runs here. A recurrent network (M) has learned to predict what comes next, and each frame is drawn from its prediction by a decoder (V). Steer with the arrow keys, or let the agent (C). " +
-  "The temperature sets how random the predictions are. At a low temperature M repeats its most likely prediction: fireballs may never appear, and a controller that is trained there learns to exploit this and fails in the real world. " +
+  "The temperature sets how random the predictions are. At a low temperature M repeats its most likely prediction (in TakeCover fireballs may never appear), and a controller that is trained there learns to exploit this and fails in the real world. " +
   "A higher temperature makes the dream harder than the world.";
 
 const sum = (values: number[]): number => values.reduce((a, b) => a + b, 0);
