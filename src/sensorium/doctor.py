@@ -25,6 +25,7 @@ EXTRAS = {
     "minari": "minari",
     "onnx": "onnxruntime",
     "sb3": "sb3_contrib",
+    "ray": "ray",
 }
 """extra -> module that it installs"""
 
