@@ -115,6 +115,8 @@ def evaluate(
     if senses is None:
         senses = next((part.senses for part in (stage, place) if isinstance(part, Sensed) and part.senses), "")
     treated, policy = wrapped(place, policy, senses)
+    if device == "cuda" and on not in ("", "here"):
+        raise Usage("a policy on a GPU is evaluated in this process; give on='here'")
     with jobs.on(on):
         result = scores(treated, policy, episodes, seed, device)
     return {"recipe": recipe, **result, "seed": seed, "senses": senses, "world": place.spec.name}

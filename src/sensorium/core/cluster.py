@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.core.errors import Failure, Usage
+from sensorium.core.jobs import INSIDE
 from sensorium.core.processes import MODULES, guarded
 from sensorium.core.workers import Outcome, Workers, attempt, versions
 
@@ -136,7 +137,12 @@ class Ray(Workers):
 
     def submit(self, common: Any, job: bytes, deadline: int) -> "Future[Outcome]":
         """As `Workers.submit`."""
-        return self.task.remote(common, job, deadline, versions()).future()
+        return self.task.remote(common, job, deadline, versions(), "ray").future()
+
+    def block(self, futures: "list[Future[Outcome] | None]") -> None:
+        """In a task, wait by Ray's own means, so that its CPU is free for the tasks that it waits for."""
+        if INSIDE:
+            self.ray.wait([future.object_ref for future in futures], num_returns=1, fetch_local=False)  # type: ignore[union-attr]
 
     def cause(self, error: BaseException) -> BaseException:
         """As `Workers.cause`: Ray wraps the exceptions of tasks."""

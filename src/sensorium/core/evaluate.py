@@ -1,5 +1,6 @@
 """Evaluation of a policy over many episodes."""
 
+import functools
 import sys
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from sensorium.core import jobs
 from sensorium.core.env import Env, TorchEnv, World, closing
+from sensorium.core.log import tell
 from sensorium.core.machine import at_most
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
@@ -44,6 +46,8 @@ def batches(world: World, policy: Policy, seeds: Int[Tensor, "episodes"], compil
     """
     rows = seeds.split(world.spec.rows or len(seeds))
     with closing(world) as env:
+        if isinstance(env, TorchEnv) and jobs.chosen() not in (None, "", "here"):
+            tell_once(f"{world.spec.name} is a world in torch: its episodes are one batch, played here")
         if isinstance(env, TorchEnv) or not _distributed(len(rows)):
             with at_most(torch.get_num_threads() if isinstance(env, TorchEnv) else 1):
                 for some in rows:
@@ -54,6 +58,9 @@ def batches(world: World, policy: Policy, seeds: Int[Tensor, "episodes"], compil
         yield from pool.map(batch_scores, ((some,) for some in rows), (world, policy))
     finally:
         pool.close()
+
+
+tell_once = functools.cache(tell)
 
 
 def _distributed(count: int) -> bool:

@@ -151,9 +151,15 @@ def chosen() -> str | None:
     return None if place is None else place.text
 
 
+INSIDE: list[str] = []
+"""in a worker, the place of the jobs of its jobs: `here` in a local process, `ray` on Ray"""
+
+
 def default_place(simulators: bool) -> str:
     """Where jobs are computed if no place is named: those of simulators in one process per core, those of worlds in torch here."""
-    return f"processes:{os.cpu_count() or 1}" if simulators else "here"
+    if not simulators:
+        return "here"
+    return INSIDE[0] if INSIDE else f"processes:{os.cpu_count() or 1}"
 
 
 def place_of(simulators: bool) -> str:

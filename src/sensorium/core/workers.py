@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from sensorium.core.errors import Failure, Usage
-from sensorium.core.jobs import Job, Origin, origin
+from sensorium.core.jobs import INSIDE, Job, Origin, origin
 from sensorium.core.machine import keep_pages
 from sensorium.core.processes import end_with_parent
 
@@ -55,15 +55,15 @@ def versions() -> tuple[str, ...]:
 _unpickled = functools.lru_cache(2)(pickle.loads)
 
 
-def attempt(common: bytes, job: bytes, deadline: int, expected: tuple[str, ...]) -> Outcome:
-    """Compute a job in a worker, which ends itself after `deadline` seconds (0: none).
+def attempt(common: bytes, job: bytes, deadline: int, expected: tuple[str, ...], inside: str) -> Outcome:
+    """Compute a job in a worker, which ends itself after `deadline` seconds (0: none). `inside`: as `core.jobs.INSIDE`.
 
     Errors: core.errors.Failure where the worker has other versions.
     """
     if versions() != expected:
         wrong = [f"{there} there, {here} here" for there, here in zip(versions(), expected, strict=True) if there != here]
         raise Failure(f"the worker on {platform.node()} has other versions: {'; '.join(wrong)}")
-    began = time.perf_counter()
+    began, INSIDE[:] = time.perf_counter(), [inside]
     torch.set_num_threads(1)
     if deadline:
         faulthandler.dump_traceback_later(deadline, exit=True, file=2)
@@ -107,6 +107,9 @@ class Workers:
     def submit(self, common: Any, job: bytes, deadline: int) -> "Future[Outcome]":
         """Submit an `attempt`."""
         raise NotImplementedError
+
+    def block(self, futures: "list[Future[Outcome] | None]") -> None:
+        """Wait, or return at once; called before the result of one of these is waited for."""
 
     def recover(self) -> None:
         """Prepare for new submissions after a worker was lost; afterwards the futures of all jobs lost with it have ended."""
@@ -198,6 +201,7 @@ class Batch:
 
     def settle(self) -> None:
         """Wait until a job has ended, take its result, and submit lost jobs again. Errors: those of the job."""
+        self.pool.block([each.future for each in self.pending.values()])
         lost = self.take(self.ended.get())
         if not lost:
             return
@@ -265,7 +269,7 @@ class Processes(Workers):
             os.environ.setdefault("OMP_NUM_THREADS", "1")
             self.executor = ProcessPoolExecutor(self.count, multiprocessing.get_context("spawn"), _start)
         try:
-            return self.executor.submit(attempt, common, job, deadline, versions())
+            return self.executor.submit(attempt, common, job, deadline, versions(), "here")
         except BrokenProcessPool as error:
             broken: Future[Outcome] = Future()
             broken.set_exception(error)
