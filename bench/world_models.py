@@ -22,13 +22,14 @@ from bench.interleave import interleaved, row, seconds
 from bench.limit import products_per_second
 from sensorium.core import card, checkpoint
 from sensorium.core.env import World
+from sensorium.core.jobs import on
 from sensorium.core.machine import compiled, keep_pages, one_thread, product_type
 from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.take_cover import TakeCover
-from sensorium.es.workers import Workers, on
+from sensorium.es.workers import Workers
 from sensorium.nets import descent
 from sensorium.nets.lstm import FORGET_BIAS, faster
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks

@@ -16,11 +16,11 @@ import torch
 
 from sensorium import registry
 from sensorium.core import checkpoint
+from sensorium.core.jobs import on
 from sensorium.core.machine import load_triton
 from sensorium.core.run import run
 from sensorium.core.stage import Stage
 from sensorium.doctor import EXTRAS
-from sensorium.es.workers import on
 
 # before any test imports a library that loads OpenGL
 load_triton()

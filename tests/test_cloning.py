@@ -423,7 +423,7 @@ def toy_teacher(folder: Path) -> Path:
 
 def score(folder: Path, senses: str = "") -> float:
     world, policy = wrapped(Toy(), checkpoint.policy(folder), senses)
-    return evaluate(world.open(), policy, 400, seed=7)["mean"]
+    return evaluate(world, policy, 400, seed=7)["mean"]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from sensorium.core.run import run
 from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode, Episodes, Shuffled
 from sensorium.data.minari import export
+from sensorium.data.recording import Recorded, manifest
 
 
 def made(length: int, seed: int, terminated: bool = False) -> Episode:
@@ -59,7 +60,12 @@ def test_damaged_shards_are_reported_and_repaired_and_others_unchanged(folder: P
     data[len(data) // 2] ^= 1
     bad.write_bytes(data)
     redone = []
-    disk.repair(folder, 3, lambda number: redone.append(number) or disk.write(folder, number, [made(4, number + 1)]))
+
+    def again(number: int) -> Recorded:
+        redone.append(number)
+        return {"episodes": 1.0, "frames": 4.0}, disk.write(folder, number, [made(4, number + 1)]).name
+
+    disk.repair(folder, 3, again)
     assert redone == [2, 3]  # one damaged, one missing
     message = capsys.readouterr().err
     assert "shard-00002" in message
@@ -67,6 +73,10 @@ def test_damaged_shards_are_reported_and_repaired_and_others_unchanged(folder: P
     assert "shard-00003: missing" in message
     assert good.stat().st_mtime_ns == whole
     assert disk.damaged(folder, 3) == []
+    # the manifest names the repaired shards, and a shard with other contents is not the recorded one
+    assert [row["step"] for row in manifest(folder).values()] == [2, 3]
+    disk.write(folder, 3, [made(9, 1)])
+    assert [number for number, _ in disk.damaged(folder, 3)] == [3]
 
 
 def test_reading_a_damaged_shard_is_a_failure(folder: Path):

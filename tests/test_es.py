@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from sensorium.core import jobs
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.toy import Toy
-from sensorium.es import workers
 from sensorium.es.cma import CMA, constants
 from sensorium.es.pgpe import PGPE
 from sensorium.es.ranking import centred_ranks
@@ -127,14 +127,10 @@ def test_jobs_are_bit_identical_here_and_on_processes():
     vectors = torch.randn(12, agent.layout.size, generator=torch.Generator().manual_seed(0))
     seeds = row_seeds(0, 5).expand(12, -1)
     here = Workers(Toy(), agent, 4, False)
-    with workers.on("processes:2"):
-        away = Workers(Toy(), agent, 4, False)
-    try:
-        assert torch.equal(here.scores(vectors, seeds), away.scores(vectors, seeds))
-    finally:
-        away.close()
-    with workers.on("processes:2"), pytest.raises(Usage, match="block"):
+    with jobs.on("processes:2"):
+        assert torch.equal(here.scores(vectors, seeds), Workers(Toy(), agent, 4, False).scores(vectors, seeds))
+    with jobs.on("processes:2"), pytest.raises(Usage, match="block"):
         Workers(Toy(), agent, 0, False)
-    for place in ("there", "processes", "processes:0", "ray", "here:2"):
-        with pytest.raises(Usage, match="allowed: here, processes:N"), workers.on(place):
+    for place in ("there", "processes", "processes:0", "ray:", "here:2"):
+        with pytest.raises(Usage, match="allowed: here, processes:N, ray"), jobs.on(place):
             pass

@@ -23,7 +23,7 @@ SOLVED = 18.0
 
 def score(folder: Path, senses: str = "") -> float:
     world, policy = wrapped(Toy(), checkpoint.policy(folder), senses)
-    return evaluate(world.open(), policy, 400, seed=7)["mean"]
+    return evaluate(world, policy, 400, seed=7)["mean"]
 
 
 def toy(agent, search, **fields) -> Evolve:

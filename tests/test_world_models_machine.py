@@ -374,7 +374,7 @@ def test_report_sections():
 
 
 def test_processes_collect_and_evolve_bit_identically(tmp_path: Path):
-    from sensorium.es.workers import on
+    from sensorium.core.jobs import on
 
     stages = registry.recipe("car-racing-z").stages("tiny")
     for number, name in ((1, "collect"), (3, "controller")):

@@ -87,15 +87,15 @@ def play(world: World, policy: Policy, episodes: int = 1, seed: int = 0, keep: C
 
 def evaluate(
     agent: str | Path | Policy, episodes: int = 100, seed: int = 0, senses: str | None = None, world: str | World | None = None,
-    device: str = "cpu",
+    device: str = "cpu", on: str = "here",
 ) -> dict[str, Any]:  # fmt: skip
     """Mean, sd, median, IQM, 95 % interval and all returns of a trained agent: its folder, or any Policy with its world.
 
-    By default `senses` and `world` are those of training; `senses` "" means none, `world` may be a World, a name or "dream".
+    By default `senses` and `world` are those of training; `senses` "" means none, `world` may be a World, a name or "dream". `on` is the
+    place where batches of episodes in simulators are played, as for `train`; the result is the same everywhere.
     Errors: core.errors.Usage for wrong arguments, or a world that does not fit the agent.
     """
-    from sensorium.core import card, checkpoint
-    from sensorium.core.env import closing
+    from sensorium.core import card, checkpoint, jobs
     from sensorium.core.errors import Usage
     from sensorium.core.evaluate import evaluate as scores
     from sensorium.core.stage import Sensed
@@ -115,8 +115,10 @@ def evaluate(
     if senses is None:
         senses = next((part.senses for part in (stage, place) if isinstance(part, Sensed) and part.senses), "")
     treated, policy = wrapped(place, policy, senses)
-    with closing(treated) as env:
-        result = scores(env, policy, episodes, seed, device)
+    if device == "cuda" and on not in ("", "here"):
+        raise Usage("a policy on a GPU is evaluated in this process; give on='here'")
+    with jobs.on(on):
+        result = scores(treated, policy, episodes, seed, device)
     return {"recipe": recipe, **result, "seed": seed, "senses": senses, "world": place.spec.name}
 
 
@@ -171,8 +173,8 @@ def train(
     `flags` are the recipe's arguments; `stages` replaces the recipe's stages; `tensorboard` also writes event files. Errors: as `core.run.run`.
     """
     from sensorium import registry
+    from sensorium.core import jobs
     from sensorium.core.run import run
-    from sensorium.es import workers
 
     folder = Path(out) if out else Path("runs") / recipe
     sink = None
@@ -185,7 +187,7 @@ def train(
     named: Iterable[tuple[str, Stage]] = (stages or registry.recipe(recipe).stages(preset, **flags)).items()
     todo = list(enumerate(named, 1))
     about = {"recipe": recipe, "preset": preset, "sensorium": __version__}
-    with workers.on(place):
+    with jobs.on(place):
         for number, (name, stage) in todo:
             run(stage, folder / f"{number}-{name}", seed, device=device, about=about, last=number == len(todo), sink=sink)
     return folder

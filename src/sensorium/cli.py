@@ -7,11 +7,13 @@ import itertools
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
         main_parser = parser()
         complete(main_parser)
         options, rest = main_parser.parse_known_args(arguments)
+        options.line = sys.argv[1:] if arguments is None else arguments
         import_modules(options)
         if options.command != "train":
             rest = named_world(options, rest)
@@ -168,12 +171,10 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
             return
         raise Usage("train needs a recipe; `sensorium list` shows them")
     prepare()
-    import sensorium
     from sensorium.settings import in_world, parse_settings
 
     check_device(options.device)
-    if options.device == "cuda" and options.on.startswith("processes"):
-        raise Usage("--device cuda needs --on here")
+    check_place(options)
     if options.seed is not None and options.seeds:
         raise Usage("--seed for one run or --seeds for several, not both")
     if (options.seed or 0) < 0:
@@ -182,10 +183,44 @@ def train(options: argparse.Namespace, rest: list[str]) -> None:
     recipe, rest = in_world(options.recipe, rest)
     if options.help:
         print(options.usage())
+    todo = []
     for seed, folder in runs(options.seeds, options.seed or 0, base):
-        stages = parse_settings(recipe, options.preset, [*rest, "--help"] if options.help else rest, folder)
-        sensorium.train(options.recipe, options.preset, folder, seed, options.device, options.on, stages, options.tensorboard)
+        todo.append((seed, folder, parse_settings(recipe, options.preset, [*rest, "--help"] if options.help else rest, folder)))
+    for folder in trained(options, todo):
         print(f"trained: {folder} (`sensorium evaluate {folder}`, `sensorium report {folder}`)", file=sys.stderr)
+
+
+def trained(options: argparse.Namespace, runs: list[Any]) -> Iterator[Path]:
+    """Train each (seed, folder, stages), one after another, or side by side where a place is given; yields the finished folders."""
+    import sensorium
+    from sensorium import seeds
+    from sensorium.core import jobs
+
+    if len(runs) > 1 and options.on not in ("", "here"):
+        with jobs.on(options.on), jobs.coming_from(jobs.Origin(here_command(options))):
+            yield from seeds.train(options.recipe, options.preset, runs, options.tensorboard)
+        return
+    for seed, folder, stages in runs:
+        yield sensorium.train(options.recipe, options.preset, folder, seed, options.device, options.on, stages, options.tensorboard)
+
+
+def check_place(options: argparse.Namespace) -> None:
+    """Check --on together with --device; jobs of a policy on a GPU stay here. Errors: core.errors.Usage."""
+    if options.device == "cuda":
+        if options.on not in ("", "here"):
+            raise Usage("--device cuda needs --on here")
+        options.on = "here"
+
+
+def here_command(options: argparse.Namespace) -> str:
+    """The command line with --on here."""
+    words, rest = [], iter(options.line)
+    for word in rest:
+        if word == "--on":
+            next(rest, None)
+        elif not word.startswith("--on="):
+            words.append(word)
+    return shlex.join(["sensorium", *words, "--on", "here"])
 
 
 def check_device(device: str) -> None:
@@ -210,9 +245,12 @@ def evaluate(options: argparse.Namespace, _: list[str]) -> None:
     """`sensorium evaluate`: scores of a trained agent."""
     prepare()
     import sensorium
+    from sensorium.core import jobs
 
     check_device(options.device)
-    result = sensorium.evaluate(options.dir, options.episodes, options.seed, options.senses, options.world, options.device)
+    check_place(options)
+    with jobs.coming_from(jobs.Origin(here_command(options))):
+        result = sensorium.evaluate(options.dir, options.episodes, options.seed, options.senses, options.world, options.device, options.on)
     if options.json:
         return emit(result)
     low, high = result["ci95"]
@@ -241,11 +279,14 @@ def verify(options: argparse.Namespace, _: list[str]) -> None:
     """`sensorium verify`: a published table compared with our results."""
     prepare()
     from sensorium import registry
+    from sensorium.core import jobs
     from sensorium.core.table import show
 
     if options.episodes is not None and options.episodes < 1:
         raise Usage(f"--episodes cannot be {options.episodes}; at least 1")
-    table = registry.look_up("TABLES", options.name, "table")(options.agent, options.episodes)
+    measured = registry.look_up("TABLES", options.name, "table")
+    with jobs.on(options.on), jobs.coming_from(jobs.Origin(here_command(options))):
+        table = measured(options.agent, options.episodes)
     if options.json:
         return emit({"name": options.name, "rows": [row.plain() for row in table.rows]})
     print(show(options.name, table))
@@ -334,7 +375,7 @@ def plan(options: argparse.Namespace, _: list[str]) -> None:
         return emit(result)
     print(f"{options.recipe} --preset {options.preset}, from a few timed steps of each stage on this machine:")
     for stage in result["stages"]:
-        print(f"  {stage['name']:12} {stage['steps']:>8,} steps  {stage['minutes']:8.1f} min  {stage['disk_mb']:8.2f} MB")
+        print(f"  {stage['name']:12} {stage['steps']:>8,} steps  {stage['minutes']:8.1f} min  {stage['disk_mb']:8.2f} MB  {stage['where']}")
     print(
         f"  {'total':12} {'':>14}  {result['minutes']:8.1f} min  {result['disk_mb']:8.2f} MB of disk, {result['memory_mb']:.0f} MB of memory"
     )

@@ -26,6 +26,7 @@ EXTRAS = {
     "onnx": "onnxruntime",
     "sb3": "sb3_contrib",
     "web": "fastapi",
+    "ray": "ray",
 }
 """extra -> module that it installs"""
 

@@ -10,10 +10,15 @@ from sensorium import registry
 from sensorium.core import checkpoint
 from sensorium.core.log import memory_megabytes, rows
 from sensorium.core.run import run
-from sensorium.core.stage import Warmed
+from sensorium.core.stage import Distributed, Warmed, placed
 
 TIMED, SLOW = 4, 30.0
 """timed steps per stage; fewer where they take longer than SLOW seconds"""
+
+
+def where(stage: object) -> str:
+    """Where the steps of a stage are computed, and why."""
+    return stage.where if isinstance(stage, Distributed) else "here: gradient steps, on all threads"
 
 
 def estimate(name: str, preset: str) -> dict[str, Any]:
@@ -45,6 +50,7 @@ def estimate(name: str, preset: str) -> dict[str, Any]:
             known[kind] = {
                 "name": stage_name,
                 "steps": stage.steps,
+                "where": where(placed(stage, folder)),
                 "timed_steps": timed,
                 "seconds_per_step": round(each, 4),
                 "minutes": round((compiling + each * stage.steps) / 60, 2),

@@ -47,18 +47,21 @@ WORLD = argument(
     help="default: the world of training; gym:ID, with --world.kwargs.NAME for its arguments; dream: the agent's world model",
 )
 DEVICE = argument("--device", default="cpu", choices=["cpu", "cuda"], help="default: cpu")
+ON = argument(
+    "--on",
+    default="",
+    metavar="PLACE",
+    help="where jobs are computed: here, processes:N, ray (this machine) or ray:ADDRESS (default: one process per core for simulators, here for torch worlds)",
+)
 TRAIN: Arguments = (
     argument("recipe", nargs="?"),
     argument("-h", "--help", action="store_true", help="with a recipe: every setting of its stages"),
     argument("--preset", default="laptop", metavar="P", help="tiny (seconds), laptop (default) or paper (as published)"),
     argument("--out", metavar="DIR", help="the run's folder (default: runs/RECIPE)"),
     argument("--seed", type=int, metavar="N", help="seed of all random numbers (default: 0)"),
-    argument("--seeds", metavar="A..B", help="several runs, in OUT/seed-A to OUT/seed-B"),
+    argument("--seeds", metavar="A..B", help="several runs, in OUT/seed-A to OUT/seed-B; side by side with --on processes:N or ray"),
     DEVICE,
-    argument(
-        "--on", default="", metavar="PLACE",
-        help="where candidates are evaluated: here or processes:N (default: one process per core for simulators, here for torch worlds)",
-    ),
+    ON,
     argument("--tensorboard", action="store_true", help="also write TensorBoard's event files into the stages' folders"),
 )  # fmt: skip
 EVALUATE: Arguments = (
@@ -68,6 +71,7 @@ EVALUATE: Arguments = (
     argument("--senses", metavar="SPEC", help="treatment of observations, e.g. shuffle,noise:5 (default: as in training)"),
     WORLD,
     DEVICE,
+    ON,
 )
 SENSES: Arguments = (
     argument("dirs", metavar="DIR", nargs="+", help="a run, a stage's folder or a zoo agent; a second one to compare"),
@@ -81,6 +85,7 @@ VERIFY: Arguments = (
     argument("name", metavar="NAME"),
     argument("--agent", metavar="DIR", help="the agent to evaluate (default: the zoo's)"),
     argument("--episodes", type=int, metavar="N", help="default: as many as the paper"),
+    ON,
 )
 LINES: dict[str, tuple[str, bool, Arguments]] = {
     "list": ("recipes and trained agents", JSON, ()),

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +39,8 @@ def writing(folder: Path) -> Iterator[None]:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a file atomically: to a draft, synced, then renamed."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    """Write a file atomically: to a draft, whose name differs between processes and machines, synced, then renamed."""
+    draft = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}.draft")
     try:
         with open(draft, "wb") as file:
             file.write(data)

@@ -5,7 +5,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar, runtime_checkable
@@ -105,6 +105,12 @@ def show(metrics: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in list(metrics.items())[:4])
 
 
+def note(metrics: dict[str, float], utilisation: Callable[[], float | None] | None) -> str:
+    """The first four metrics, and how busy the workers were."""
+    share = utilisation() if utilisation is not None else None
+    return show(metrics) + (f"  workers {share:.0%} busy" if share is not None else "")
+
+
 def tell(line: str) -> None:
     """Print a line to stderr. Where it cannot be written, as after the terminal closed, this and later output is discarded."""
     try:
@@ -136,15 +142,16 @@ class Bar:
             self.task = self.bar.add_task(name, total=steps, completed=step, note="")
             self.bar.start()
 
-    def update(self, step: int, metrics: dict[str, float]) -> None:
+    def update(self, step: int, metrics: dict[str, float], utilisation: Callable[[], float | None] | None = None) -> None:
+        """Show the progress; `utilisation` is asked when a line is printed."""
         if self.bar is not None:
             with suppress(OSError):  # the terminal may have closed
-                self.bar.update(self.task, completed=step, note=show(metrics))
+                self.bar.update(self.task, completed=step, note=note(metrics, utilisation))
             return
         now = time.perf_counter()
         if now - self.last >= PLAIN_EVERY or step == self.steps:
             left = (now - self.began) / max(step - self.first, 1) * (self.steps - step)
-            tell(f"{self.name} {step}/{self.steps}  {show(metrics)}  {left:.0f} s left")
+            tell(f"{self.name} {step}/{self.steps}  {note(metrics, utilisation)}  {left:.0f} s left")
             self.last = now
 
     def close(self) -> None:

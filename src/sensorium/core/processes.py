@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import IO
 
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+MODULES = "SENSORIUM_IMPORT"
+"""environment variable with the modules, separated by commas, that the user imports to register environments"""
 
 GUARD = """
 import os, signal, sys

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sensorium.core import card as cards
-from sensorium.core import checkpoint
+from sensorium.core import checkpoint, jobs
 from sensorium.core.errors import Failure, Interrupted, Usage
 from sensorium.core.log import Bar, Log, Sink, tell
 from sensorium.core.machine import facts, keeping, repeatable
@@ -137,13 +137,14 @@ def _loop(stage: Stage, live: Live, name: str, folder: Path, seed: int, step: in
     try:
         with stop_requests() as requests:
             while step < stage.steps:
-                metrics = stage.step(state, live, Seeds(seed, name, step + 1))
+                with jobs.coming_from(jobs.Origin(folder=str(folder), step=step + 1)):
+                    metrics = stage.step(state, live, Seeds(seed, name, step + 1))
                 wrong = [key for key, value in metrics.items() if not math.isfinite(value)]
                 if wrong:
                     raise Failure(f"{name} step {step + 1}: {wrong[0]} is {metrics[wrong[0]]}; the last checkpoint in {folder} precedes it")
                 step += 1
                 log.add(step, metrics)
-                bar.update(step, metrics)
+                bar.update(step, metrics, live.utilisation if isinstance(live, jobs.Utilised) else None)
                 if step % stage.checkpoint_every == 0 or step == stage.steps or requests:
                     log.sync()
                     checkpoint.save(folder, step, state)

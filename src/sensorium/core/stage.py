@@ -146,6 +146,16 @@ class Warmed(Protocol):
 
 
 @runtime_checkable
+class Distributed(Protocol):
+    """A stage whose steps are jobs, which can be computed elsewhere."""
+
+    @property
+    def where(self) -> str:
+        """Where its jobs are computed under the current `core.jobs.on`, and why."""
+        ...
+
+
+@runtime_checkable
 class Recording(Protocol):
     """A stage that records episodes."""
 

@@ -26,6 +26,7 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.seeding import Seeds, name_hash
 from sensorium.core.stage import NOWHERE, Extending
+from sensorium.data.recording import Recorded, enter, manifest
 
 
 @dataclass(frozen=True)
@@ -72,16 +73,16 @@ def write(folder: Path, number: int, episodes: list[Episode]) -> Path:
     with checkpoint.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         checkpoint.write(path, data)
-        for old in folder.glob(f"shard-{number:05d}.*"):
+        for old in folder.glob(f"shard-{number:05d}.*.npz"):
             if old != path:
-                old.unlink()
+                old.unlink(missing_ok=True)
     return path
 
 
 def damaged(folder: Path, shards: int) -> list[tuple[int, str]]:
-    """The missing or damaged shards among 1 to `shards`, as (number, message)."""
+    """The missing or damaged shards among 1 to `shards`, and those that are not in the manifest, as (number, message)."""
     paths = {int(path.name[6:11]): path for path in folder.glob("shard-*.npz")}
-    found = []
+    found, entered = [], manifest(folder)
     for number in range(1, shards + 1):
         path = paths.get(number)
         if path is None:
@@ -89,7 +90,7 @@ def damaged(folder: Path, shards: int) -> list[tuple[int, str]]:
             continue
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if not digest.startswith(path.name[12:28]):
+        if not digest.startswith(path.name[12:28]) or entered.get(number, {"file": path.name})["file"] != path.name:
             found.append((number, f"{path}: wrong checksum"))
     return found
 
@@ -167,16 +168,17 @@ class Shuffled:
         self.thread.shutdown(cancel_futures=True)
 
 
-def repair(folder: Path, shards: int, redo: Callable[[int], Any]) -> None:
+def repair(folder: Path, shards: int, redo: Callable[[int], Recorded]) -> None:
     """Report each missing or damaged shard and collect it again by `redo`."""
     for number, what in damaged(folder, shards):
         print(f"sensorium: {what}; collecting its episodes again", file=sys.stderr)
         for old in folder.glob(f"shard-{number:05d}.*"):
             os.unlink(old)
-        redo(number)
+        metrics, name = redo(number)
+        enter(folder, number, name, metrics)
 
 
-def verified_shards(folder: str, kind: type, shard: Callable[[Any, Seeds], Any]) -> list[Path]:
+def verified_shards(folder: str, kind: type, shard: Callable[[Any, Seeds], Recorded]) -> list[Path]:
     """The shards of a finished stage of type `kind` and of its `earlier` stages, verified; damaged ones are collected again by `shard`.
 
     Errors: core.errors.Usage for a stage of another type, core.errors.Failure where there are no episodes.

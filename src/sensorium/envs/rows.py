@@ -24,12 +24,10 @@ from gymnasium.spaces.utils import flatdim, flatten, flatten_space
 from PIL import Image
 
 from sensorium.core.errors import Failure, Usage, nearest
-from sensorium.core.processes import end_with
+from sensorium.core.processes import MODULES, end_with
 
 FOREIGN = ("GymV21Environment-v0", "GymV26Environment-v0")
 """ids whose keyword arguments name a module to import"""
-MODULES = "SENSORIUM_IMPORT"
-"""environment variable with the modules, separated by commas, that the user imports to register environments"""
 TRIAL = 0.05
 """seconds of random actions that estimate the time per step"""
 

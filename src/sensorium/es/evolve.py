@@ -2,18 +2,19 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from sensorium.core.env import TrainingVariant, World, closing
+from sensorium.core.env import TrainingVariant, World
 from sensorium.core.errors import Failure
+from sensorium.core.evaluate import batches
 from sensorium.core.policy import Policy
-from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.envs.wrappers import sensed
 from sensorium.es.pgpe import PGPE
 from sensorium.es.strategy import Strategy
-from sensorium.es.workers import Workers
+from sensorium.es.workers import Workers, where
 from sensorium.nets.agent import Agent, first_vector, start_from
 
 
@@ -67,10 +68,18 @@ class Evolve:
         """The initial state of a search with this mean."""
         return {**self.search.init(vector), "agent": vector.clone()}
 
+    @property
+    def played_in(self) -> World:
+        """The world of the candidates: some worlds have another reward or earlier ends in training."""
+        return sensed(self.world.training if isinstance(self.world, TrainingVariant) else self.world, self.senses)
+
+    @property
+    def where(self) -> str:
+        """As `core.stage.Distributed.where`."""
+        return where(self.played_in, self.block)
+
     def open(self, state: State) -> Workers:
-        # some worlds have another reward or earlier ends in training
-        world = self.world.training if isinstance(self.world, TrainingVariant) else self.world
-        return Workers(sensed(world, self.senses), self.agent, self.block, self.compile)
+        return Workers(self.played_in, self.agent, self.block, self.compile)
 
     def step(self, state: State, live: Workers, seeds: Seeds) -> Metrics:
         # ask: a generation of candidates around the mean
@@ -100,8 +109,8 @@ class Evolve:
         }
         if seeds.step % self.evaluate_every == 0:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, device)
-            with closing(sensed(self.world, self.senses)) as world:
-                metrics = {"score/agent": float(returns(world, self.policy(state), rows).mean()), **metrics}
+            scores = [found for found, _ in batches(sensed(self.world, self.senses), self.policy(state), rows)]
+            metrics = {"score/agent": float(torch.cat(scores).mean()), **metrics}
         return metrics
 
     def policy(self, state: State) -> Policy:

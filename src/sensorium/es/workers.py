@@ -1,133 +1,63 @@
-"""Evaluation of a generation, in this process or in worker processes.
+"""Evaluation of a generation as jobs (`core.jobs`): in this process, in local processes, or on Ray.
 
 A generation is split into jobs of `block` members x episodes. With block 0 one job holds the whole population and uses all threads of
-this process. Other jobs use one torch thread and give the same bits in this process and in workers.
+this process. Other jobs use one torch thread and give the same bits everywhere.
 """
-
-import functools
-import multiprocessing
-import os
-import signal
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sensorium.core.env import Env, TorchEnv, World
-from sensorium.core.errors import Failure, Usage
-from sensorium.core.machine import keep_pages, one_thread
-from sensorium.core.processes import end_with_parent
+from sensorium.core import jobs
+from sensorium.core.env import World
+from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.nets.agent import Agent
 
-_place: ContextVar[str] = ContextVar("place", default="")
+
+def block_scores(
+    world: World, agent: Agent, vectors: Float[Tensor, "population n"], seeds: Int[Tensor, "population episodes"], compile: bool,
+    first: int, last: int,
+) -> Float[Tensor, "members 2"]:  # fmt: skip
+    """The job of the members from `first` to before `last`: mean return and mean length of each."""
+    # copies, so that memory alignment does not depend on where the job runs
+    some, rows = vectors[first:last].clone(), seeds[first:last].clone()
+    rollout = play(jobs.opened(world), agent.policy(some), rows.flatten(), compile=compile)
+    parts = (rollout.returns, rollout.lengths.to(rollout.returns.dtype))
+    return torch.stack([part.view(rows.shape).mean(1) for part in parts], 1)
 
 
-DEAD = "a worker process died (killed, or out of memory); the same command resumes from the last checkpoint"
-
-
-@contextmanager
-def on(place: str) -> Iterator[None]:
-    """Context: generations are evaluated `here` or on `processes:N`; "": here for torch worlds, one process per core for simulators.
-
-    Errors: core.errors.Usage for any other place.
-    """
-    kind, _, count = place.partition(":")
-    if place not in ("", "here") and not (kind == "processes" and count.isdigit() and int(count) > 0):
-        raise Usage(f"--on cannot be '{place}'; allowed: here, processes:N")
-    token = _place.set(place)
-    try:
-        yield
-    finally:
-        _place.reset(token)
-
-
-def processes(simulators: bool) -> int:
-    """Number of worker processes; 0: this process does the work. `simulators`: whether the world is not a TorchWorld."""
-    place = _place.get()
-    if not place:
-        return (os.cpu_count() or 1) if simulators else 0
-    return int(place.partition(":")[2] or 0)
-
-
-def open_pool(count: int) -> ProcessPoolExecutor:
-    """A pool of `count` processes with one torch thread each, which ignore SIGINT, SIGHUP and SIGTERM."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _start, (1,))
-
-
-@functools.lru_cache(1)
-def opened(world: World) -> Env:
-    """A world's Env, cached for the next job of this process because some simulators start slowly."""
-    return world.open()
-
-
-@dataclass(frozen=True)
-class Job:
-    """A block of members with the same number of episodes each."""
-
-    world: World
-    agent: Agent
-    vectors: Float[Tensor, "members n"]
-    seeds: Int[Tensor, "members episodes"]
-    compile: bool
-
-    def run(self) -> Float[Tensor, "members 2"]:
-        """Mean return and mean length of each member."""
-        rollout = play(opened(self.world), self.agent.policy(self.vectors), self.seeds.flatten(), compile=self.compile)
-        parts = (rollout.returns, rollout.lengths.to(rollout.returns.dtype))
-        return torch.stack([part.view(self.seeds.shape).mean(1) for part in parts], 1)
-
-
-def _start(threads: int) -> None:
-    end_with_parent()
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the parent handles them; its end ends this process
-    keep_pages()
-    torch.set_num_threads(threads)
-
-
-def _run(world: World, agent: Agent, vectors: Any, seeds: Any, compile: bool) -> Any:
-    return Job(world, agent, torch.from_numpy(vectors), torch.from_numpy(seeds), compile).run().numpy()
+def where(world: World, block: int) -> str:
+    """Where the generations of a stage are evaluated, and why."""
+    simulated = jobs.simulated(world)
+    if not block:
+        return f"here: one job with the whole population (block 0) in {world.spec.name}"
+    place, kind = jobs.place_of(simulated), "a simulator" if simulated else "a world in torch"
+    return f"{place}: jobs of {block} members in {world.spec.name}, {kind}"
 
 
 class Workers:
-    """Evaluates candidates at the place chosen by `on`. Errors: core.errors.Usage for processes without a `block`."""
+    """Evaluates candidates at the place chosen by `core.jobs.on`. Errors: core.errors.Usage for other places than `here` without a `block`."""
 
     def __init__(self, world: World, agent: Agent, block: int, compile: bool):
         self.world, self.agent, self.block, self.compile = world, agent, block, compile
-        self.pool: ProcessPoolExecutor | None = None
-        count = processes(not isinstance(world.open(), TorchEnv))
-        if count and not block:
-            raise Usage("--on processes:N distributes jobs, and this stage has only one; give --stage.block, e.g. 32 members per job")
-        if count:
-            self.pool = open_pool(count)
+        simulated = jobs.simulated(world)
+        if not block and (place := jobs.place_of(simulated)) != "here":
+            raise Usage(f"--on {place} distributes jobs, and this stage has only one; give --stage.block, e.g. 32 members per job")
+        self.pool = jobs.open_pool(simulated)
 
     def scores(self, vectors: Float[Tensor, "population n"], seeds: Int[Tensor, "population episodes"]) -> Float[Tensor, "population 2"]:
-        """Mean return and mean length of each candidate. Errors: core.errors.Failure where a worker died."""
-        size = self.block or len(vectors)
-        jobs = [Job(self.world, self.agent, v, s, self.compile) for v, s in zip(vectors.split(size), seeds.split(size), strict=True)]
-        if self.pool is None and not self.block:
-            return jobs[0].run()
-        if self.pool is None:
-            with one_thread():
-                return torch.cat([job.run() for job in jobs])
-        try:
-            parts = [
-                self.pool.submit(_run, job.world, job.agent, job.vectors.cpu().numpy(), job.seeds.cpu().numpy(), job.compile)
-                for job in jobs
-            ]
-            return torch.cat([torch.from_numpy(part.result()) for part in parts]).to(vectors.device)
-        except BrokenProcessPool:
-            raise Failure(DEAD) from None
+        """Mean return and mean length of each candidate. Errors: core.errors.Failure where a job is lost too often."""
+        shared, count = (self.world, self.agent, vectors, seeds, self.compile), len(vectors)
+        if not self.block:
+            return block_scores(*shared, 0, count)
+        blocks = ((first, min(first + self.block, count)) for first in range(0, count, self.block))
+        return torch.cat(list(self.pool.map(block_scores, blocks, shared))).to(vectors.device)
+
+    def utilisation(self) -> float | None:
+        """As `core.jobs.Utilised.utilisation`."""
+        return self.pool.utilisation() if isinstance(self.pool, jobs.Utilised) else None
 
     def close(self) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
+        """Close the pool."""
+        self.pool.close()

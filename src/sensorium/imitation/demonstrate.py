@@ -8,15 +8,18 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
-from sensorium.core import checkpoint
+from sensorium.core import checkpoint, jobs
 from sensorium.core.env import Env, MultiView, World, closing
 from sensorium.core.errors import Usage
+from sensorium.core.machine import one_thread
 from sensorium.core.policy import ActionAware, Policy, Stochastic
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, fold, normal, uniform
 from sensorium.core.stage import NOWHERE, Folder, InWorld, Metrics, State, at_least
 from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode
+from sensorium.data.recording import Recorded, Recording, checksum
+from sensorium.imitation.external import External
 
 View = Callable[[Tensor], Tensor]
 
@@ -124,13 +127,24 @@ class Demonstrate:
             views(self.student_world, env, training_world(self.teacher))
         return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "checksum")}
 
-    def open(self, state: State) -> None:
-        return None
+    @property
+    def simulated(self) -> bool:
+        """Whether the jobs are those of a simulator; False where the teacher is an object of this process."""
+        external = isinstance(checkpoint.stage(checkpoint.agent(self.teacher)), External)
+        return not external and jobs.simulated(self.student_world)
 
-    def step(self, state: State, live: None, seeds: Seeds) -> Metrics:
-        metrics, checksum = shard(self, seeds)
+    @property
+    def where(self) -> str:
+        """As `core.stage.Distributed.where`."""
+        return f"{jobs.place_of(self.simulated)}: shards of {self.rows} episodes in {self.student_world.spec.name}"
+
+    def open(self, state: State) -> Recording:
+        return Recording.begin(self, self.simulated)
+
+    def step(self, state: State, live: Recording, seeds: Seeds) -> Metrics:
+        metrics, name = live.take(shard, self, seeds)
         state["shards"] = state["shards"] + 1
-        state["checksum"] = torch.full_like(state["checksum"], checksum)
+        state["checksum"] = torch.full_like(state["checksum"], checksum(name))
         return metrics
 
     def policy(self, state: State) -> NoReturn:
@@ -145,8 +159,8 @@ def training_world(folder: str) -> World:
     return stage.world
 
 
-def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
-    """Record the shard of one step, a function of the stage and the seeds; returns its metrics and checksum."""
+def shard(stage: Demonstrate, seeds: Seeds) -> Recorded:
+    """Record the shard of one step, a function of the stage and the seeds; returns its metrics and the name of its file."""
     parts: dict[str, list[Tensor]] = {"observations": [], "actions": [], "rewards": [], "memory": []}
     spec = stage.student_world.spec
 
@@ -160,7 +174,7 @@ def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
 
     teacher, student = deterministic(checkpoint.policy(stage.teacher)), checkpoint.policy(stage.student) if stage.student else None
     low = torch.tensor(spec.low or (-1.0,) * spec.action)
-    with closing(stage.student_world) as env:
+    with one_thread(), closing(stage.student_world) as env:
         rows = seeds.rows("episodes", stage.rows)
         mixture = Mixture(stage, teacher, student, low, views(stage.student_world, env, training_world(stage.teacher)))
         rollout = play(env, mixture, rows, keep=tuple(parts), sink=keep)
@@ -173,7 +187,7 @@ def shard(stage: Demonstrate, seeds: Seeds) -> tuple[Metrics, int]:
     metrics = {
         "score/mean": float(rollout.returns.mean()), "length/mean": float(rollout.lengths.float().mean()), "moments": float(sum(lengths)),
     }  # fmt: skip
-    return metrics, int(path.name.split(".")[1][:15], 16)
+    return metrics, path.name
 
 
 def verified_shards(folder: str) -> list[Path]:

@@ -20,7 +20,7 @@ from sensorium.systems.attention_neuron.model import SensoryPolicy
 def under(policy: Policy, senses: str, episodes: int, seed: int = 0) -> dict[str, Any]:
     """Result of `evaluate` on the hard cart-pole with a senses specification."""
     world, policy = wrapped(CartPole(), policy, senses)
-    return evaluate(world.open(), policy, episodes, seed)
+    return evaluate(world, policy, episodes, seed)
 
 
 def codes(policy: SensoryPolicy, episodes: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -229,8 +229,7 @@ def videos(parts: dict[str, Part]) -> Section | None:
 
 def evaluation(part: Part) -> Section:
     """The score of the last stage's agent."""
-    with closing(part.stage.world) as env:
-        result = evaluate(env, part.stage.policy(part.state), EPISODES, 7)
+    result = evaluate(part.stage.world, part.stage.policy(part.state), EPISODES, 7)
     low, high = result["ci95"]
     row = (part.stage.world.spec.name, f"{result['mean']:.0f}", f"{low:.0f} to {high:.0f}", f"{result['median']:.0f}")
     shown = table((f"{EPISODES} episodes", "mean", "95 % interval", "median"), [row])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sensorium.core import card, checkpoint
-from sensorium.core.env import closing, frames_per_episode
+from sensorium.core.env import frames_per_episode
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.table import Row, Table
@@ -76,9 +76,9 @@ def evaluated(folder: str, episodes: int | None, tasks: tuple[str, ...], pixels:
         raise Usage(
             f"{path} was not fine-tuned for a task of this table; it has {', '.join(tasks)} from {'pixels' if pixels else 'states'}"
         )
-    with closing(stage.world) as env:
-        how = f"{stage.world.spec.name}, {frames(stage, path):,} frames with reward"
-        return {stage.world.task: {**evaluate(env, checkpoint.policy(path), episodes or EPISODES), "how": how, "protocol": protocol(path)}}
+    how = f"{stage.world.spec.name}, {frames(stage, path):,} frames with reward"
+    result = evaluate(stage.world, checkpoint.policy(path), episodes or EPISODES)
+    return {stage.world.task: {**result, "how": how, "protocol": protocol(path)}}
 
 
 def zoo_results(recipe: str) -> dict[str, dict[str, Any]]:

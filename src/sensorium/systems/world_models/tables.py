@@ -65,7 +65,7 @@ def car_racing(folder: str | None = None, episodes: int | None = None) -> Table:
     for cell, name, features, mean, sd in CAR_RACING:
         row, stage = Row(cell, "at-least", mean, sd, EPISODES), stages.get(name)
         if stage is not None and stage.controller.features == features:
-            row = row.measured(evaluate(stage.world.open(), checkpoint.policy(found[name]), episodes or EPISODES))
+            row = row.measured(evaluate(stage.world, checkpoint.policy(found[name]), episodes or EPISODES))
         rows.append(row)
     meaning = (
         "The paper uses CarRacing-v0, which is no longer available. Here it is version 3: the camera turns with the car instead of its velocity, and "
@@ -93,11 +93,11 @@ def temperature(folder: str | None = None, episodes: int | None = None) -> Table
                 raise Usage(f"the table needs agents of TakeCover trained in a dream; {place} is not one")
             if abs(stage.temperature - t) < 1e-6:
                 world, policy = stage.in_dream(state)
-                row = row.measured(evaluate(world.open(), policy, count))
-                real = real.measured(evaluate(stage.world.open(), stage.policy(state), count))
+                row = row.measured(evaluate(world, policy, count))
+                real = real.measured(evaluate(stage.world, stage.policy(state), count))
         rows += [row, real]
     random = Row("a new action at random at every tic, in the game", "same", *RANDOM, EPISODES)
-    rows.append(random.measured(evaluate(DOOM.open(), HeldActions(longest=1), count)))
+    rows.append(random.measured(evaluate(DOOM, HeldActions(longest=1), count)))
     meaning = (
         "At low temperatures M predicts with little uncertainty, and C exploits its errors: C survives in the dream and fails in the game. At higher temperatures "
         "the dream is harder than the game, and C transfers to the game. One agent per temperature, as in the paper."

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sensorium.core import checkpoint, zoo
-from sensorium.core.env import World, closing
+from sensorium.core.env import World
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
 from sensorium.core.policy import Policy
@@ -23,8 +23,7 @@ class TrainedAgent:
     def scores(self, senses: str, episodes: int) -> dict[str, Any]:
         """Result of `evaluate` with a senses specification."""
         world, policy = wrapped(self.world, self.policy, senses)
-        with closing(world) as env:
-            return evaluate(env, policy, episodes)
+        return evaluate(world, policy, episodes)
 
 
 def find_agent(folder: str | None, kinds: tuple[type, ...], *names: str) -> TrainedAgent | None:

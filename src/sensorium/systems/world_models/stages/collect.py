@@ -1,17 +1,15 @@
 """Collect: record episodes of a random policy, or of an earlier agent, on disk."""
 
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sensorium.core import checkpoint
-from sensorium.core.env import EnvSpec, TorchEnv, World
-from sensorium.core.errors import Failure, Usage
+from sensorium.core import checkpoint, jobs
+from sensorium.core.env import EnvSpec, World
+from sensorium.core.errors import Usage
 from sensorium.core.machine import one_thread
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
@@ -20,22 +18,9 @@ from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data import episodes as disk
 from sensorium.data import offline
 from sensorium.data.episodes import Episode
+from sensorium.data.recording import Recorded, Recording, checksum
 from sensorium.envs.car_racing import CarRacing
-from sensorium.es.workers import DEAD, open_pool, opened, processes
 from sensorium.systems.world_models.behaviour import RandomNetworks
-
-
-@dataclass
-class Resources:
-    """The process pool and the shards submitted to it ahead of their step."""
-
-    pool: ProcessPoolExecutor | None
-    count: int
-    due: dict[int, Future[tuple[Metrics, int]]] = field(default_factory=dict)
-
-    def close(self) -> None:
-        if self.pool is not None:
-            self.pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -91,24 +76,29 @@ class Collect:
     def init(self, seeds: Seeds) -> State:
         return {name: torch.zeros((), dtype=torch.int64) for name in ("shards", "episodes", "checksum")}
 
-    def open(self, state: State) -> Resources:
-        count = 0 if self.source else processes(simulators=not isinstance(self.world.open(), TorchEnv))
-        return Resources(open_pool(count) if count else None, count)
+    @property
+    def simulated(self) -> bool:
+        """Whether episodes are played in a simulator."""
+        return not self.source and jobs.simulated(self.world)
 
-    def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
-        if live.pool is None:
-            metrics, checksum = shard(self, seeds)
-        else:
-            for step in range(seeds.step, min(seeds.step + live.count, self.steps) + 1):
-                if step not in live.due:
-                    live.due[step] = live.pool.submit(shard, self, Seeds(seeds.root, seeds.stage, step))
-            try:
-                metrics, checksum = live.due.pop(seeds.step).result()
-            except BrokenProcessPool:
-                raise Failure(DEAD) from None
+    @property
+    def where(self) -> str:
+        """As `core.stage.Distributed.where`."""
+        why = (
+            f"copied from {self.source}"
+            if self.source
+            else f"{self.world.spec.name}, {'a simulator' if self.simulated else 'a world in torch'}"
+        )
+        return f"{jobs.place_of(self.simulated)}: shards of {self.rows} episodes, {why}"
+
+    def open(self, state: State) -> Recording:
+        return Recording.begin(self, self.simulated)
+
+    def step(self, state: State, live: Recording, seeds: Seeds) -> Metrics:
+        metrics, name = live.take(shard, self, seeds)
         state["shards"] = state["shards"] + 1
         state["episodes"] = state["episodes"] + int(metrics["episodes"])
-        state["checksum"] = torch.full_like(state["checksum"], checksum)
+        state["checksum"] = torch.full_like(state["checksum"], checksum(name))
         return metrics
 
     def policy(self, state: State) -> Policy:
@@ -139,8 +129,8 @@ class NoisyPolicy:
         return torch.maximum(action, low).clamp(max=1.0), (seeds, inner)
 
 
-def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
-    """Play and write the shard of one step; return metrics and checksum. The result depends on the stage and the seeds alone."""
+def shard(stage: Collect, seeds: Seeds) -> Recorded:
+    """Play and write the shard of one step; return its metrics and the name of its file. The result depends on the stage and the seeds alone."""
     if stage.source:
         return copied(stage, seeds)
     parts: dict[str, list[Any]] = {"observations": [], "actions": [], "rewards": []}
@@ -149,7 +139,7 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
         for name, kept in parts.items():
             kept.append(row[name].cpu().clone())
 
-    env = opened(stage.world)
+    env = jobs.opened(stage.world)
     with one_thread():  # so that the main process and workers compute the same bits
         rollout = play(env, stage.policy({}), seeds.rows("episodes", stage.rows), keep=tuple(parts), sink=keep)
     frames, actions, rewards = (torch.stack(part, 1).numpy() for part in parts.values())
@@ -161,11 +151,11 @@ def shard(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
         "length/mean": float(rollout.lengths.float().mean()), "score/mean": float(rollout.returns.mean()), "episodes": float(len(found)),
         "frames": float(sum(len(episode) for episode in found)),
     }  # fmt: skip
-    return metrics, int(path.name.split(".")[1][:15], 16)
+    return metrics, path.name
 
 
-def copied(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
-    """Write the shard of one step from offline episodes; return metrics and checksum."""
+def copied(stage: Collect, seeds: Seeds) -> Recorded:
+    """Write the shard of one step from offline episodes; return its metrics and the name of its file."""
     first = (seeds.step - 1) * stage.rows
     numbers = range(first, min(first + stage.rows, offline.count(stage.source)))
     found = [episode for episode in offline.episodes(stage.source, stage.world, numbers) if len(episode) > stage.shortest]
@@ -175,7 +165,7 @@ def copied(stage: Collect, seeds: Seeds) -> tuple[Metrics, int]:
         "length/mean": sum(lengths) / max(len(found), 1), "score/mean": sum(scores) / max(len(found), 1), "episodes": float(len(found)),
         "frames": sum(lengths),
     }  # fmt: skip
-    return metrics, int(path.name.split(".")[1][:15], 16)
+    return metrics, path.name
 
 
 def whole(folder: str) -> list[Path]:

@@ -13,7 +13,7 @@ from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Folder, Metrics, State, at_least
 from sensorium.es.cma import CMA
 from sensorium.es.strategy import Strategy
-from sensorium.es.workers import Workers
+from sensorium.es.workers import Workers, where
 from sensorium.nets.flat import Layout
 from sensorium.systems.world_models.curiosity import CuriosityWorld
 from sensorium.systems.world_models.dream import Dream, decoded
@@ -129,6 +129,15 @@ class Controller:
         if self.curiosity:
             return CuriosityWorld(self.world, self.vision, self.memory, self.curiosity, self.bfloat16, device), agent
         return self.world, agent
+
+    @property
+    def where(self) -> str:
+        """As `core.stage.Distributed.where`."""
+        return (
+            "here: one job with the whole population (block 0) in the dream"
+            if self.dream and not self.block
+            else where(self.world, self.block)
+        )
 
     def open(self, state: State) -> Workers:
         world, agent = self.search_space(str(state["agent"].device))
