@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -52,7 +53,8 @@ def agent(name: str) -> Agent:
 
 
 def opened(name: str, scene: str, seed: int = 0) -> Scene:
-    needs([EXTRAS[name.split("-")[0]]] if name.split("-")[0] in EXTRAS else [])
+    first = re.split("[-.]", name)[0]
+    needs([EXTRAS[first]] if first in EXTRAS else [])
     torch.manual_seed(0)
     return SCENES[scene](agent(name), [], seed)
 
