@@ -202,7 +202,7 @@ PROTO_PIXELS = Recipe(
     "proto-pixels", proto_pixels, "728 on pendulum_swingup (seed 0, 100 episodes); paper 847 (figure 4, digitised)", {"tiny": 0.5, "laptop": 102, "paper": 6000}, CONTROL
 )  # fmt: skip
 PROTO_STATES = Recipe(
-    "proto-states", proto_states, "404 on walker_run (seed 0, 100 episodes); 225 in MOSS's re-run of URLB", {"tiny": 0.5, "laptop": 68, "paper": 3000}, CONTROL
+    "proto-states", proto_states, "577 on walker_run (seed 0, 100 episodes); 225 in MOSS's re-run of URLB", {"tiny": 0.5, "laptop": 40, "paper": 3000}, CONTROL
 )  # fmt: skip
 DRQ_V2 = Recipe(
     "drq-v2", drq_v2, "not measured yet; the authors' curves 840 +- 26 on pendulum_swingup", {"tiny": 0.5, "laptop": 120, "paper": 6000}, CONTROL
@@ -210,7 +210,7 @@ DRQ_V2 = Recipe(
 SCRATCH = Recipe(
     "scratch",
     scratch,
-    "0.5 on pendulum_swingup, 401 on walker_run from states (seed 0, 100 episodes); no published number",
+    "0.5 on pendulum_swingup; 345 and 555 on walker_run from states after 100,000 frames (seeds 0 and 1); no published number",
     {"tiny": 0.5, "laptop": 120, "paper": 6000},
     CONTROL,
 )

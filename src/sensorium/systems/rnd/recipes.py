@@ -79,5 +79,5 @@ def rnd_pixels(preset: Preset = "laptop", task: str = "walker_run", pretrained: 
     return phases(Control(task, pixels=True, repeat=2, visuals="full" if preset == "paper" else "fast"), preset, True, pretrained, False)
 
 
-RND_STATES = Recipe("rnd-states", rnd_states, "429 on walker_run (100 episodes, one seed); 267 +- 18 in MOSS's re-run of URLB after 2,000,000 frames without reward", {"tiny": 0.3, "laptop": 28, "paper": 3000}, ("control",))  # fmt: skip
+RND_STATES = Recipe("rnd-states", rnd_states, "not measured yet; 429 on walker_run with DDPG and an update for four steps; 267 +- 18 in MOSS's re-run of URLB after 2,000,000 frames without reward", {"tiny": 0.3, "laptop": 40, "paper": 3000}, ("control",))  # fmt: skip
 RND_PIXELS = Recipe("rnd-pixels", rnd_pixels, "not measured yet", {"tiny": 0.5, "laptop": 102, "paper": 6000}, ("control",))
