@@ -100,7 +100,7 @@ def test_errors_of_jobs_are_not_retried(two: Pool):
         list(two.map(work.fail, [(4,)]))
     with pytest.raises(Usage, match="cannot be sent to other processes; give --on here"):
         list(two.map(lambda: 0, [()]))
-    with pytest.raises(Failure, match="other versions: torch .* there, torch 1.0 here"):
+    with pytest.raises(Failure, match=r"other versions: torch .* there, torch 1.0 here"):
         attempt(b"", b"", 0, (versions()[0], "torch 1.0", *versions()[2:]), "here")
     # the workers are still there
     assert list(two.map(work.threads, [()])) == [1]
