@@ -65,15 +65,16 @@ def test_a_run_of_format_1_resumes(one, capsys):
 
 @pytest.mark.parametrize("path", sorted((ONE / "cards").glob("*.json")), ids=lambda path: path.stem)
 def test_every_card_of_format_1_is_a_valid_stage(path):
-    """The zoo's cards as written by 0.1.0 migrate to its current cards."""
+    """The zoo's cards as written by 0.1.0 migrate to its current cards, of agents that have not been trained again."""
     card = json.loads(path.read_text())
     today = migrated(card)
     assert (card["format"], today["format"]) == (1, FORMAT)
     # fields added later have their defaults
     changed = [name for name, there, _ in cards.differences(today["stage"], cards.plain(build(today["stage"]))) if there is not None]
     assert changed == []
-    kept = zoo.FOLDER.joinpath(*path.stem.split("--")) / "card.json"
-    assert json.loads(kept.read_text())["stage"] == today["stage"]
+    kept = json.loads((zoo.FOLDER.joinpath(*path.stem.split("--")) / "card.json").read_text())
+    if kept["sensorium"] == card["sensorium"]:
+        assert kept["stage"] == today["stage"]
 
 
 def test_names_and_fields_are_renamed_at_every_depth():

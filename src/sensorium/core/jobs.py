@@ -24,6 +24,7 @@ Job = tuple[Any, ...]
 """the arguments of a job that are its own"""
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Computes jobs at one place."""
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from sensorium.core import checkpoint
 from sensorium.core.jobs import Pool, Utilised, open_pool
@@ -18,6 +18,7 @@ Recorded = tuple[Metrics, str]
 """metrics of a shard, and the name of its file"""
 
 
+@runtime_checkable
 class Recorder(Protocol):
     """A stage that records a shard per step."""
 
