@@ -137,5 +137,6 @@ def compared(policy: Policy, file: OnnxPolicy, spec: EnvSpec) -> float:
         with torch.no_grad():
             action, ours = policy.act(obs, ours, t)
         found, theirs = file.act(obs, theirs, t)
-        difference = max(difference, float((action - found).abs().max()))
+        # unlike the built-in max, torch's keeps NaN
+        difference = float(torch.maximum(torch.tensor(difference), (action - found).abs().max()))
     return difference
