@@ -397,6 +397,7 @@ def test_good_messages_are_understood(message):
     [
         "", "{", "null", "[]", "1", '{"type": "open"}', '{"type": "quit"}', '{"type": "press", "name": "x", "more": 1}', '{"type": "shown", "frame": -1}',
         '{"type": "shown", "frame": true}', '{"type": "set", "name": "x", "value": NaN}', '{"type": "set", "name": "x", "value": 1e999}',
+        '{"type": "set", "name": "x", "value": 1' + "0" * 400 + "}",
         '{"type": "set", "name": "x", "value": {"a": 1}}', '{"type": "keys", "held": ["a"]}', '{"type": "pointer", "panel": "p", "x": 2, "y": 0, "down": true}',
         '{"type": "press", "name": "' + "x" * LONGEST + '"}', "[" * 2000, '{"type": "open", "agent": "\\ud800", "scene": "b", "seed": 0}',
     ],

@@ -15,6 +15,7 @@ AHEAD = 3
 Name = Annotated[str, Field(max_length=200)]
 Key = Literal["left", "right", "up", "down", "space"]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
+Whole = Annotated[int, Field(ge=-(2**53), le=2**53)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -38,7 +39,7 @@ class Set(Message):
 
     type: Literal["set"]
     name: Name
-    value: bool | int | FiniteFloat | Name | Annotated[list[Count], Field(max_length=1000)]
+    value: bool | Whole | FiniteFloat | Name | Annotated[list[Count], Field(max_length=1000)]
 
 
 class Press(Message):
