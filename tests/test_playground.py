@@ -204,6 +204,20 @@ def test_channels_are_those_of_the_order_and_the_switches():
     assert delayed == [1, 1, 1, 2, 3]
 
 
+def test_sensors_and_attention_belong_to_the_inputs_shown_while_paused():
+    scene = opened("cart-pole", "senses")
+    with torch.no_grad():
+        scene.advance()
+        scene.set("pause", True)
+        before = dict(zip(scene.channels.inputs, scene.advance()["sensors"], strict=True))
+        scene.press("shuffle")
+        values = scene.advance()
+        assert dict(zip(scene.channels.inputs, values["sensors"], strict=True)) == before
+        scene.set("noise", 3)
+        check_values(scene, scene.advance(), declared(scene))
+    scene.close()
+
+
 def test_shuffles_are_permutations_and_differ():
     channels = Channels([str(i) for i in range(8)], 0)
     found = set()

@@ -123,11 +123,10 @@ class Eyes(Scene):
         return {**self.pictures(attended), "score": points, "status": self.status()}
 
     def attention(self) -> Tensor:
-        """How much the code attends to each patch at the last step, largest 1: [patches]."""
+        """How much the code attends to each patch of the present observation, largest 1: [patches]."""
         run = self.run
         assert isinstance(run.policy, Attentive)
-        seen, memory = (run.obs, run.memory) if run.before is None else (run.seen, run.before)
-        weights = run.policy.attention(seen, memory)[0]
+        weights = run.policy.attention(run.obs, run.memory)[0]
         return weights.amax(1) / weights.amax().clamp(min=1e-9)
 
     def pictures(self, attended: Tensor) -> Values:
@@ -143,11 +142,9 @@ class Eyes(Scene):
         real = origins >= 0
         restored[origins[real]] = newest[real]
         light = torch.zeros(n, patches.SIDE**2)
-        # a treatment may just have changed the number of patches
-        if len(attended) == len(origins):
-            best = attended.topk(min(ATTENDED, len(attended))).indices
-            best = best[real[best]]
-            light[origins[best]] = attended[best, None].expand(-1, patches.SIDE**2)
+        best = attended.topk(min(ATTENDED, len(attended))).indices
+        best = best[real[best]]
+        light[origins[best]] = attended[best, None].expand(-1, patches.SIDE**2)
         tint = patches.mosaic(light[None], height, width)[0][..., None].numpy()
         base = grey(patches.mosaic(restored[None], height, width)[0])
         return {

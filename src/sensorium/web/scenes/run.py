@@ -41,7 +41,6 @@ class Run:
         self.obs, self.t, self.score, self.ended = obs, 0, 0.0, 0
         self.action = torch.zeros(1, self.env.spec.action)
         self.memory: Any = None
-        self.before: Any = None
         self.seen = obs
         self.forget()
 
@@ -58,7 +57,6 @@ class Run:
                 self.restart()
             return
         self.seen = self.treat(self.obs, self.t) if self.treat else self.obs
-        self.before = self.memory
         action, memory = self.policy.act(self.seen, self.memory, self.t)
         if driven is not None:
             action = driven

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from sensorium.core.env import Cart, TorchEnv
 from sensorium.core.policy import Attentive
 from sensorium.core.stage import Architectural, InWorld
@@ -164,16 +166,19 @@ class Senses(Scene):
                     recovery.append([self.t - self.shuffled, *shares])
         agent = self.runs["agent"]
         views = {name: run.view.value() for name, run in self.runs.items() if run.view}
-        arrived = [round(float(value), 4) for value in agent.seen[0]]
+        arrived = [round(float(value), 4) for value in self.arriving(agent)[0]]
         return {
             **views, "score": score, "recovery": recovery, "status": self.status(), "sensors": arrived, "attention": self.attention(agent),
         }  # fmt: skip
 
+    def arriving(self, run: Run) -> Tensor:
+        """The observation as the next step gets it, in the present order."""
+        return self.channels.treated(run.obs, run.t)
+
     def attention(self, run: Run) -> list[list[float]]:
-        """The attention weights of the last step, [rows of the code][inputs]."""
+        """The attention weights for what arrives at the inputs, [rows of the code][inputs]."""
         assert isinstance(run.policy, Attentive)
-        seen = self.channels.treated(run.obs, run.t) if run.before is None else run.seen
-        weights = run.policy.attention(seen, run.memory if run.before is None else run.before)[0]
+        weights = run.policy.attention(self.arriving(run), run.memory)[0]
         return [[round(value, 3) for value in row] for row in weights.mT.tolist()]
 
     def status(self) -> str:
