@@ -15,6 +15,8 @@ from sensorium.web.scenes.scene import Control, Panel, Scene, Values, button, ch
 
 Cells = set[int]
 SERIES = ("explorer", "random policy", "prototypes")
+KEPT = 4000
+"""last states of each policy among which the nearest ones are looked for"""
 OFTEN = 200
 """steps between two updates of the prototypes' nearest states"""
 
@@ -141,10 +143,11 @@ class Exploration(Scene):
         place = self.world.places(run.env.states())[0]
         cells = (place * BINS).long().clamp(max=BINS - 1)
         self.visited[name].add(int((cells * BINS ** torch.arange(len(cells))).sum()))
-        if len(self.places[name]) < 4000:
-            self.places[name].append(place)
-            if name == "explorer":
-                self.observations.append(run.obs[0])
+        self.places[name].append(place)
+        del self.places[name][:-KEPT]
+        if name == "explorer":
+            self.observations.append(run.obs[0])
+            del self.observations[:-KEPT]
         return self.dot(place)
 
     def dot(self, place: torch.Tensor) -> tuple[float, float]:
