@@ -60,9 +60,9 @@ class Exploration(Scene):
         self.prototypes = torch.zeros(0, len(self.world.where))
         self.reset = ["map", "coverage"]
         self.explanation = (
-            f"The explorer was trained in {self.world.spec.name} without any reward of a task: its reward was the distance to what it had seen. Its path is drawn over "
+            f"The explorer was trained in {self.world.spec.name} without any reward of a task: only an intrinsic reward for new observations. Its path is drawn over "
             f"two coordinates of the state, beside a policy of random actions from the same starts. Coverage counts cells of a grid over {', '.join(c.name for c in self.world.where)}, "
-            f"with {BINS} bins each. A cross is the visited state nearest to a prototype, one of the vectors that the explorer's representation groups observations by."
+            f"with {BINS} bins each." + (PROTOTYPES if isinstance(self.stage, Prototypical) else "")
         )
 
     def close(self) -> None:
@@ -175,3 +175,6 @@ class Exploration(Scene):
         explorer, random = (len(cells) for cells in self.visited.values())
         ratio = f", {explorer / random:.2f} times as many" if random else ""
         return f"After {self.t} steps the explorer has visited {explorer} cells and the random policy {random}{ratio}."
+
+
+PROTOTYPES = " Points of the third colour are the visited states nearest to prototypes, the vectors by which the explorer's representation groups observations."
