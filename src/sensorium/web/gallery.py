@@ -94,7 +94,8 @@ class Gallery:
     async def work(self, place: Path, names: dict[str, str], missing: list[str]) -> str | None:
         """Run the process once; the name of the agent with which it ended too early, None where it came to its end."""
         folders = {name: str(folder) for name, folder in self.folders.items()}
-        worker = await Worker.started("gallery", folders, missing, str(place))
+        files = {name: str(place / f"{names[name]}.webp") for name in missing}
+        worker = await Worker.started("gallery", folders, files)
         begun = missing[0]
         try:
             while len(missing) > sum(name in self.pictures for name in missing):
@@ -108,12 +109,8 @@ class Gallery:
                     self.listed.set()
                 elif message["type"] == "begun":
                     begun = message["name"]
-                elif message["made"]:
-                    made, kept = place / f"{message['name']}.webp", place / f"{names[message['name']]}.webp"
-                    os.replace(made, kept)
-                    self.pictures[message["name"]] = kept
                 else:
-                    self.pictures[message["name"]] = None
+                    self.pictures[message["name"]] = Path(files[message["name"]]) if message["made"] else None
         except EOFError:
             return begun
         finally:

@@ -154,8 +154,8 @@ class Player:
         self.guard(self.open, fatal=True)
 
 
-def gallery(pipe: Pipe, folders: dict[str, str], missing: list[str], cache: str) -> None:
-    """Send the entry of each agent, then make the missing thumbnails and send their names."""
+def gallery(pipe: Pipe, folders: dict[str, str], missing: dict[str, str]) -> None:
+    """Send the entry of each agent, then make the missing thumbnails, name -> file, and send their names."""
     from sensorium.web.thumbnails import make
 
     agents = [Agent(name, Path(folder)) for name, folder in folders.items()]
@@ -167,7 +167,7 @@ def gallery(pipe: Pipe, folders: dict[str, str], missing: list[str], cache: str)
         if agent.name in missing:
             pipe.send({"type": "begun", "name": agent.name})
             pipe.receive(0.0)
-            made = make(agent, Path(cache) / f"{agent.name}.webp")
+            made = make(agent, Path(missing[agent.name]))
             pipe.send({"type": "thumbnail", "name": agent.name, "made": made})
 
 
