@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sensorium.web.worker import Worker
 
-VERSION = 1
+VERSION = 2
 """raised when entries or thumbnails change"""
 PATIENCE = 60.0
 """seconds to wait for the entries"""

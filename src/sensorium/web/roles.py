@@ -16,6 +16,8 @@ from sensorium.web.worker import Pipe
 
 CRASHES, WINDOW = 3, 60.0
 """a scene that crashes this often within so many seconds is not restarted"""
+SCORE = ("mean", "sd", "episodes")
+"""what a result has to hold for the gallery"""
 IDLE = 0.25
 """seconds between two looks at the socket while no frame is due"""
 
@@ -171,12 +173,16 @@ def gallery(pipe: Pipe, folders: dict[str, str], missing: dict[str, str]) -> Non
             pipe.send({"type": "thumbnail", "name": agent.name, "made": made})
 
 
+def scored(kind: str, result: dict[str, Any]) -> str:
+    """A result of a card in one line."""
+    return f"{kind}: mean {result['mean']:.4g}, sd {result['sd']:.3g}, {result['episodes']} episodes"
+
+
 def entry(agent: Agent) -> dict[str, Any]:
     """What the gallery says about an agent."""
     try:
         results = agent.card.get("results") or {}
-        scored = next((value for value in results.values() if isinstance(value, dict) and "mean" in value), None)
-        score = f"{scored['mean']:.0f} ± {scored['sd']:.0f}, {scored['episodes']} episodes" if scored else None
+        score = next((scored(kind, value) for kind, value in results.items() if isinstance(value, dict) and {*SCORE} <= value.keys()), None)
         scenes = [{"name": name, "title": kind.title} for name, kind in SCENES.items() if kind.available(agent)]
         recipe = agent.card.get("recipe")
     except (Usage, Failure, KeyError, TypeError, ValueError) as error:
