@@ -9,7 +9,7 @@ from sensorium.core import card, checkpoint, zoo
 from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Attentive, Policy
-from sensorium.core.stage import Sensed, Stage, State, folders
+from sensorium.core.stage import InWorld, Sensed, Stage, State, folders
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Agent:
     @property
     def world(self) -> World:
         """The world of its training. Errors: core.errors.Usage for a stage without one."""
-        world = getattr(self.stage, "world", None)
-        if not isinstance(world, World):
+        stage = self.stage
+        if not isinstance(stage, InWorld) or not isinstance(stage.world, World):
             raise Usage(f"{self.name} acts in no world")
-        return world
+        return stage.world
 
     @property
     def senses(self) -> str:

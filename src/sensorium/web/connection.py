@@ -8,13 +8,11 @@ from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 
-from sensorium.web.messages import parsed, problem
+from sensorium.web.messages import CRASHES, WINDOW, parsed, problem
 from sensorium.web.worker import Worker
 
 RATE, BURST = 150.0, 300.0
 """messages per second of a visitor, and at once; what exceeds them is read later"""
-CRASHES, WINDOW = 3, 60.0
-"""a scene that crashes this often within so many seconds is not restarted"""
 
 
 class Allowance:

@@ -11,6 +11,8 @@ LONGEST = 4096
 """bytes of a message of the page"""
 AHEAD = 3
 """frames that the server sends ahead of the last one shown"""
+CRASHES, WINDOW = 3, 60.0
+"""a scene that crashes this often within so many seconds is not restarted"""
 
 Name = Annotated[str, Field(max_length=200)]
 Key = Literal["left", "right", "up", "down", "space"]

@@ -9,13 +9,11 @@ from typing import Any
 
 from sensorium.core.errors import Failure, Usage
 from sensorium.web.agents import Agent
-from sensorium.web.messages import AHEAD, frame, problem
+from sensorium.web.messages import AHEAD, CRASHES, WINDOW, frame, problem
 from sensorium.web.scenes.all import SCENES
 from sensorium.web.scenes.scene import Scene, fitting
 from sensorium.web.worker import Pipe
 
-CRASHES, WINDOW = 3, 60.0
-"""a scene that crashes this often within so many seconds is not restarted"""
 SCORE = ("mean", "sd", "episodes")
 """what a result has to hold for the gallery"""
 IDLE = 0.25

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.responses import FileResponse
 
+from sensorium.web.command import LOOPBACK
 from sensorium.web.connection import Visitor
 from sensorium.web.gallery import Gallery
 
@@ -24,7 +25,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 VISITORS = 16
 """scenes that may be open at once"""
 

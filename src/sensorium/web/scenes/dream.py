@@ -49,7 +49,7 @@ class Dream(Scene):
         self.steering = world.steering if isinstance(world, Steerable) else {}
         self.held = frozenset[str]()
         self.driven, self.paused, self.beside = True, False, True
-        self.episode, self.best, self.lengths = 0, 0, list[int]()
+        self.episode, self.lengths = 0, list[int]()
         self.real: Run | None = None
         self.missing = ""
         try:
