@@ -165,7 +165,7 @@ def grey(image: Tensor) -> np.ndarray:
 
 
 EXPLANATION = (
-    "The screen is cut into patches of 6 x 6 pixels. Each patch is the input of the same small network, which is not told where its patch is. So the agent "
-    "acts as before when patches change places, and, up to a point, when some are missing. Left: what the agent gets. Then the same patches at their "
-    "places; orange ones have the largest attention weights. Four frames are stacked: after a shuffle three of them are still in the old order."
+    "The screen is cut into patches of 6 x 6 pixels. Each patch is the input of the same small network, which does not get the position of its patch. So the agent "
+    "acts as before when patches change places, and, up to a point, when some are missing. First picture: what the agent gets. Second: the same patches "
+    "at their places; orange ones have the largest attention weights. Four frames are stacked: after a shuffle three of them are still in the old order."
 )

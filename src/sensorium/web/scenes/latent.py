@@ -25,7 +25,7 @@ REACH = 3.0
 class Latent(Scene):
     """The latent space of an agent that encodes images."""
 
-    name, title = "latent", "Change what it imagines"
+    name, title = "latent", "Change its latent vector"
 
     @staticmethod
     def available(agent: Agent) -> bool:
@@ -81,7 +81,7 @@ class Latent(Scene):
             panel("real", "A real frame", "picture", **size),
             panel("reconstruction", "Its reconstruction", "picture", **size),
             panel("imagined", "The z of the sliders", "picture", **size),
-            panel("z", "z, and the sliders' dimensions first", "bars", items=[f"z {i + 1}" for i in self.sorted], low=-REACH, high=REACH),
+            panel("z", "Mean of z for the frame, with the sliders' changes; smallest sd first", "bars", items=[f"z {i + 1}" for i in self.sorted], low=-REACH, high=REACH),
             panel("status", "z", "text"),
         ]
 
@@ -110,7 +110,7 @@ class Latent(Scene):
             z[i] += 2 * np.sin(2 * np.pi * phase / (2 * self.rate))
             about = f"Dimension {i + 1} varies."
         else:
-            z, about = self.z, "The picture on the right is decoded from the sliders."
+            z, about = self.z, "The last picture is decoded from the sliders."
         kept, imagined = self.stage.decode(torch.stack([self.mu[self.chosen], z]))
         return {
             "real": self.frames[self.chosen].numpy(), "reconstruction": kept, "imagined": imagined,

@@ -184,7 +184,7 @@ class Senses(Scene):
     def status(self) -> str:
         """The scores in one sentence."""
         parts = [f"{NAMES[name]} {run.recent.mean:.2f} per step, {run.score:.0f} in this episode" for name, run in self.runs.items()]
-        since = f" The order has changed {self.t - self.shuffled} steps ago." if self.shuffled >= 0 else ""
+        since = f" The order changed {self.t - self.shuffled} steps ago." if self.shuffled >= 0 else ""
         return f"Reward: {'; '.join(parts)}.{since}"
 
 
