@@ -44,7 +44,7 @@ class AnyAgent(Scene):
         self.paused, self.speed, self.scores = False, self.steps, list[float]()
         self.t = 0
         self.reset = ["score"]
-        about = "The controls change what its sensors measure, not the world." if self.vector else "Its observation is an image."
+        about = "The controls change its sensors' readings, not the world." if self.vector else "Its observation is an image."
         self.explanation = f"The agent {agent.name} in {spec.name}, the world of its training. {about}" + (
             "" if self.grows or not self.vector else " Its number of inputs is fixed, so channels cannot be added."
         )
@@ -99,7 +99,14 @@ class AnyAgent(Scene):
         return [
             *found,
             panel("action", "Action", "bars", items=actions, low=-1, high=1),
-            panel("score", "Reward per step, mean of the last steps", "curve", series=["reward"], x="seconds", y="reward"),
+            panel(
+                "score",
+                f"Reward per step, mean of the last {self.run.recent.values.maxlen} steps",
+                "curve",
+                series=["reward"],
+                x="seconds",
+                y="reward",
+            ),
             panel("status", "Score", "text"),
         ]
 

@@ -177,4 +177,4 @@ class Exploration(Scene):
         return f"After {self.t} steps the explorer has visited {explorer} cells and the random policy {random}{ratio}."
 
 
-PROTOTYPES = " Points of the third colour are the visited states nearest to prototypes, the vectors by which the explorer's representation groups observations."
+PROTOTYPES = " The prototypes on the map are the visited states nearest to them; they are the vectors by which the explorer's representation groups observations."

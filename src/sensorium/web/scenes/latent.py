@@ -81,7 +81,9 @@ class Latent(Scene):
             panel("real", "A real frame", "picture", **size),
             panel("reconstruction", "Its reconstruction", "picture", **size),
             panel("imagined", "The z of the sliders", "picture", **size),
-            panel("z", "Mean of z for the frame, with the sliders' changes; smallest sd first", "bars", items=[f"z {i + 1}" for i in self.sorted], low=-REACH, high=REACH),
+            panel(
+                "z", "z of the last picture, smallest sd first", "bars", items=[f"z {i + 1}" for i in self.sorted], low=-REACH, high=REACH
+            ),
             panel("status", "z", "text"),
         ]
 
