@@ -153,8 +153,11 @@ export class ScenePage implements Listener {
 
   private key(event: KeyboardEvent, kind: "keydown" | "keyup"): void {
     const target = event.target instanceof HTMLElement ? event.target : null;
-    if (target?.closest("select, textarea, input:not([type=checkbox])")) return;
-    if (event.key === " " && target?.closest("button, input, a")) return;
+    // a key that is held is released wherever the focus has gone
+    if (kind === "keydown") {
+      if (target?.closest("select, textarea, input:not([type=checkbox])")) return;
+      if (event.key === " " && target?.closest("button, input, a")) return;
+    }
     for (const made of this.widgets.values()) {
       if (made[kind]?.(event)) {
         event.preventDefault();

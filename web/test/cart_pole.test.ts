@@ -72,6 +72,14 @@ describe("the senses scene", () => {
     expect(calls.at(-1)!.slice(0, 2)).toEqual(["order", [4, 3, 2, 1, 0]]);
   });
 
+  it("noise channels have the standard deviation of Python, 0.1", () => {
+    const made = scene();
+    made.set("noise", 10);
+    const found = Array.from({ length: 100 }, () => (made.advance().values.sensors as number[]).slice(5)).flat();
+    expect(Math.sqrt(found.reduce((sum, x) => sum + x * x, 0) / found.length)).toBeCloseTo(0.1, 1);
+    expect(Math.max(...found.map(Math.abs))).toBeLessThan(0.6);
+  });
+
   it("a sensor that is off reads zero, and an order that is none is refused", () => {
     const made = scene();
     made.set("cos angle", false);

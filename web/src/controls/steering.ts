@@ -66,8 +66,10 @@ export class Steering implements Widget {
   }
 
   private key(event: KeyboardEvent, down: boolean): boolean {
-    const key = KEYS[event.key];
-    if (!key || !this.buttons.has(key) || event.ctrlKey || event.metaKey || event.altKey) return false;
+    const key = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (!key || !this.buttons.has(key)) return false;
+    // a key is released whatever else is held; a release of one that was not held is not ours
+    if (down ? event.ctrlKey || event.metaKey || event.altKey : !this.held.has(key)) return false;
     this.hold(key, down);
     return true;
   }

@@ -13,6 +13,8 @@ export interface View {
 /** Called with positions in [0, 1] from the left and from the top. */
 export type Pointer = (x: number, y: number, down: boolean) => void;
 
+const INTERVAL = 25; // ms between two reports of a moving pointer: the server reads at most 150 messages per second
+
 /** Report a pressed pointer over a node. */
 export function follow(node: HTMLElement, pointer: Pointer): void {
   const report = (event: PointerEvent, down: boolean) => {
@@ -20,6 +22,7 @@ export function follow(node: HTMLElement, pointer: Pointer): void {
     const inside = (value: number) => Math.min(1, Math.max(0, value));
     pointer(inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height), down);
   };
+  let last = 0;
   node.style.touchAction = "none";
   node.classList.add("pointer");
   node.addEventListener("pointerdown", (event) => {
@@ -27,7 +30,9 @@ export function follow(node: HTMLElement, pointer: Pointer): void {
     report(event, true);
   });
   node.addEventListener("pointermove", (event) => {
-    if (node.hasPointerCapture(event.pointerId)) report(event, true);
+    if (!node.hasPointerCapture(event.pointerId) || event.timeStamp - last < INTERVAL) return;
+    last = event.timeStamp;
+    report(event, true);
   });
   for (const end of ["pointerup", "pointercancel"] as const)
     node.addEventListener(end, (event) => report(event, false));

@@ -20,6 +20,7 @@ const RATE = 50; // frames per second
 const STEPS = 2; // steps of 0.01 s in a frame
 const WINDOW = 100; // steps of the mean reward
 const PAUSE = 75; // steps between the end of an episode and the next one
+const NOISE_SD = 0.1; // as sensorium.envs.sensors.Noise
 const SENSORS = ["position", "speed", "cos angle", "sin angle", "spin"];
 
 export interface SensesData {
@@ -186,7 +187,8 @@ export class SensesScene implements LocalScene {
   private readings(observation: number[]): number[] {
     const sensors = observation.map((value, i) => (this.works[i] ? value : 0));
     const copies = this.duplicate ? sensors : [];
-    return [...sensors, ...copies, ...normal(this.seed + 7, this.t, this.noise)];
+    const noise = normal(this.seed + 7, this.t, this.noise).map((x) => NOISE_SD * x);
+    return [...sensors, ...copies, ...noise];
   }
 
   private treat(observation: number[]): number[] {
@@ -315,7 +317,7 @@ export class SensesScene implements LocalScene {
 function explanation(baseline: boolean): string {
   return (
     "The agent has one small recurrent network for each input, all with the same weights, and attention adds up their outputs: the order of the inputs does not matter to it. " +
-    "A shuffle still disturbs it for a moment, because each network remembers the sensor that it had before and needs some steps to recognise the new one." +
+    "A shuffle still disturbs it for a moment, because each network keeps the memory of the sensor that it had before, and needs some steps to recognise the new one." +
     (baseline
       ? " The feed-forward network beside it gets the same inputs and depends on their order; it has as many inputs as there are sensors, further channels are not connected."
       : "") +
