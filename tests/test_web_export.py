@@ -105,3 +105,14 @@ def test_the_numbers_that_the_page_is_tested_against_are_ours() -> None:
             assert a == pytest.approx(b, abs=1e-5)
 
     same(kept, ours)
+
+
+def test_a_network_whose_outputs_are_nan_is_refused():
+    needs(["onnx"])
+
+    class Broken(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x * float("inf") * 0
+
+    with pytest.raises(Failure, match="differs from torch by nan"):
+        networks.onnx_file("broken", Broken(), {"x": torch.rand(16, 3)}, ["y"])

@@ -177,4 +177,6 @@ class Exploration(Scene):
         return f"After {self.t} steps the explorer has visited {explorer} cells and the random policy {random}{ratio}."
 
 
-PROTOTYPES = " The prototypes on the map are the visited states nearest to them; they are the vectors by which the explorer's representation groups observations."
+PROTOTYPES = (
+    " Prototypes are vectors by which the explorer's representation groups observations; the map shows the visited state nearest to each."
+)
