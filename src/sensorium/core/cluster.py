@@ -4,6 +4,7 @@ Jobs are stateless tasks. Common arguments go through the object store once per 
 which counts the losses: Ray itself retries nothing.
 """
 
+import functools
 import logging
 import os
 import shutil
@@ -21,11 +22,13 @@ from typing import Any
 
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.jobs import INSIDE
-from sensorium.core.processes import MODULES, guarded
+from sensorium.core.processes import MODULES, fields, guarded
 from sensorium.core.workers import Outcome, Workers, attempt, versions
 
 STORE = 200 * 2**20
 """bytes of the local cluster's object store"""
+PREFIX = "ray-sensorium-"
+"""of the names of local clusters' folders, before the process id; short, because socket paths have a limit of 107 bytes"""
 ANSWER = 5.0
 """seconds in which the address of a cluster has to answer"""
 
@@ -43,6 +46,14 @@ def _ray() -> Any:
     return ray
 
 
+def remove_old_folders() -> None:
+    """Delete the folders of local clusters whose process was killed (Linux)."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*") if sys.platform.startswith("linux") else ():
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        if owner.isdigit() and not fields(int(owner)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @contextmanager
 def kept_signals() -> Iterator[None]:
     """Context that restores the signal handlers, which Ray replaces."""
@@ -57,6 +68,22 @@ def kept_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def own_sessions() -> Iterator[None]:
+    """Context in which Ray's processes are started in sessions of their own.
+
+    A signal to the process group, as of a terminal or a scheduler, then reaches this process only, which finishes its step.
+    """
+    from ray._private import services
+
+    start = services.ConsolePopen
+    services.ConsolePopen = functools.partial(start, start_new_session=True)
+    try:
+        yield
+    finally:
+        services.ConsolePopen = start
+
+
 def _answers(address: str) -> None:
     """Check that something listens at host:port. Errors: core.errors.Failure."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
@@ -69,7 +96,7 @@ def _answers(address: str) -> None:
 
 
 def environment() -> dict[str, Any]:
-    """The runtime environment of tasks: the user's modules of `--import`; those that are not installed are sent."""
+    """The runtime environment of a connection: the user's modules of `--import`; those that are not installed are sent."""
     names = [name for name in os.environ.get(MODULES, "").split(",") if name]
     if not names:
         return {}
@@ -97,14 +124,17 @@ class Ray(Workers):
         if self.own:
             with kept_signals():
                 self.connect(address)
-        self.task = ray.remote(num_cpus=1, max_retries=0, runtime_env=environment())(attempt)
+        # a connection of the caller's keeps its own modules; it only gets their names
+        named = {} if self.own else {key: value for key, value in environment().items() if key == "env_vars"}
+        self.task = ray.remote(num_cpus=1, max_retries=0, runtime_env=named)(attempt)
 
     def connect(self, address: str) -> None:
         """Start a cluster, or connect to one."""
-        quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+        quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": environment()}
         if not address:
-            self.folder = tempfile.mkdtemp(prefix="ray-")
-            with guarded():
+            remove_old_folders()
+            self.folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
+            with guarded(), own_sessions():
                 self.ray.init(
                     "local", num_cpus=os.cpu_count(), include_dashboard=False, object_store_memory=STORE, _temp_dir=self.folder,
                     _node_ip_address="127.0.0.1", **quiet,

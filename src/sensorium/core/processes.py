@@ -60,10 +60,14 @@ def fields(process: int) -> list[str]:
         return []
 
 
-def children() -> set[int]:
-    """Process ids of this process's direct children."""
-    known = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
-    return {process for process in known if fields(process)[1:2] == [str(os.getpid())]}
+def descendants() -> set[int]:
+    """Process ids of this process's children, of their children, and so on."""
+    parents = {int(path.name): fields(int(path.name))[1:2] for path in Path("/proc").iterdir() if path.name.isdigit()}
+    found, last = set[int](), {os.getpid()}
+    while last:
+        last = {process for process, parent in parents.items() if parent and int(parent[0]) in last} - found
+        found |= last
+    return found
 
 
 @functools.cache
@@ -79,15 +83,15 @@ def _guard(owner: int) -> IO[bytes]:
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Context: child processes that are started in it are killed when this process ends, even by kill -9."""
+    """Context: processes that this one or its children start in it are killed when this process ends, even by kill -9."""
     if not sys.platform.startswith("linux"):
         yield
         return
-    pipe, before = _guard(os.getpid()), children()
+    pipe, before = _guard(os.getpid()), descendants()
     try:
         yield
     finally:
-        found = [(process, fields(process)) for process in children() - before]
+        found = [(process, fields(process)) for process in descendants() - before]
         with suppress(OSError):
             pipe.write(b"".join(f"{process} {stat[19]}\n".encode() for process, stat in found if len(stat) > 19))
             pipe.flush()

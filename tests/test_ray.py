@@ -1,0 +1,214 @@
+"""Jobs on Ray: the bits of this process, lost nodes, a killed driver, a user's modules, and errors in one sentence."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sensorium import cli, registry
+from sensorium.core import checkpoint, jobs
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.run import run
+from tests import work
+from tests.conftest import needs, with_predecessors
+
+pytest.importorskip("ray", reason="extra 'ray' is not installed")
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("ray")]
+
+WORLD = """
+import gymnasium
+import numpy as np
+
+
+class Walk(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-9, 9, (3,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = self.np_random.normal(size=3).astype(np.float32)
+        return self.x, {}
+
+    def step(self, action):
+        self.x = (self.x + 0.1 * action[0] * self.np_random.normal(size=3)).astype(np.float32).clip(-9, 9)
+        return self.x, -float(abs(self.x).sum()), False, False, {}
+
+
+gymnasium.register("my_walks/Walk-v0", entry_point=Walk, max_episode_steps=30)
+"""
+
+
+def ray_processes() -> set[int]:
+    """Process ids of Ray's processes on this machine."""
+    found = set()
+    for path in Path("/proc").iterdir():
+        try:
+            command = (path / "cmdline").read_bytes() if path.name.isdigit() else b""
+        except OSError:
+            continue
+        if b"raylet" in command or b"gcs_server" in command or command.startswith(b"ray::"):
+            found.add(int(path.name))
+    return found
+
+
+def gone(before: set[int], seconds: float = 20.0) -> bool:
+    """Whether all of Ray's processes that were not there before end within some seconds."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not ray_processes() - before:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Digests of what a run leaves, without its times."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "times.jsonl"))
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+class Nodes:
+    """A cluster of three nodes with one CPU each on this machine; the first one, which has this process, has no CPU."""
+
+    def __init__(self) -> None:
+        import ray
+        from ray.cluster_utils import Cluster
+
+        self.before, self.ray = ray_processes(), ray
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **small})
+        self.nodes = [self.cluster.add_node(num_cpus=1, **small) for _ in range(3)]
+        self.small = small
+        ray.init(self.cluster.address, log_to_driver=False)
+
+    def kill_one(self) -> None:
+        """Kill a node as if its machine lost power, and add another."""
+        self.cluster.remove_node(self.nodes.pop(0), allow_graceful=False)
+        self.nodes.append(self.cluster.add_node(wait=False, num_cpus=1, **self.small))
+
+    def close(self) -> None:
+        self.ray.shutdown()
+        self.cluster.shutdown()
+        assert gone(self.before)
+
+
+@pytest.fixture(scope="module")
+def three() -> Iterator[Nodes]:
+    """Three nodes."""
+    nodes = Nodes()
+    yield nodes
+    nodes.close()
+
+
+def controller(recipe: str, folder: Path) -> tuple[Any, Path]:
+    """The tiny controller stage of a recipe, in the real world, and its folder next to the trained earlier stages."""
+    stage, place = with_predecessors((recipe, "controller"), folder)
+    return replace(stage, dream=False, steps=1), place  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("recipe", ["car-racing-z", "take-cover"])
+def test_controllers_are_the_same_bytes_here_in_processes_and_on_ray(recipe: str, tmp_path: Path, three: Nodes):
+    needs(registry.recipe(recipe).extras)
+    found = {}
+    for number, place in enumerate(("here", "processes:2", "ray")):
+        stage, folder = controller(recipe, tmp_path / str(number))
+        with jobs.on(place):
+            run(stage, folder, 4)
+        found[place] = files(folder)
+    assert found["here"] == found["processes:2"] == found["ray"]
+    assert checkpoint.file_name(1) in found["here"]
+
+
+def test_a_node_killed_in_a_generation_loses_nothing(three: Nodes, capsys):
+    with jobs.on("ray"):
+        pool, scale = jobs.open_pool(simulators=True), torch.arange(3.0)
+        assert capsys.readouterr().err == "on ray, 3 workers\n"
+        results = pool.map(work.product, ((n, 0.4) for n in range(12)), (scale,))
+        first = next(results)
+        three.kill_one()
+        found = torch.stack([first, *results])
+    assert torch.equal(found, torch.stack([scale * n for n in range(12)]))
+
+
+def test_a_hanging_job_is_computed_again(three: Nodes, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SENSORIUM_JOB_SECONDS", "2")
+    with jobs.on("ray"):
+        assert list(jobs.open_pool(True).map(work.hang_once, ((n,) for n in range(4)), (tmp_path,))) == list(range(4))
+    assert len(list(tmp_path.glob("1.*"))) == 2
+
+
+def test_a_job_that_is_always_lost_is_reported_and_its_own_error_is_not_retried(three: Nodes, monkeypatch):
+    monkeypatch.setenv("SENSORIUM_JOB_RETRIES", "1")
+    with jobs.on("ray"), jobs.coming_from(jobs.Origin(folder="runs/x", step=3)):
+        pool = jobs.open_pool(True)
+        with pytest.raises(Failure, match=r"lost 2 times.*python -m sensorium\.job runs/x 3 0"):
+            list(pool.map(work.die, [()]))
+        with pytest.raises(Failure, match=r"^job 4 failed$"):
+            list(pool.map(work.fail, [(4,)]))
+
+
+def test_a_users_world_reaches_the_workers(three: Nodes, tmp_path: Path):
+    """`--import` at an address: the module is in the current folder of the command only."""
+    (tmp_path / "my_walks.py").write_text(WORLD)
+    command = [sys.executable, "-m", "sensorium.cli"]
+    outputs = {}
+    for name, place in (("here", "here"), ("there", f"ray:{three.cluster.address}")):
+        options = ["--import", "my_walks", "--on", place]
+        for arguments in (["train", "neurons-mlp.gym:my_walks/Walk-v0", "--preset", "tiny", "--out", name, *options],
+                          ["evaluate", name, "--episodes", "3", "--json", *options]):  # fmt: skip
+            done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            assert ("on ray, 3 workers" in done.stderr) == (place != "here")
+        outputs[name] = done.stdout.partition('"seconds"')[0]
+    assert files(tmp_path / "here") == files(tmp_path / "there")
+    assert outputs["here"] == outputs["there"]
+
+
+def test_a_killed_driver_leaves_no_process_and_goes_on_to_the_same_bytes(tmp_path: Path):
+    """On a cluster of this machine, killed after its first checkpoint."""
+    recipe = ["train", "neurons-mlp.gym:Pendulum-v1", "--preset", "tiny", "--evolve.steps", "6"]
+    assert cli.main([*recipe, "--out", str(tmp_path / "whole"), "--on", "here"]) == 0
+    before, command = ray_processes(), [sys.executable, "-m", "sensorium.cli", *recipe, "--out", str(tmp_path / "killed"), "--on", "ray"]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while not (tmp_path / "killed/1-evolve" / checkpoint.file_name(2)).exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ray_processes() - before
+    driver.send_signal(signal.SIGKILL)
+    driver.communicate()
+    assert gone(before)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "on ray, " in done.stderr
+    assert gone(before)
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+
+
+def test_errors_are_one_sentence(monkeypatch):
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(Failure, match=r"no Ray cluster answers at 127\.0\.0\.1:9 "), jobs.on("ray:127.0.0.1:9"):
+        jobs.open_pool(True)
+    with pytest.raises(Usage, match="allowed: auto, HOST:PORT, ray://HOST:PORT"), jobs.on("ray:somewhere"):
+        jobs.open_pool(True)
+    monkeypatch.setattr(ray, "init", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("Version mismatch: the cluster\n has Ray 1.0")))
+    with (
+        pytest.raises(Failure, match=r"^cannot join the Ray cluster at auto: Version mismatch: the cluster has Ray 1\.0$"),
+        jobs.on("ray:auto"),
+    ):
+        jobs.open_pool(True)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(Failure, match=r"ray cannot be imported.*pip install 'sensorium\[ray\]'"), jobs.on("ray"):
+        jobs.open_pool(True)
