@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -168,12 +167,19 @@ def test_plan_estimates_minutes_disk_and_memory(capsys):
     assert planned["memory_mb"] > 50
 
 
+def test_plan_takes_the_settings_of_train(capsys):
+    settings = ["--world.kwargs.g", "5", "--evolve.steps", "3", "--evolve.search.population", "4"]
+    planned = document(["plan", "neurons-mlp.gym:Pendulum-v1", "--preset", "tiny", *settings, "--json"], capsys)
+    assert [(stage["name"], stage["steps"]) for stage in planned["stages"]] == [("evolve", 3)]
+    assert cli.main(["plan", "cart-pole-mlp", "--preset", "tiny", "--evolve.stepps", "3"]) == 2
+    assert "did you mean steps" in capsys.readouterr().err
+    assert cli.main(["plan", "cart-pole-mlp", "--world.horizon", "3"]) == 2
+
+
 def test_plan_times_the_second_round_of_a_loop_and_no_third(monkeypatch):
     ran = []
     monkeypatch.setattr("sensorium.plan.run", lambda stage, folder: (ran.append(folder.name), run(stage, folder)))
-    recipe = registry.recipe("iterate")
-    monkeypatch.setattr(registry, "recipe", lambda name: replace(recipe, build=lambda preset: recipe.build(preset, rounds=3)))
-    stages = estimate("iterate", "tiny")["stages"]
+    stages = estimate("iterate", "tiny", ["--rounds", "3"])["stages"]
     assert {name.partition("-")[2] for name in ran} == {stage["name"] for stage in stages if not stage["name"].endswith("-3")}
     assert stages[-1]["name"] == "controller-3"
     assert stages[-1]["seconds_per_step"] == next(stage for stage in stages if stage["name"] == "controller-2")["seconds_per_step"]

@@ -31,9 +31,10 @@ def main(arguments: list[str] | None = None) -> int:
         options, rest = main_parser.parse_known_args(arguments)
         options.line = sys.argv[1:] if arguments is None else arguments
         import_modules(options)
-        if options.command != "train":
+        settings = options.command in ("train", "plan")
+        if not settings:
             rest = named_world(options, rest)
-        if rest and options.command != "train":
+        if rest and not settings:
             raise Usage(f"unknown argument {rest[0]} (`sensorium {options.command} --help` shows what is allowed)")
         COMMANDS[options.command](options, rest)
         return 0
@@ -365,12 +366,12 @@ def play(options: argparse.Namespace, _: list[str]) -> None:
     play(options.dirs, options.host, options.port, not options.no_browser)
 
 
-def plan(options: argparse.Namespace, _: list[str]) -> None:
-    """`sensorium plan`: estimate time, disk and memory of a recipe."""
+def plan(options: argparse.Namespace, rest: list[str]) -> None:
+    """`sensorium plan`: estimate time, disk and memory of a recipe with the settings of `sensorium train`."""
     prepare()
     from sensorium.plan import estimate
 
-    result = estimate(options.recipe, options.preset)
+    result = estimate(options.recipe, options.preset, rest)
     if options.json:
         return emit(result)
     print(f"{options.recipe} --preset {options.preset}, from a few timed steps of each stage on this machine:")

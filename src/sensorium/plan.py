@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from sensorium.core import checkpoint
 from sensorium.core.log import memory_megabytes, rows
 from sensorium.core.run import run
 from sensorium.core.stage import Distributed, Warmed, placed
+from sensorium.settings import in_world, parse_settings
 
 TIMED, SLOW = 4, 30.0
 """timed steps per stage; fewer where they take longer than SLOW seconds"""
@@ -21,11 +23,15 @@ def where(stage: object) -> str:
     return stage.where if isinstance(stage, Distributed) else "here: gradient steps, on all threads"
 
 
-def estimate(name: str, preset: str) -> dict[str, Any]:
-    """Minutes, disk (MB) and memory (MB) of a recipe, measured in a temporary folder; the result of `plan --json`."""
-    recipe, stages, known = registry.recipe(name), [], {}
+def estimate(name: str, preset: str, arguments: Sequence[str] = ()) -> dict[str, Any]:
+    """Minutes, disk (MB) and memory (MB) of a recipe with the settings of a command line; the result of `plan --json`.
+
+    Measured in a temporary folder. Errors: core.errors.Usage for settings that the recipe does not have.
+    """
+    full, rest = in_world(name, list(arguments))
+    recipe, stages, known = registry.recipe(full), [], {}
     with tempfile.TemporaryDirectory() as place:
-        for number, (stage_name, stage) in enumerate(recipe.stages(preset).items(), 1):
+        for number, (stage_name, stage) in enumerate(parse_settings(full, preset, rest, Path(place)).items(), 1):
             # the second round of a loop is representative of later ones
             kind = re.sub(r"-\d+$", "-2", stage_name)
             if kind in known:

@@ -90,7 +90,7 @@ VERIFY: Arguments = (
 LINES: dict[str, tuple[str, bool, Arguments]] = {
     "list": ("recipes and trained agents", JSON, ()),
     "plan": (
-        "minutes, disk and memory of a recipe on this machine, before anything starts", JSON,
+        "minutes, disk and memory of a recipe, with the settings of `train`, on this machine", JSON,
         (argument("recipe"), argument("--preset", default="laptop", metavar="P", help="tiny, laptop (default) or paper")),
     ),
     "train": ("run every stage of a recipe; the same command resumes", PLAIN, TRAIN),
