@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench import cart_pole, cloning, cma, proto_rl, vision, world_models
+from bench import cart_pole, cloning, cma, policies, proto_rl, vision, world_models
 from sensorium.core.errors import Usage
 
-ROWS = {**cart_pole.ROWS, **cma.ROWS, **world_models.ROWS, **proto_rl.ROWS, **vision.ROWS, **cloning.ROWS}
+ROWS = {**cart_pole.ROWS, **cma.ROWS, **world_models.ROWS, **proto_rl.ROWS, **vision.ROWS, **cloning.ROWS, **policies.ROWS}
 """name -> function that measures it; one function may return several rows"""
 
 
