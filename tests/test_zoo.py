@@ -93,7 +93,11 @@ def test_the_wheel_has_every_agent_under_a_megabyte():
     project = (zoo.CHECKOUT.parent / "pyproject.toml").read_text()
     named = re.findall(r'"zoo/([^"]+)" = "sensorium/zoo/', project)
     sizes = {
-        agent.name: sum(f.stat().st_size for f in agent.rglob("*") if f.is_file()) for agent in zoo.CHECKOUT.iterdir() if agent.is_dir()
+        agent.name: sum(
+            f.stat().st_size for name in (agent.name, *zoo.needs(agent)) for f in (zoo.CHECKOUT / name).rglob("*") if f.is_file()
+        )
+        for agent in zoo.CHECKOUT.iterdir()
+        if agent.is_dir()
     }
     assert sorted(named) == sorted(name for name, size in sizes.items() if size < 1_000_000)
     assert sum(sizes[name] for name in named) < 5_000_000
@@ -114,6 +118,25 @@ def test_a_folder_is_a_store_too(store, tmp_path, monkeypatch):
     assert checkpoint.agent("zoo/far").name == "1-evolve"
     monkeypatch.setenv(zoo.STORE, f"file://{store}")
     assert checkpoint.agent("zoo/far").name == "1-evolve"
+
+
+def test_an_agent_is_fetched_with_those_that_it_needs(store, server, tmp_path, monkeypatch):
+    """A second agent of the world model whose V and M are in another agent's folder."""
+    shutil.copytree(zoo.CHECKOUT / "take-cover", store / "first")
+    shutil.copytree(zoo.CHECKOUT / "take-cover" / "4-controller", store / "second" / "4-controller")
+    card = store / "second" / "4-controller" / "card.json"
+    card.write_text(card.read_text().replace("../2-vision", "../../first/2-vision").replace("../3-memory", "../../first/3-memory"))
+    (store / "index.json").write_text(json.dumps(zoo.index(store)))
+    assert zoo.index(store)["agents"]["second"]["needs"] == ["first"]
+    world, policy = checkpoint.restored("zoo/second")[0].in_dream(checkpoint.restored("zoo/second")[1])
+    assert cached(tmp_path) == ["first", "second"]
+    home = checkpoint.restored(zoo.CHECKOUT / "take-cover")
+    there = home[0].in_dream(home[1])
+    found = [sensorium.evaluate(agent, episodes=2, world=place)["returns"] for place, agent in ((world, policy), there)]
+    assert found[0] == found[1]
+    asked = len(server.requests)  # type: ignore[attr-defined]
+    assert checkpoint.agent("zoo/first").name == "4-controller"
+    assert len(server.requests) == asked  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("mode", ["once lies", "once breaks off", "once stalls", "once fails"])
@@ -138,7 +161,7 @@ def test_a_store_that_stays_bad_is_one_sentence_and_leaves_nothing(store, server
 @pytest.mark.parametrize("index", [
     "", "[]", "[" * 100_000, '{"agents": 3}', '{"agents": {"far": {}}}', '{"agents": {"far": {"files": {"a": {"bytes": "x", "sha256": 1}}}}}',
     '{"agents": {"far": {"files": {"../../x": {"bytes": 1, "sha256": ""}}}}}', '{"agents": {"far": {"files": {"/etc/x": {"bytes": 1, "sha256": ""}}}}}',
-    '{"agents": {"..": {"files": {}}}}',
+    '{"agents": {"..": {"files": {}}}}', '{"agents": {"far": {"files": {}, "needs": ["near"]}}}', '{"agents": {"far": {"files": {}, "needs": 3}}}',
 ])  # fmt: skip
 def test_a_damaged_or_hostile_index_is_one_sentence(store, tmp_path, monkeypatch, index):
     monkeypatch.setenv(zoo.STORE, str(store))

@@ -31,11 +31,17 @@ ATTEMPTS, SECONDS = 3, 20.0
 """attempts for each file, and how long a server may send nothing"""
 
 Files = dict[str, tuple[int, str]]
-"""path within an agent's folder -> (bytes, SHA-256)"""
+"""path within a folder -> (bytes, SHA-256)"""
+
+
+def needs(agent: Path) -> list[str]:
+    """Names of the agents of whose stages this one makes use, as its cards name them: ../../NAME/STAGE."""
+    places = [place for card in agent.glob("*-*/card.json") for place in json.loads(card.read_bytes())["stage"].values()]
+    return sorted({place.split("/")[2] for place in places if isinstance(place, str) and place.startswith("../../")})
 
 
 def index(folder: Path) -> dict[str, Any]:
-    """What `index.json` says of a folder of agents: {"agents": {name: {"files": {path: {"bytes": n, "sha256": hex}}}}}."""
+    """What `index.json` says of a folder of agents: {"agents": {name: {"needs": [name], "files": {path: {"bytes": n, "sha256": hex}}}}}."""
     agents = {}
     for agent in sorted(path for path in folder.iterdir() if path.is_dir()):
         files = {}
@@ -43,7 +49,7 @@ def index(folder: Path) -> dict[str, Any]:
             if path.suffix in {".json", ".jsonl", ".safetensors"}:
                 data = path.read_bytes()
                 files[path.relative_to(agent).as_posix()] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        agents[agent.name] = {"files": files}
+        agents[agent.name] = {"needs": needs(agent), "files": files}
     return {"agents": agents}
 
 
@@ -92,12 +98,15 @@ def fetched(name: str) -> Path:
             draft = Path(tempfile.mkdtemp(prefix=".", dir=cache))
         except OSError as error:
             raise Failure(f"cannot write to {cache}: {error.strerror}") from error
+        missing = [part for part in (*agents[name][0], name) if not (cache / part).is_dir()]
+        files = {f"{part}/{path}": file for part in missing for path, file in agents[part][1].items()}
         try:
-            _download(opened, name, agents[name], draft)
-            with suppress(OSError):  # another process may have been faster
-                draft.rename(cache / name)
-            if not (cache / name).is_dir():
-                raise Failure(f"cannot write to {cache}")
+            _download(opened, name, files, draft)
+            for part in missing:
+                with suppress(OSError):  # another process may have been faster
+                    (draft / part).rename(cache / part)
+                if not (cache / part).is_dir():
+                    raise Failure(f"cannot write to {cache}")
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     return cache / name
@@ -147,16 +156,21 @@ def _read(opened: Opener, path: str, limit: int) -> Iterator[bytes]:
             yield piece
 
 
-def _agents(data: bytes, url: str) -> dict[str, Files]:
-    """The index, checked: paths stay within an agent's folder. Errors: Failure."""
+def _agents(data: bytes, url: str) -> dict[str, tuple[list[str], Files]]:
+    """The index, checked: the agents that an agent needs, and its files, whose paths stay within its folder. Errors: Failure."""
     try:
         agents = {
-            str(name): {str(path): (int(file["bytes"]), str(file["sha256"])) for path, file in agent["files"].items()}
+            str(name): (
+                [str(part) for part in agent.get("needs", [])],
+                {str(path): (int(file["bytes"]), str(file["sha256"])) for path, file in agent["files"].items()},
+            )
             for name, agent in json.loads(data)["agents"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Failure(f"{url}/index.json is damaged or no index of agents") from error
-    for name, files in agents.items():
+    for name, (needed, files) in agents.items():
+        if unknown := set(needed) - set(agents):
+            raise Failure(f"{url}/index.json: {name} needs {min(unknown)}, which is not there")
         for path in (PurePosixPath(name), *map(PurePosixPath, files)):
             if path.is_absolute() or ".." in path.parts or "\\" in str(path) or not path.parts:
                 raise Failure(f"{url}/index.json names a path outside the zoo: {path}")
@@ -164,7 +178,7 @@ def _agents(data: bytes, url: str) -> dict[str, Files]:
 
 
 def _download(opened: Opener, name: str, files: Files, folder: Path) -> None:
-    """Fetch an agent's files into a folder, each checked by size and SHA-256, with progress in kilobytes."""
+    """Fetch the files of an agent and of those that it needs into a folder, each checked by size and SHA-256, with progress in kilobytes."""
     from sensorium.core.log import Bar
 
     done, total = 0, max(sum(size for size, _ in files.values()), 1)
@@ -177,11 +191,11 @@ def _download(opened: Opener, name: str, files: Files, folder: Path) -> None:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     with target.open("wb") as out:
-                        for piece in _read(opened, f"{name}/{path}", size):
+                        for piece in _read(opened, path, size):
                             out.write(piece)
                             bar.update((done + out.tell()) // 1000, {})
                     if target.stat().st_size != size or hashlib.sha256(target.read_bytes()).hexdigest() != checksum:
-                        raise Failure(f"zoo/{name}/{path} does not match the checksum in index.json; nothing was kept")
+                        raise Failure(f"zoo/{path} does not match the checksum in index.json; nothing was kept")
                     break
                 except Exception:
                     if attempt == ATTEMPTS:
