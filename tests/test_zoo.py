@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import sensorium
+from sensorium import cli
 from sensorium.core import checkpoint, zoo
 from sensorium.core.errors import Failure, Usage
 
@@ -137,6 +138,17 @@ def test_an_agent_is_fetched_with_those_that_it_needs(store, server, tmp_path, m
     asked = len(server.requests)  # type: ignore[attr-defined]
     assert checkpoint.agent("zoo/first").name == "4-controller"
     assert len(server.requests) == asked  # type: ignore[attr-defined]
+
+
+def test_the_report_of_an_agent_elsewhere_goes_to_the_current_folder(store, tmp_path, monkeypatch, capsys):
+    """Not into the cache or the installed package; with --out where it says."""
+    monkeypatch.setattr("sensorium.systems.attention_neuron.figures.cart_pole.EPISODES", 4)
+    monkeypatch.setenv(zoo.STORE, str(store))
+    monkeypatch.chdir(tmp_path)
+    for arguments, folder in (([], tmp_path), (["--out", "pages/far"], tmp_path / "pages" / "far")):
+        assert cli.main(["report", "zoo/far", *arguments]) == 0
+        assert (tmp_path / capsys.readouterr().out.strip()).resolve() == folder / "report.html"
+    assert not list(tmp_path.glob("cache/**/report.html"))
 
 
 @pytest.mark.parametrize("mode", ["once lies", "once breaks off", "once stalls", "once fails"])

@@ -356,7 +356,10 @@ def report(options: argparse.Namespace, _: list[str]) -> None:
         lead = f"This run is in progress: {underway}. {page.lead}"
         page = replace(page, lead=lead, sections=[*page.sections, *logged.all_metrics(stages)])
         print(f"sensorium: in progress: {underway}", file=sys.stderr)
-    print(write(folder, page))
+    out = Path(options.out) if options.out else folder if Path(options.dir).is_dir() else Path.cwd()
+    with checkpoint.writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    print(write(out, page))
 
 
 def play(options: argparse.Namespace, _: list[str]) -> None:

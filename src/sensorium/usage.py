@@ -116,7 +116,13 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
             argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets, the folder of policy.onnx, or an empty folder for the page"),
         ),
     ),
-    "report": ("write DIR/report.html, one self-contained page", PLAIN, (argument("dir", metavar="DIR"),)),
+    "report": (
+        "write report.html, one self-contained page", PLAIN,
+        (
+            argument("dir", metavar="DIR", help="a run, a stage's folder or a zoo agent"),
+            argument("--out", metavar="DIR", help="its folder (default: the run's; the current one for an agent of the installed package or the store)"),
+        ),
+    ),
     "play": (
         "the playground in the browser: change an agent's senses, or drive in its dream", PLAIN,
         (
