@@ -72,7 +72,7 @@ def commands() -> Iterator[str]:
 def recipes() -> list[str]:
     """Every recipe: stages, its own flags, minutes on two cores, extras."""
     from sensorium import registry
-    from sensorium.cli import chain
+    from sensorium.commands.files import chain
 
     rows = []
     for name in registry.table("RECIPES"):

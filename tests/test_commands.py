@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from sensorium import cli, registry
+from sensorium.commands.files import chain
 from sensorium.core import card, checkpoint, zoo
 from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
@@ -269,7 +270,7 @@ def test_interquartile_mean_and_interval_have_known_values():
     ],
 )
 def test_repeated_stages_are_collapsed(stages, expected):
-    assert cli.chain(stages) == expected
+    assert chain(stages) == expected
 
 
 def test_list_fits_the_terminals_width(capsys, monkeypatch):
