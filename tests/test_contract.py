@@ -102,6 +102,20 @@ def test_another_stages_folder_is_a_usage_error(tiny: Tiny):
         run(stage, folder, 1)
 
 
+def test_a_run_from_before_a_setting_existed_has_its_default():
+    stage, folder = finished(("cart-pole-mlp", "evolve"))
+    path = folder / "card.json"
+    known = json.loads(path.read_text())
+    older = {**known, "stage": {name: value for name, value in known["stage"].items() if name != "common_seeds"}}
+    assert older != known
+    path.write_text(json.dumps(older))
+    run(stage, folder, 0)
+    assert json.loads(path.read_text())["stage"] == known["stage"]
+    path.write_text(json.dumps(older))
+    with pytest.raises(Usage, match="common_seeds: True there, False here"):
+        run(replace(stage, common_seeds=False), folder, 0)  # type: ignore[call-arg, type-var]
+
+
 def test_only_the_last_stages_steps_may_grow(tiny: Tiny):
     stage, folder = finished(tiny)
     longer = replace(stage, steps=stage.steps + 1)  # type: ignore[type-var]

@@ -67,18 +67,19 @@ def stop_requests() -> Iterator[list[int]]:
 def agree(folder: Path, card: dict[str, Any], last: bool) -> dict[str, Any]:
     """The folder's card with the new stage. Only the last stage's `steps` may grow; another machine is a warning.
 
+    A setting that a card of an earlier version lacks has its default there: the default of a new setting is what was done without it.
     Errors: core.errors.Usage where the card has other settings or another seed.
     """
     old = cards.read(folder)
-    for part in ("stage", "seed"):
-        for field, there, here in cards.differences({part: old.get(part)}, {part: card[part]}):
-            grows = field == "stage.steps" and last and isinstance(there, int) and here >= there
-            if not grows:
-                name = field.removeprefix("stage.")
-                raise Usage(
-                    f"{folder} holds a run with other settings ({name}: {there} there, {here} here); "
-                    "use another --out, or the same settings to resume"
-                )
+    settings = {"stage": cards.plain(cards.build(old.get("stage"))), "seed": old.get("seed")}
+    for field, there, here in cards.differences(settings, {part: card[part] for part in settings}):
+        grows = field == "stage.steps" and last and isinstance(there, int) and here >= there
+        if not grows:
+            name = field.removeprefix("stage.")
+            raise Usage(
+                f"{folder} holds a run with other settings ({name}: {there} there, {here} here); "
+                "use another --out, or the same settings to resume"
+            )
     changed = cards.differences(old.get("machine"), card["machine"])
     if changed:
         list_ = ", ".join(f"{field} {there} -> {here}" for field, there, here in changed)
