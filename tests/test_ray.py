@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from sensorium import registry
+from sensorium import cli, registry
 from sensorium.core import checkpoint, jobs
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.run import run
+from sensorium.data.recording import manifest
 from sensorium.doctor import EXTRAS
+from sensorium.seeds import PROGRESS
 from tests import work
 from tests.conftest import with_predecessors
 
@@ -74,8 +76,8 @@ def gone(before: set[int], seconds: float = 20.0) -> bool:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Digests of what a run leaves, without its times."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "times.jsonl"))
+    """Digests of what a run leaves, without its times and its progress."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in (".lock", "times.jsonl", PROGRESS))
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
 
 
@@ -134,14 +136,21 @@ def controllers(place: str, tmp_path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def test_controllers_are_the_same_bytes_in_processes_and_on_one_node(tmp_path: Path):
-    here, before = controllers("here", tmp_path), ray_processes()
-    assert here == controllers("processes:2", tmp_path) == controllers("ray", tmp_path)
+@pytest.fixture(scope="module")
+def controllers_here(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
+    """As `controllers`, in this process."""
+    return controllers("here", tmp_path_factory.mktemp("controllers"))
+
+
+def test_controllers_are_the_same_bytes_in_processes_and_on_one_node(tmp_path: Path, controllers_here: dict):
+    before = ray_processes()
+    assert controllers_here == controllers("processes:2", tmp_path)
+    assert controllers_here == controllers("ray", tmp_path)
     assert gone(before)
 
 
-def test_controllers_are_the_same_bytes_on_three_nodes(tmp_path: Path, three: Nodes):
-    assert controllers("here", tmp_path) == controllers("ray", tmp_path)
+def test_controllers_are_the_same_bytes_on_three_nodes(tmp_path: Path, controllers_here: dict, three: Nodes):
+    assert controllers_here == controllers("ray", tmp_path)
 
 
 def test_a_node_killed_in_a_generation_loses_nothing(three: Nodes, capsys):
@@ -162,12 +171,20 @@ def test_a_hanging_job_is_computed_again(three: Nodes, tmp_path: Path, monkeypat
     assert len(list(tmp_path.glob("1.*"))) == 2
 
 
+def test_paths_of_jobs_are_relative_to_the_folder_of_the_command(three: Nodes, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with jobs.on("ray"):
+        assert list(jobs.open_pool(True).map(os.getcwd, [()])) == [str(tmp_path)]
+
+
 def test_a_job_that_is_always_lost_is_reported_and_its_own_error_is_not_retried(three: Nodes, monkeypatch):
+    """A worker that dies, and one that has no memory left."""
     monkeypatch.setenv("SENSORIUM_JOB_RETRIES", "1")
     with jobs.on("ray"), jobs.coming_from(jobs.Origin(folder="runs/x", step=3)):
         pool = jobs.open_pool(True)
-        with pytest.raises(Failure, match=r"lost 2 times.*python -m sensorium\.job runs/x 3 0"):
-            list(pool.map(work.die, [()]))
+        for number, function in enumerate((work.die, work.exhaust)):
+            with pytest.raises(Failure, match=rf"lost 2 times.*python -m sensorium\.job runs/x 3 {number}"):
+                list(pool.map(function, [()]))
         with pytest.raises(Failure, match=r"^job 4 failed$"):
             list(pool.map(work.fail, [(4,)]))
 
@@ -189,6 +206,54 @@ def test_a_users_world_reaches_the_workers(three: Nodes, tmp_path: Path):
     assert outputs["here"] == outputs["there"]
 
 
+@pytest.mark.slow
+def test_nodes_killed_in_every_step_and_a_killed_driver_leave_the_same_bytes(three: Nodes, tmp_path: Path):
+    """Shards and generations of CarRacing: a node is killed in each step of both, and the driver once in each."""
+    pytest.importorskip("envpool", reason="extra 'envpool' is not installed")
+    last = {"1-collect": 4, "3-controller": 10}
+    settings = ["--collect.steps", "4", "--controller.steps", "10", "--controller.block", "1", "--controller.episodes", "2"]
+    settings += ["--collect.world.horizon", "300", "--controller.world.horizon", "300"]
+    program = [sys.executable, "-m", "sensorium.cli", "train", "car-racing-z", "--preset", "tiny", *settings, "--out"]
+    subprocess.run([*program, str(tmp_path / "here"), "--on", "here"], check=True, capture_output=True)
+    command = [*program, str(tmp_path / "there"), "--on", f"ray:{three.cluster.address}"]
+    driver, killed = subprocess.Popen(command, stderr=subprocess.PIPE, text=True), []
+    for name, steps in last.items():
+        folder = tmp_path / "there" / name
+        for step in range(steps):
+            until = time.monotonic() + 120
+            while checkpoint.step_of(folder) != step and driver.poll() is None and time.monotonic() < until:
+                time.sleep(0.01)
+            three.kill_one()
+            killed.append(checkpoint.step_of(folder) == step)
+            if step == steps // 2:
+                driver.send_signal(signal.SIGKILL)
+                driver.communicate()
+                driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    errors = driver.communicate(timeout=300)[1]
+    assert driver.returncode == 0, errors
+    assert "resumed controller at step 5" in errors
+    assert all(killed)
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    shards = sorted(path.name for path in (tmp_path / "there/1-collect").glob("shard-*"))
+    assert [row["file"] for row in manifest(tmp_path / "there/1-collect").values()] == shards
+    assert [int(name[6:11]) for name in shards] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_seeds_side_by_side_are_as_if_run_alone(tmp_path: Path, monkeypatch):
+    """Every file but times and progress."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)  # the card's number for a run alone with one thread
+    command, before = ["train", "neurons-mlp.gym:Pendulum-v1", "--preset", "tiny"], ray_processes()
+    assert cli.main([*command, "--seeds", "0..3", "--on", "ray", "--out", str(tmp_path / "all")]) == 0
+    assert gone(before)
+    for seed in range(4):
+        assert cli.main([*command, "--seed", str(seed), "--on", "here", "--out", str(tmp_path / f"seed-{seed}")]) == 0
+        found = files(tmp_path / f"all/seed-{seed}")
+        assert found == files(tmp_path / f"seed-{seed}")
+        assert f"1-evolve/{checkpoint.file_name(4)}" in found
+
+
+@pytest.mark.slow
 def test_a_killed_driver_leaves_no_process_and_goes_on_to_the_same_bytes(tmp_path: Path):
     """On a cluster of this machine, killed after its first checkpoint."""
     recipe = ["train", "neurons-mlp.gym:Pendulum-v1", "--preset", "tiny", "--evolve.steps", "6"]

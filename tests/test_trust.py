@@ -107,6 +107,13 @@ def test_exactly_two_checkpoints_are_kept_and_no_drafts(trained):
     assert not list(trained.glob("*.draft"))
 
 
+def test_drafts_of_a_killed_process_are_deleted(trained):
+    draft = trained / "latest.json.elsewhere.1.draft"
+    draft.write_text("{")
+    run(STAGE, trained, 0)
+    assert not draft.exists()
+
+
 def test_a_second_process_is_rejected(trained):
     hold = f"import fcntl, sys; f = open({str(trained / '.lock')!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:

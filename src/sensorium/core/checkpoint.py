@@ -52,6 +52,12 @@ def write(path: Path, data: bytes) -> None:
         raise
 
 
+def remove_drafts(folder: Path) -> None:
+    """Delete what killed processes have not finished writing."""
+    for draft in folder.glob("*.draft"):
+        draft.unlink(missing_ok=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically."""
     write(path, (json.dumps(value, indent=1) + "\n").encode())

@@ -167,7 +167,7 @@ class Ray(Workers):
 
     def submit(self, common: Any, job: bytes, deadline: int) -> "Future[Outcome]":
         """As `Workers.submit`."""
-        return self.task.remote(common, job, deadline, versions(), "ray").future()
+        return self.task.remote(common, job, deadline, versions(), "ray", os.getcwd()).future()
 
     def block(self, futures: "list[Future[Outcome] | None]") -> None:
         """In a task, wait by Ray's own means, so that its CPU is free for the tasks that it waits for."""

@@ -105,6 +105,7 @@ def run(
     repeatable(device)
     card = {"format": cards.FORMAT, "stage": cards.plain(stage), "seed": seed, **(about or {}), "machine": facts(device)}
     with locked(folder):
+        checkpoint.remove_drafts(folder)
         if (folder / "card.json").exists():
             card = agree(folder, card, last)
         here, restored = placed(stage, folder), checkpoint.load(folder, device)

@@ -55,8 +55,10 @@ def versions() -> tuple[str, ...]:
 _unpickled = functools.lru_cache(2)(pickle.loads)
 
 
-def attempt(common: bytes, job: bytes, deadline: int, expected: tuple[str, ...], inside: str) -> Outcome:
-    """Compute a job in a worker, which ends itself after `deadline` seconds (0: none). `inside`: as `core.jobs.INSIDE`.
+def attempt(common: bytes, job: bytes, deadline: int, expected: tuple[str, ...], inside: str, folder: str = ".") -> Outcome:
+    """Compute a job in a worker, which ends itself after `deadline` seconds (0: none).
+
+    `inside`: as `core.jobs.INSIDE`. `folder`: the current folder, to which the job's paths are relative, where the worker's machine has it.
 
     Errors: core.errors.Failure where the worker has other versions.
     """
@@ -65,6 +67,8 @@ def attempt(common: bytes, job: bytes, deadline: int, expected: tuple[str, ...],
         raise Failure(f"the worker on {platform.node()} has other versions: {'; '.join(wrong)}")
     began, INSIDE[:] = time.perf_counter(), [inside]
     torch.set_num_threads(1)
+    with suppress(OSError):
+        os.chdir(folder)
     if deadline:
         faulthandler.dump_traceback_later(deadline, exit=True, file=2)
     try:

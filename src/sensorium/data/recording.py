@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from sensorium.core import checkpoint
-from sensorium.core.jobs import Pool, Utilised, open_pool
+from sensorium.core.jobs import Pool, Utilised
 from sensorium.core.seeding import Seeds
 from sensorium.core.stage import Metrics
 
@@ -35,13 +35,6 @@ class Recording:
 
     pool: Pool
     results: Iterator[Recorded] | None = None
-
-    @staticmethod
-    def begin(stage: Recorder, simulators: bool) -> "Recording":
-        """Open the pool. Files that were not finished when an earlier process was killed are deleted."""
-        for draft in Path(stage.folder).glob("shard-*.draft"):
-            draft.unlink(missing_ok=True)
-        return Recording(open_pool(simulators))
 
     def take(self, shard: Callable[..., Recorded], stage: Recorder, seeds: Seeds) -> Recorded:
         """The result of `shard(stage, seeds)`, which is entered in the manifest. Those of later steps are computed meanwhile."""

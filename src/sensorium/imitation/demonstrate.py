@@ -139,7 +139,7 @@ class Demonstrate:
         return f"{jobs.place_of(self.simulated)}: shards of {self.rows} episodes in {self.student_world.spec.name}"
 
     def open(self, state: State) -> Recording:
-        return Recording.begin(self, self.simulated)
+        return Recording(jobs.open_pool(self.simulated))
 
     def step(self, state: State, live: Recording, seeds: Seeds) -> Metrics:
         metrics, name = live.take(shard, self, seeds)

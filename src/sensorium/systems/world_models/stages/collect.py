@@ -92,7 +92,7 @@ class Collect:
         return f"{jobs.place_of(self.simulated)}: shards of {self.rows} episodes, {why}"
 
     def open(self, state: State) -> Recording:
-        return Recording.begin(self, self.simulated)
+        return Recording(jobs.open_pool(self.simulated))
 
     def step(self, state: State, live: Recording, seeds: Seeds) -> Metrics:
         metrics, name = live.take(shard, self, seeds)
