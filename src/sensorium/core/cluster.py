@@ -34,9 +34,13 @@ ANSWER = 5.0
 
 
 def _ray() -> Any:
-    """The module ray with its messages, usage statistics and memory monitor off. Errors: core.errors.Failure where it is missing."""
+    """The module ray with its messages, usage statistics and memory monitor off, and workers of normal priority instead of niceness 15.
+
+    Errors: core.errors.Failure where it is missing.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
