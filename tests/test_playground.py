@@ -302,12 +302,12 @@ def test_the_temperature_changes_the_dream_and_keys_steer():
 def test_sliders_are_the_informative_dimensions():
     needs(["envpool"])
     scene = opened("car-racing", "latent")
-    mean = scene.mean_sd
-    assert scene.used == sorted(scene.used, key=lambda i: float(mean[i]))
-    assert max(float(mean[i]) for i in scene.used) <= min(float(mean[i]) for i in range(len(mean)) if i not in scene.used)
+    mean, used = scene.space.sd, scene.space.used
+    assert used == sorted(used, key=lambda i: float(mean[i]))
+    assert max(float(mean[i]) for i in used) <= min(float(mean[i]) for i in range(len(mean)) if i not in used)
     with torch.no_grad():
         before = scene.advance()
-        scene.set(f"z {scene.used[0]}", 3.0 if float(scene.z[scene.used[0]]) < 0 else -3.0)
+        scene.set(f"z {used[0]}", 3.0 if float(scene.z[used[0]]) < 0 else -3.0)
         after = scene.advance()
     assert (before["reconstruction"] == after["reconstruction"]).all()
     assert np.abs(before["imagined"].astype(int) - after["imagined"]).mean() > 1

@@ -3,15 +3,24 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from sensorium import cli
 from sensorium.core import zoo
 from sensorium.core.errors import Failure, Usage
+from sensorium.core.run import run
+from sensorium.envs.cart_pole import CartPole
+from sensorium.es.evolve import Evolve
+from sensorium.systems.attention_neuron.model.sensory import SensoryAgent
 from sensorium.web import export as web
+from sensorium.web.agents import Agent
 from sensorium.web.exports import networks
+from sensorium.web.scenes import latent
+from sensorium.web.scenes.latent import Latent
 from tests import web_fixtures
 from tests.conftest import needs
 
@@ -33,6 +42,7 @@ def test_cart_pole_is_a_small_folder_without_the_runtime(tmp_path: Path, capsys:
     data = json.loads((out / scene["data"]).read_text())
     assert len(data["agent"]["weight_ih"]) == 32
     assert len(data["baseline"]) == 2
+    assert data["world"] == {"hard": True, "horizon": 1000}
     assert cli.main(["export", str(zoo.FOLDER / "cart-pole-clone"), "--to", "web", "--out", str(out)]) == 2
 
 
@@ -48,6 +58,8 @@ def test_dreams_are_exported_with_networks_that_equal_torch(name: str, latents: 
     difference = float(lines[0].rpartition("torch ")[2].split()[0])
     assert 0 < difference <= networks.TOLERANCE == 1e-4
     assert size(out) < 25_000_000
+    [agent] = json.loads((out / "scenes.json").read_text())["agents"]
+    assert [scene["kind"] for scene in agent["scenes"]] == ["dream", "latent"]
     data = json.loads((out / "dream.json").read_text())
     assert (data["latents"], data["hidden"]) == (latents, hidden)
     assert set(data["steering"]) == keys
@@ -58,9 +70,54 @@ def test_dreams_are_exported_with_networks_that_equal_torch(name: str, latents: 
     assert sum((out / path).stat().st_size for path in data["networks"].values()) < 12_000_000
 
 
+def test_exported_frames_and_codes_are_those_of_the_live_scene(tmp_path: Path) -> None:
+    needs(["onnx", "envpool"])
+    out = tmp_path / "page"
+    web.export(zoo.FOLDER / "car-racing", out)
+    data = json.loads((out / "latent.json").read_text())
+    strip = np.asarray(Image.open(out / data["frames"]))
+    frames = np.stack(np.split(strip, len(data["mu"]), 1))
+    live = Latent(Agent("car-racing", zoo.FOLDER / "car-racing"), [], 0)
+    stage, mu = live.stage, torch.tensor(data["mu"])
+    assert torch.allclose(stage.encode(torch.from_numpy(frames))[0], mu, atol=1e-3)
+    for frame, z in zip(frames, mu, strict=True):
+        [at] = [i for i, own in enumerate(live.space.frames.numpy()) if (own == frame).all()][:1]
+        assert torch.allclose(live.space.mu[at], z, atol=1e-5)
+    sliders = [control for control in live.controls() if control["kind"] == "range"]
+    assert [(f"z {one['dimension']}", one["label"]) for one in data["sliders"]] == [(one["name"], one["label"]) for one in sliders]
+    assert data["explanation"] == live.explanation
+    # the decoder is stored once
+    assert data["decoder"] == json.loads((out / "dream.json").read_text())["networks"]["decoder"]
+
+
+def test_without_its_world_a_dream_is_exported_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs(["onnx"])
+
+    def missing(*_: object) -> None:
+        raise Usage("EnvPool is missing")
+
+    monkeypatch.setattr(latent, "recorded", missing)
+    lines = web.export(zoo.FOLDER / "take-cover", tmp_path / "page")
+    assert any("without the scene of latent dimensions" in line and "EnvPool is missing" in line for line in lines)
+    [agent] = json.loads((tmp_path / "page" / "scenes.json").read_text())["agents"]
+    assert [scene["kind"] for scene in agent["scenes"]] == ["dream"]
+
+
+def test_an_ablation_is_exported_with_its_world(tmp_path: Path) -> None:
+    agent = SensoryAgent(pooling="mean", recurrent=False)
+    run(Evolve(CartPole(hard=False, horizon=200), agent, steps=0, compile=False), tmp_path / "run", 0)
+    web.export(tmp_path / "run", tmp_path / "page")
+    data = json.loads((tmp_path / "page" / "senses.json").read_text())
+    assert data["world"] == {"hard": False, "horizon": 200}
+    assert data["agent"]["pooling"] == "mean"
+    assert "weight_hh" not in data["agent"]
+
+
 @pytest.mark.parametrize("name", ["ant-clone", "pong-clone", "cart-pole-mlp", "car-patches-clone"])
 def test_other_agents_are_refused_in_one_sentence_that_names_play(name: str, tmp_path: Path) -> None:
-    with pytest.raises(Usage, match=f"cannot run in a browser alone: .*; `sensorium play .*{name}` shows it") as error:
+    with pytest.raises(
+        Usage, match=f"cannot run in a browser alone: a page has no simulators; it can run .*; `sensorium play .*{name}` shows it"
+    ) as error:
         web.export(zoo.FOLDER / name, tmp_path / "page")
     assert "\n" not in str(error.value)
     assert not (tmp_path / "page").exists()

@@ -10,7 +10,7 @@ import torch
 from sensorium.core import checkpoint, zoo
 from sensorium.core.seeding import normal, row_seeds, uniform
 from sensorium.envs.cart_pole import CartPole
-from sensorium.systems.attention_neuron.model.sensory import SensoryPolicy
+from sensorium.systems.attention_neuron.model.sensory import SensoryAgent, SensoryPolicy
 from sensorium.systems.world_models import equations as eq
 from sensorium.web.exports import senses
 from sensorium.web.exports.scene import Agent
@@ -38,8 +38,7 @@ def random() -> list[dict[str, Any]]:
 def cart_pole() -> dict[str, Any]:
     """An episode of the zoo's agent with shuffled sensors, from a pole that hangs."""
     folder = zoo.FOLDER / "cart-pole-clone"
-    scene = senses.scene(Agent.of(folder))
-    assert scene is not None
+    [scene] = senses.scenes(Agent.of(folder))
     policy, world, seed = checkpoint.policy(folder), CartPole(hard=False), 5
     assert isinstance(policy, SensoryPolicy)
     row = torch.tensor([seed])
@@ -57,9 +56,34 @@ def cart_pole() -> dict[str, Any]:
     observations = normal(row_seeds(0, 4), 0, 5)
     given = [{"observation": rounded(obs), "action": rounded(baseline.act(obs[None], (), 0)[0][0, 0].item())} for obs in observations]
     return {
-        "seed": seed, "order": ORDER, "start": start, "data": scene.data, "actions": rounded(actions), "states": rounded(states), "rewards": rounded(rewards),
+        "hard": rounded(torch.stack(CartPole().initial(torch.arange(3))).mT), "seed": seed, "order": ORDER, "start": start, "data": scene.data, "actions": rounded(actions), "states": rounded(states), "rewards": rounded(rewards),
         "baseline": given,
     }  # fmt: skip
+
+
+ABLATIONS = [
+    ("whose neurons have no memory", SensoryAgent(recurrent=False)),
+    ("whose neurons do not get the action", SensoryAgent(hears_action=False)),
+    ("with the mean for pooling", SensoryAgent(pooling="mean")),
+    ("with the maximum for pooling", SensoryAgent(pooling="max", layers=(4,))),
+    ("with biases and a scale", SensoryAgent(bias=True, scale=True, gain=0.5)),
+]
+
+
+def ablations() -> list[dict[str, Any]]:
+    """Steps of agents with random parameters."""
+    found = []
+    for seed, (about, agent) in enumerate(ABLATIONS):
+        row = torch.tensor([seed])
+        policy = agent.policy(0.5 * normal(row, 0, agent.layout.size)[0].double())
+        memory, steps = tuple(part.double() for part in policy.begin(row)), []
+        for t in range(1, 6):
+            obs = normal(row, t, 5).double()
+            attention = policy.attention(obs, memory)[0].mT
+            action, memory = policy.act(obs, memory, t)
+            steps.append({"observation": rounded(obs[0]), "attention": rounded(attention), "action": rounded(float(action))})
+        found.append({"about": about, "weights": senses.neurons(policy), "steps": steps})
+    return found
 
 
 def mixtures() -> list[dict[str, Any]]:
@@ -76,7 +100,7 @@ def mixtures() -> list[dict[str, Any]]:
 
 def fixtures() -> dict[str, Any]:
     with torch.no_grad():
-        return {"random": random(), "senses": cart_pole(), "mixtures": mixtures()}
+        return {"random": random(), "senses": cart_pole(), "ablations": ablations(), "mixtures": mixtures()}
 
 
 if __name__ == "__main__":

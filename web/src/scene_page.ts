@@ -155,7 +155,9 @@ export class ScenePage implements Listener {
     const target = event.target instanceof HTMLElement ? event.target : null;
     // a key that is held is released wherever the focus has gone
     if (kind === "keydown") {
-      if (target?.closest("select, textarea, input:not([type=checkbox])")) return;
+      if (target?.closest("select, textarea, input:not([type=checkbox], [type=range])")) return;
+      // a slider has arrows, Home and End, but no letters
+      if (event.key.length > 1 && target?.closest("input[type=range]")) return;
       if (event.key === " " && target?.closest("button, input, a")) return;
     }
     for (const made of this.widgets.values()) {

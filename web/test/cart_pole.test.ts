@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { force, initial, observe, reward, type State, transition } from "../src/scenes/cart_pole";
-import { feedForward, Neurons } from "../src/scenes/neurons";
+import { feedForward, Neurons, type NeuronWeights } from "../src/scenes/neurons";
 import { type SensesData, SensesScene } from "../src/scenes/senses";
 import fixtures from "./fixtures.json";
 
@@ -10,7 +10,7 @@ describe("cart-pole and its agent", () => {
   it("are those of Python over 200 steps", () => {
     const { seed, order, start, actions, states, rewards } = fixtures.senses;
     const agent = new Neurons(data.agent);
-    const near = initial(seed);
+    const near = initial(seed, false);
     let state: State = { position: start[0]!, speed: start[1]!, angle: start[2]!, spin: start[3]! };
     for (const name of ["position", "speed", "angle", "spin"] as const) expect(near[name]).toBeCloseTo(state[name], 5);
     actions.forEach((expected, t) => {
@@ -23,6 +23,28 @@ describe("cart-pole and its agent", () => {
       });
       expect(reward(state)).toBeCloseTo(rewards[t]!, 4);
     });
+  });
+
+  it("hard initial states are those of Python", () => {
+    fixtures.senses.hard.forEach((expected, seed) => {
+      const { position, speed, angle, spin } = initial(seed, true);
+      [position, speed, angle, spin].forEach((x, i) => {
+        expect(x).toBeCloseTo(expected[i]!, 5);
+      });
+    });
+  });
+
+  it.each(fixtures.ablations)("the agent $about is that of Python", ({ weights, steps }) => {
+    const agent = new Neurons(weights as NeuronWeights);
+    for (const { observation, attention, action } of steps) {
+      agent
+        .attention(observation)
+        .flat()
+        .forEach((x, i) => {
+          expect(x).toBeCloseTo(attention.flat()[i]!, 4);
+        });
+      expect(agent.act(observation)[0]).toBeCloseTo(action, 4);
+    }
   });
 
   it("the baseline is that of Python", () => {
@@ -42,7 +64,9 @@ describe("cart-pole and its agent", () => {
 describe("the senses scene", () => {
   const calls: unknown[][] = [];
   const notices = { control: (...args: unknown[]) => calls.push(args), panel: () => {} };
-  const scene = () => new SensesScene("cart-pole", data, 0, notices);
+  // from a pole that hangs, so that both agents balance it
+  const easy = { ...data, world: { hard: false, horizon: 2000 } };
+  const scene = (found = easy) => new SensesScene("cart-pole", found, 0, notices);
   const score = (made: SensesScene, frames: number) => {
     let last: (number | null)[] = [];
     for (let i = 0; i < frames; i++) last = (made.advance().values.score as (number | null)[][]).at(-1) ?? last;
@@ -58,6 +82,26 @@ describe("the senses scene", () => {
     const [, after, lost] = score(made, 600);
     expect(after).toBeGreaterThan(0.9);
     expect(lost).toBeLessThan(0.6);
+  });
+
+  it("an episode ends after as many steps as in the world, and another one follows", () => {
+    const made = scene({ ...data, world: { hard: false, horizon: 20 } });
+    const over = () => (made.advance().values.agent as { over: boolean }).over;
+    const found = Array.from({ length: 100 }, over);
+    expect(found.indexOf(true)).toBe(9);
+    expect(found.slice(9).indexOf(false)).toBe(75);
+  });
+
+  it("the recovery curve begins anew at each shuffle", () => {
+    const made = scene();
+    score(made, 300);
+    made.press("shuffle");
+    const { values, reset } = made.advance();
+    expect(reset).toContain("recovery");
+    const points = [...(values.recovery as number[][])];
+    for (let i = 0; i < 10; i++) points.push(...(made.advance().values.recovery as number[][]));
+    expect(points[0]![0]).toBeLessThanOrEqual(5);
+    expect(points[0]![1]).toBeCloseTo(1, 1);
   });
 
   it("keeps what was in place when channels are added and removed", () => {

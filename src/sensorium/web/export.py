@@ -15,8 +15,8 @@ STATIC = Path(__file__).with_name("static")
 RUNTIME = ("ort.mjs", "ort.wasm.gz")
 """onnxruntime-web, which only dreams need"""
 MANIFEST = "scenes.json"
-EXPORTS = (senses.scene, dream.scene)
-ALLOWED = "worlds that run in a page are the cart-pole of AttentionNeuron agents and the dreams of world models"
+EXPORTS = (senses.scenes, dream.scenes)
+ALLOWED = "a page has no simulators; it can run permutation-invariant agents in cart-pole, and the dreams of world models"
 
 
 def export(folder: str | Path, out: str | Path) -> list[str]:
@@ -29,13 +29,13 @@ def export(folder: str | Path, out: str | Path) -> list[str]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise Usage(f"{out} is not an empty folder; use another --out, or delete it")
     agent = Agent.of(folder)
-    scenes = [scene for make in EXPORTS if (scene := make(agent)) is not None]
+    scenes = [scene for make in EXPORTS for scene in make(agent)]
     if not scenes:
-        raise agent.refused(f"its world or policy is not one that a page can run ({ALLOWED})")
+        raise agent.refused(ALLOWED)
     files = page(any(scene.runtime for scene in scenes))
     for scene in scenes:
-        files |= {f"{scene.kind}/{name}": data for name, data in scene.files.items()}
-        files[f"{scene.kind}.json"] = compact(located(scene))
+        files |= scene.files
+        files[f"{scene.kind}.json"] = compact(scene.data)
     files[MANIFEST] = compact({"agents": [described(folder, scenes)]})
     with checkpoint.writing(out):
         for name, data in files.items():
@@ -57,12 +57,6 @@ def page(runtime: bool) -> dict[str, bytes]:
     }
     html = re.sub(r"<html([^>]*)>", rf'<html\1 data-export="{MANIFEST}">', index.read_text(encoding="utf-8"), count=1)
     return {"index.html": html.encode(), **assets}
-
-
-def located(scene: Scene) -> dict[str, Any]:
-    """A scene's data, its files as addresses within the folder."""
-    networks = scene.data.get("networks", {})
-    return {**scene.data, **({"networks": {k: f"{scene.kind}/{v}" for k, v in networks.items()}} if networks else {})}
 
 
 def described(folder: str | Path, scenes: list[Scene]) -> dict[str, Any]:

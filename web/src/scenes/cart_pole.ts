@@ -1,6 +1,6 @@
 // The swing-up of a cart-pole, the same equations as sensorium.envs.cart_pole.
 
-import { normal } from "./random";
+import { normal, uniform } from "./random";
 
 const GRAVITY = 9.82; // m/s2
 const POLE_MASS = 0.5; // kg
@@ -20,8 +20,17 @@ export interface State {
   spin: number;
 }
 
-/** A pole that hangs nearly still. */
-export function initial(seed: number): State {
+/** The initial state: from a wide range where `hard`, otherwise a pole that hangs nearly still. */
+export function initial(seed: number, hard: boolean): State {
+  if (hard) {
+    const [position, speed, angle, spin] = uniform(seed, 0, 4) as [number, number, number, number];
+    return {
+      position: (2 * position - 1) * TRACK,
+      speed: 20 * speed - 10,
+      angle: (0.5 + angle) * Math.PI,
+      spin: 20 * spin - 10,
+    };
+  }
   const [position, speed, angle, spin] = normal(seed, 0, 4).map((x) => 0.2 * x) as [number, number, number, number];
   return { position, speed, angle: angle + Math.PI, spin };
 }

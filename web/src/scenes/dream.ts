@@ -1,7 +1,7 @@
 import type { Control, Key, Panel, Pixels, Scene, Setting } from "../messages";
 import type { LocalScene, Notices, Update } from "./local";
 import { mixtureSample } from "./mixture";
-import { type Network, network } from "./network";
+import { decoded, type Network, network } from "./network";
 import { normal, uniform } from "./random";
 
 const RATE = 30; // frames per second
@@ -101,7 +101,7 @@ export class DreamScene implements LocalScene {
     if (!this.drawn || !(this.over || this.paused)) {
       if (!this.begun) point = [await this.step()];
       this.begun = false;
-      this.drawn = await this.picture();
+      this.drawn = await decoded(this.decoder, this.z);
     }
     return {
       values: { action: this.action, uncertainty: point, status: this.status() },
@@ -156,15 +156,6 @@ export class DreamScene implements LocalScene {
       return actions.map((_, i) => clamp(sum(moves.filter((_, j) => j % actions.length === i)), low[i]!));
     if (!this.driven) return actions.map(() => 0);
     return [...(await this.controller.run({ z: this.z, hidden: this.hidden, cell: this.cell })).action!];
-  }
-
-  private async picture(): Promise<Pixels> {
-    const { frame } = await this.decoder.run({ z: this.z });
-    const data = new Uint8Array(3 * SIZE * SIZE);
-    const plane = SIZE * SIZE;
-    for (let i = 0; i < plane; i++)
-      for (let c = 0; c < 3; c++) data[3 * i + c] = Math.round(255 * frame![c * plane + i]!);
-    return { width: SIZE, height: SIZE, data };
   }
 
   private heat(temperature: number): void {

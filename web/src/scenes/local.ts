@@ -29,7 +29,7 @@ export interface LocalScene {
 interface ExportedScene {
   name: string;
   title: string;
-  kind: "senses" | "dream";
+  kind: "senses" | "dream" | "latent";
   data: string;
 }
 
@@ -49,6 +49,10 @@ async function loaded(agent: ExportedAgent, scene: ExportedScene, seed: number, 
   if (scene.kind === "senses") {
     const { SensesScene } = await import("./senses");
     return new SensesScene(agent.name, data, seed, notices);
+  }
+  if (scene.kind === "latent") {
+    const { LatentScene } = await import("./latent");
+    return LatentScene.load(agent.name, data, seed, notices);
   }
   const { DreamScene } = await import("./dream");
   return DreamScene.load(agent.name, data, seed, notices);

@@ -1,3 +1,5 @@
+import type { Pixels } from "../messages";
+
 // ONNX networks on onnxruntime-web: CPU, one thread. The runtime is a file of its own, loaded by pages that need it.
 
 interface Tensor {
@@ -57,4 +59,15 @@ export async function network(url: string): Promise<Network> {
       return Object.fromEntries(Object.entries(found).map(([name, tensor]) => [name, tensor.data]));
     },
   };
+}
+
+/** The picture that V's decoder, z -> frame [1, 3, size, size] in [0, 1], draws of z. */
+export async function decoded(decoder: Network, z: ArrayLike<number>): Promise<Pixels> {
+  const { frame } = await decoder.run({ z: Float32Array.from(z) });
+  const plane = frame!.length / 3;
+  const size = Math.sqrt(plane);
+  const data = new Uint8Array(3 * plane);
+  for (let i = 0; i < plane; i++)
+    for (let c = 0; c < 3; c++) data[3 * i + c] = Math.round(255 * frame![c * plane + i]!);
+  return { width: size, height: size, data };
 }

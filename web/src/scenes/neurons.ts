@@ -3,11 +3,12 @@
 /** Linear layers, each followed by tanh. */
 export type Layers = { weight: number[][]; bias: number[] }[];
 
-/** Weights of sensorium's SensoryPolicy: H hidden units, M rows of the code; `queries` is (Q Wq + bq) Wk. */
+/** Weights of sensorium's SensoryPolicy: H hidden units, M rows of the code; `queries` is (Q Wq + bq) Wk, or a projection of the outputs. */
 export interface NeuronWeights {
-  weight_ih: number[][]; // [4 H, 1 + actions]
-  weight_hh: number[][]; // [4 H, H]
-  bias: number[]; // [4 H]
+  weight_ih: number[][]; // [4 H or H, 1 + actions or 1]
+  weight_hh?: number[][]; // [4 H, H]; absent: the neurons are not recurrent
+  bias: number[]; // [4 H or H]
+  pooling: "attention" | "mean" | "max";
   queries: number[][]; // [M, H]
   offset: number[]; // [M]
   scale: number;
@@ -29,46 +30,62 @@ export function feedForward(layers: Layers, inputs: number[]): number[] {
   return layers.reduce((x, { weight, bias }) => weight.map((row, i) => Math.tanh(dot(row, x) + bias[i]!)), inputs);
 }
 
-/** A permutation-invariant agent: one LSTM a slot, pooled by attention. Any number of slots. */
+/** A permutation-invariant agent: one network a slot, pooled by attention or, in ablations, their mean or maximum. Any number of slots. */
 export class Neurons {
-  /** attention weight of each row of the code on each slot, [M][N] */
-  attention: number[][] = [];
   private cells: Cell[] = [];
-  private action: number[];
+  private action: number[] = [];
 
   constructor(private readonly weights: NeuronWeights) {
-    this.action = this.idle();
+    this.clear();
   }
 
-  /** Set the memory of every neuron to zero, and the previous action unless it is kept. */
-  clear(keepAction = false): void {
+  /** Set the memory of every neuron and the previous action to zero. */
+  clear(): void {
     this.cells = [];
-    if (!keepAction) this.action = this.idle();
+    this.action = this.weights.head.at(-1)!.bias.map(() => 0);
   }
 
   /** The action for an observation of any length. */
   act(observation: number[]): number[] {
-    const { queries, offset, scale, gain, head } = this.weights;
-    const width = queries[0]!.length;
-    const blank = (): Cell => ({ hidden: Array(width).fill(0), cell: Array(width).fill(0) });
-    this.cells = observation.map((value, slot) => this.step(value, this.cells[slot] ?? blank()));
-    this.attention = queries.map((query, row) =>
-      this.cells.map(({ hidden }) => Math.tanh((dot(query, hidden) + offset[row]!) / scale)),
-    );
-    const message = this.attention.map((row) => Math.tanh(gain * dot(row, observation)));
-    this.action = feedForward(head, message);
+    this.cells = this.stepped(observation);
+    const { gain, head, pooling } = this.weights;
+    const code = this.read(this.cells).map((row) => {
+      if (pooling === "max") return Math.tanh(Math.max(...row));
+      if (pooling === "mean") return Math.tanh(row.reduce((a, b) => a + b, 0) / row.length);
+      return Math.tanh(gain * dot(row, observation));
+    });
+    this.action = feedForward(head, code);
     return this.action;
   }
 
-  private idle(): number[] {
-    return Array(this.weights.weight_ih[0]!.length - 1).fill(0);
+  /** Attention weight of each row of the code on each slot at a step on this observation, [M][N]; in ablations the projected outputs. */
+  attention(observation: number[]): number[][] {
+    return this.read(this.stepped(observation));
   }
 
-  /** One neuron: an LSTM step on its sensor and the previous action, gates in the order i, f, g, o. */
+  private read(cells: Cell[]): number[][] {
+    const { queries, offset, scale, pooling } = this.weights;
+    return queries.map((query, row) =>
+      cells.map(({ hidden }) =>
+        pooling === "attention" ? Math.tanh((dot(query, hidden) + offset[row]!) / scale) : dot(query, hidden),
+      ),
+    );
+  }
+
+  /** The neurons after a step. */
+  private stepped(observation: number[]): Cell[] {
+    const width = this.weights.queries[0]!.length;
+    const blank = (): Cell => ({ hidden: Array(width).fill(0), cell: Array(width).fill(0) });
+    return observation.map((value, slot) => this.step(value, this.cells[slot] ?? blank()));
+  }
+
+  /** One neuron: an LSTM step on its sensor and the previous action, gates in the order i, f, g, o; or one layer. */
   private step(value: number, { hidden, cell }: Cell): Cell {
     const { weight_ih, weight_hh, bias } = this.weights;
-    const inputs = [value, ...this.action];
-    const gates = bias.map((b, i) => b + dot(weight_ih[i]!, inputs) + dot(weight_hh[i]!, hidden));
+    // without the action where the neurons do not get it
+    const inputs = [value, ...this.action].slice(0, weight_ih[0]!.length);
+    const gates = bias.map((b, i) => b + dot(inputs, weight_ih[i]!) + (weight_hh ? dot(weight_hh[i]!, hidden) : 0));
+    if (!weight_hh) return { hidden: gates.map(Math.tanh), cell };
     const h = hidden.length;
     const after = cell.map((c, i) => sigmoid(gates[h + i]!) * c + sigmoid(gates[i]!) * Math.tanh(gates[2 * h + i]!));
     return { hidden: after.map((c, i) => sigmoid(gates[3 * h + i]!) * Math.tanh(c)), cell: after };

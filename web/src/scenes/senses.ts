@@ -1,7 +1,6 @@
 import type { Control, Key, Panel, Scene, Setting } from "../messages";
 import {
   DT,
-  FORCE,
   force,
   initial,
   observe,
@@ -19,11 +18,17 @@ import { normal, permutation } from "./random";
 const RATE = 50; // frames per second
 const STEPS = 2; // steps of 0.01 s in a frame
 const WINDOW = 100; // steps of the mean reward
-const PAUSE = 75; // steps between the end of an episode and the next one
+const PAUSE = 150; // steps between the end of an episode and the next one
+const PUSH = 20; // N at most
+const GRIP = 2.4; // m between pointer and cart at which a push is full
+const SMALLEST = 0.01; // reward per step below which a share of it is not shown
 const NOISE_SD = 0.1; // as sensorium.envs.sensors.Noise
 const SENSORS = ["position", "speed", "cos angle", "sin angle", "spin"];
+const NAMES: Record<string, string> = { agent: "permutation-invariant agent", baseline: "feed-forward network" };
 
 export interface SensesData {
+  /** whether initial states have a wide range; steps of an episode */
+  world: { hard: boolean; horizon: number };
   agent: NeuronWeights;
   baseline: Layers | null;
 }
@@ -34,20 +39,25 @@ class Run {
   push = 0; // N, by the visitor
   acted = 0; // N, by the agent
   over = 0; // steps since the end of the episode; 0 while it lasts
-  rewards: number[] = [];
+  total = 0; // reward of the episode
+  private t = 0;
+  private rewards: number[] = [];
 
   constructor(
     private seed: number,
+    private readonly world: SensesData["world"],
     private readonly policy: (observation: number[]) => number,
     private readonly cleared: () => void,
   ) {
-    this.state = initial(seed);
+    this.state = initial(seed, world.hard);
   }
 
   restart(): void {
     this.seed += 1;
-    this.state = initial(this.seed);
+    this.state = initial(this.seed, this.world.hard);
     this.over = 0;
+    this.total = 0;
+    this.t = 0;
     this.cleared();
   }
 
@@ -60,8 +70,11 @@ class Run {
     }
     this.acted = force(this.policy(treat(observe(this.state))));
     this.state = transition(this.state, this.acted + this.push);
-    this.record(reward(this.state));
-    if (terminated(this.state)) this.over = 1;
+    this.t += 1;
+    const now = reward(this.state);
+    this.total += now;
+    this.record(now);
+    if (terminated(this.state) || this.t >= this.world.horizon) this.over = 1;
   }
 
   /** Mean reward per step of the last second. */
@@ -96,6 +109,8 @@ export class SensesScene implements LocalScene {
   private duplicate = false;
   private paused = false;
   private shuffledAt = -1;
+  private usual: number[] = []; // scores before the shuffle
+  private reset: string[] = [];
 
   constructor(
     agent: string,
@@ -103,22 +118,18 @@ export class SensesScene implements LocalScene {
     private readonly seed: number,
     private readonly notices: Notices,
   ) {
-    this.neurons = new Neurons(data.agent);
-    const neurons = this.neurons;
-    this.runs = {
-      agent: new Run(
-        seed,
-        (obs) => neurons.act(obs)[0]!,
-        () => neurons.clear(),
-      ),
-    };
-    const { baseline } = data;
+    const { agent: weights, baseline, world } = data;
+    const neurons = new Neurons(weights);
+    this.neurons = neurons;
+    const act = (obs: number[]) => neurons.act(obs)[0]!;
+    this.runs = { agent: new Run(seed, world, act, () => neurons.clear()) };
     if (baseline) {
       const inputs = baseline[0]!.weight[0]!.length;
       // a network has a fixed number of inputs: further channels are not connected
       const padded = (obs: number[]) => Array.from({ length: inputs }, (_, i) => obs[i] ?? 0);
       this.runs.baseline = new Run(
         seed,
+        world,
         (obs) => feedForward(baseline, padded(obs))[0]!,
         () => {},
       );
@@ -153,7 +164,7 @@ export class SensesScene implements LocalScene {
   }
 
   keys(held: Key[]): void {
-    const push = 1.5 * FORCE * (Number(held.includes("right")) - Number(held.includes("left")));
+    const push = PUSH * (Number(held.includes("right")) - Number(held.includes("left")));
     for (const run of Object.values(this.runs)) run.push = push;
   }
 
@@ -162,25 +173,34 @@ export class SensesScene implements LocalScene {
     if (!run) return;
     // the panel shows the track on 88 % of its width
     const reach = ((x - 0.5) * TRACK) / 0.44 - run.state.position;
-    run.push = down ? 2 * FORCE * Math.max(-1, Math.min(1, reach)) : 0;
+    run.push = down ? PUSH * Math.max(-1, Math.min(1, reach / GRIP)) : 0;
   }
 
   advance(): Update {
-    const points: (number | null)[][] = [];
+    const score: number[][] = [];
+    const recovery: (number | null)[][] = [];
+    const reset = this.reset;
+    const runs = Object.values(this.runs);
     for (let i = 0; i < STEPS && !this.paused; i++) {
       if (this.every && this.t > 0 && this.t % this.every === 0) this.shuffle();
-      for (const run of Object.values(this.runs)) run.step((obs) => this.treat(obs));
+      for (const run of runs) run.step((obs) => this.treat(obs));
       this.t += 1;
-      if (this.t % 10 === 0) points.push([this.t * DT, ...Object.values(this.runs).map((run) => run.score)]);
+      if (this.t % 5) continue;
+      const means = runs.map((run) => run.score);
+      score.push([this.t * DT, ...means]);
+      if (this.shuffledAt < 0) continue;
+      const shares = means.map((mean, j) => {
+        const usual = Math.abs(this.usual[j]!);
+        return usual > SMALLEST ? mean / usual : null;
+      });
+      recovery.push([this.t - this.shuffledAt, ...shares]);
     }
-    const values: Record<string, unknown> = {
-      attention: this.neurons.attention,
-      sensors: this.treat(observe(this.runs.agent!.state)),
-      score: points,
-      status: this.status(),
-    };
+    this.reset = [];
+    const sensors = this.treat(observe(this.runs.agent!.state));
+    const attention = this.neurons.attention(sensors);
+    const values: Record<string, unknown> = { attention, sensors, score, recovery, status: this.status() };
     for (const [name, run] of Object.entries(this.runs)) values[name] = run.pose;
-    return { values };
+    return { values, reset };
   }
 
   /** All channels before they are put in order. */
@@ -210,7 +230,9 @@ export class SensesScene implements LocalScene {
     if ([...order].sort((a, b) => a - b).some((item, i) => item !== i) || order.length !== this.items.length) return;
     this.order = order;
     this.shuffledAt = this.t;
-    if (this.clear) this.neurons.clear(true);
+    this.usual = Object.values(this.runs).map((run) => run.score);
+    this.reset.push("recovery");
+    if (this.clear) this.neurons.clear();
     this.declare();
   }
 
@@ -223,6 +245,8 @@ export class SensesScene implements LocalScene {
     const after = this.items;
     const kept = labels.map((label) => after.indexOf(label)).filter((item) => item >= 0);
     this.order = [...kept, ...after.map((_, i) => i).filter((item) => !kept.includes(item))];
+    // a neuron more or less: all of them start anew
+    this.neurons.clear();
     this.declare();
   }
 
@@ -232,14 +256,11 @@ export class SensesScene implements LocalScene {
   }
 
   private status(): string {
-    const { agent, baseline } = this.runs;
-    const parts = [`agent ${agent!.score.toFixed(2)}`];
-    if (baseline) parts.push(`feed-forward network ${baseline.score.toFixed(2)}`);
-    const since =
-      this.shuffledAt >= 0
-        ? `; ${((this.t - this.shuffledAt) * DT).toFixed(1)} s since the last change of the order`
-        : "";
-    return `Reward per step, mean of the last second: ${parts.join(", ")}${since}.`;
+    const parts = Object.entries(this.runs).map(
+      ([name, run]) => `${NAMES[name]} ${run.score.toFixed(2)} per step, ${run.total.toFixed(0)} in this episode`,
+    );
+    const since = this.shuffledAt >= 0 ? ` The order changed ${this.t - this.shuffledAt} steps ago.` : "";
+    return `Reward: ${parts.join("; ")}.${since}`;
   }
 
   private controls(): Control[] {
@@ -247,7 +268,7 @@ export class SensesScene implements LocalScene {
     const channels = "Channels";
     return [
       { name: "shuffle", label: "Shuffle", kind: "button", key: "s", group: order },
-      { name: "sort", label: "Original order", kind: "button", key: "o", group: order },
+      { name: "sort", label: "First order", kind: "button", key: "o", group: order },
       {
         name: "order",
         label: "Sensor at each input",
@@ -266,7 +287,14 @@ export class SensesScene implements LocalScene {
         step: 25,
         group: order,
       },
-      { name: "clear", label: "Clear memory at each shuffle", kind: "switch", value: false, group: order },
+      {
+        name: "clear",
+        label: "Clear memory at each shuffle",
+        kind: "switch",
+        value: false,
+        group: order,
+        help: "By default a memory stays at its input when another sensor arrives there, as in the paper. Another number of channels always clears it.",
+      },
       { name: "noise", label: "Noise channels", kind: "range", value: 0, low: 0, high: 10, step: 1, group: channels },
       { name: "duplicate", label: "Every sensor twice", kind: "switch", value: false, group: channels },
       ...SENSORS.map(
@@ -274,7 +302,7 @@ export class SensesScene implements LocalScene {
       ),
       {
         name: "push",
-        label: "Push both carts",
+        label: "Push the carts",
         kind: "steering",
         keys: { left: "push left", right: "push right" },
         group: "World",
@@ -287,10 +315,10 @@ export class SensesScene implements LocalScene {
   private panels(): Panel[] {
     const inputs = this.order.map((item) => this.items[item]!);
     const world = { kind: "cart-pole", limit: TRACK, length: POLE_LENGTH * 1.6, pointer: true } as const;
-    const series = ["agent", ...(this.runs.baseline ? ["feed-forward network"] : [])];
+    const names = Object.keys(this.runs);
+    const series = names.map((name) => NAMES[name]!);
     return [
-      { name: "agent", label: "AttentionNeuron agent", ...world },
-      ...(this.runs.baseline ? [{ name: "baseline", label: "Feed-forward network, same inputs", ...world }] : []),
+      ...names.map((name): Panel => ({ name, label: capital(NAMES[name]!), ...world })),
       {
         name: "score",
         label: "Reward per step, mean of the last second",
@@ -300,8 +328,16 @@ export class SensesScene implements LocalScene {
         y: "reward",
       },
       {
+        name: "recovery",
+        label: "After the last shuffle, relative to before",
+        kind: "curve",
+        series,
+        x: "steps since the shuffle",
+        y: "share of the reward",
+      },
+      {
         name: "attention",
-        label: "Attention of each row of the code on each input (blue +, orange −)",
+        label: "Attention of each row of the code on each input",
         kind: "matrix",
         rows: [],
         columns: inputs,
@@ -314,13 +350,15 @@ export class SensesScene implements LocalScene {
   }
 }
 
+const capital = (text: string): string => text[0]!.toUpperCase() + text.slice(1);
+
 function explanation(baseline: boolean): string {
   return (
-    "The agent has one small recurrent network for each input, all with the same weights, and attention adds up their outputs: the order of the inputs does not matter to it. " +
+    "The agent has one small recurrent network for each input, all with the same weights, and attention adds up their outputs: the order and number of the inputs do not matter to it. " +
     "A shuffle still disturbs it for a moment, because each network keeps the memory of the sensor that it had before, and needs some steps to recognise the new one." +
     (baseline
-      ? " The feed-forward network beside it gets the same inputs and depends on their order; it has as many inputs as there are sensors, further channels are not connected."
+      ? " The feed-forward network beside it gets the same inputs and depends on their order. It has as many inputs as there are sensors; further channels are not connected."
       : "") +
-    " Drag a cart to push it."
+    " Drag a cart to push it, or use the arrow keys."
   );
 }

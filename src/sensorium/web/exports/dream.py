@@ -1,24 +1,33 @@
-"""The dream of a world model: V's decoder, a step of M and C as ONNX files; sampling is TypeScript (web/src/scenes)."""
+"""A world model: V's decoder, a step of M and C as ONNX files; sampling is TypeScript (web/src/scenes). And real frames with their codes."""
 
+import io
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from sensorium.core.env import Steerable, World
-from sensorium.core.errors import Usage
+from sensorium.core.errors import Failure, Usage
+from sensorium.core.policy import Policy
 from sensorium.core.seeding import normal, row_seeds
-from sensorium.core.stage import InWorld
+from sensorium.core.stage import Decoding, InWorld
 from sensorium.systems.world_models.dream import DreamWithVision, starts
 from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Linear, WorldModelPolicy
 from sensorium.web.exports.networks import ROWS, onnx_file
 from sensorium.web.exports.scene import Agent, Scene
+from sensorium.web.scenes import latent
+from sensorium.web.scenes.dream import Dream
 
 STARTS = 256
 """first frames that are exported"""
 DIGITS = 5
 """decimals of their latent vectors"""
+FRAMES = 32
+"""real frames that are exported"""
 
 
 class Decoder(nn.Module):
@@ -63,11 +72,11 @@ class Controlling(nn.Module):
         return self.controller.act(dict(self.named_buffers()), z, hidden, cell)
 
 
-def scene(agent: Agent) -> Scene | None:
-    """The scene of a world model with V of images, M and C; None for other agents. Errors: core.errors.Usage where it has no dream."""
+def scenes(agent: Agent) -> list[Scene]:
+    """The scenes of a world model with V of images, M and C; none for other agents. Errors: core.errors.Usage where it has no dream."""
     stage = agent.stage
     if not (isinstance(stage, DreamWithVision) and isinstance(stage, InWorld)):
-        return None
+        return []
     try:
         dream = stage.dream_world()
     except Usage as error:
@@ -106,11 +115,40 @@ def scene(agent: Agent) -> Scene | None:
         "horizon": dream.horizon,
         "temperature": dream.temperature,
         "starts": {"mu": rounded(mu), "sd": rounded(torch.exp(log_variance / 2))},
-        "networks": {name: f"{name}.onnx" for name in networks},
+        "networks": {name: f"dream/{name}.onnx" for name in networks},
     }
+    files = {data["networks"][name]: file for name, (file, _) in networks.items()}
     worst = max(difference for _, difference in networks.values())
     notes = (f"V's decoder, M and C as ONNX: largest difference from torch {worst:.2g} on {ROWS} inputs",)
-    return Scene("dream", "Dream", data, {f"{name}.onnx": file for name, (file, _) in networks.items()}, notes, runtime=True)
+    found = [Scene("dream", Dream.title, data, files, notes, runtime=True)]
+    if isinstance(stage, Decoding):
+        try:
+            found.append(latent_space(stage, stage.world, policy, data["networks"]["decoder"]))
+        except (Usage, Failure) as error:
+            found[0] = replace(
+                found[0], notes=(*notes, f"without the scene of latent dimensions, which needs frames of {stage.world.spec.name}: {error}")
+            )
+    return found
+
+
+def latent_space(stage: Decoding, world: World, policy: Policy, decoder: str) -> Scene:
+    """Real frames with their z, for sliders on the dimensions that carry information. Errors: core.errors where the world cannot be opened."""
+    space = latent.Space.of(stage, world, policy, 0)
+    kept = torch.linspace(0, len(space.frames) - 1, min(FRAMES, len(space.frames))).round().long()
+    # side by side
+    strip = np.concatenate([*space.frames[kept].numpy()], 1)
+    picture = io.BytesIO()
+    Image.fromarray(strip).save(picture, "PNG", optimize=True)
+    data = {
+        "explanation": space.explanation,
+        "frames": "latent/frames.png",
+        "mu": rounded(space.mu[kept]),
+        "sliders": [{"dimension": i, "label": space.label(i)} for i in space.used],
+        "reach": latent.REACH,
+        "sorted": space.sorted,
+        "decoder": decoder,
+    }
+    return Scene("latent", latent.Latent.title, data, {"latent/frames.png": picture.getvalue()}, runtime=True)
 
 
 def rounded(values: Tensor) -> list[list[float]]:

@@ -29,7 +29,7 @@ class Agent:
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene of the static page: `kind` names the TypeScript module, `data` is its JSON file, `files` are further ones by name."""
+    """A scene of the static page: `kind` names the TypeScript module, `data` is its JSON file, `files` are further ones by address."""
 
     kind: str
     title: str

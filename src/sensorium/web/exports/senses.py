@@ -10,33 +10,34 @@ from sensorium.core.stage import InWorld
 from sensorium.envs.cart_pole import CartPole
 from sensorium.systems.attention_neuron.model.sensory import FeedForwardPolicy, SensoryPolicy, Tensors
 from sensorium.web.exports.scene import Agent, Scene
+from sensorium.web.scenes.senses import Senses
 
 BASELINE = "cart-pole-mlp"
 """the zoo's agent that is shown beside an exported one"""
 
 
-def scene(agent: Agent) -> Scene | None:
-    """The scene of an AttentionNeuron agent for cart-pole; None for other agents. Errors: core.errors.Usage for its ablations."""
+def scenes(agent: Agent) -> list[Scene]:
+    """The scene of an AttentionNeuron agent for cart-pole; none for other agents."""
     if not (isinstance(agent.stage, InWorld) and isinstance(agent.stage.world, CartPole)):
-        return None
+        return []
     with checkpoint.fitting(agent.folder):
         policy = agent.stage.policy(agent.state)
     if not isinstance(policy, SensoryPolicy):
-        return None
-    kind = policy.agent
-    if kind.pooling != "attention" or not kind.recurrent or not kind.hears_action or kind.discrete:
-        raise agent.refused("the page has attention over recurrent neurons that get the previous action, and no ablation of these")
-    return Scene("senses", "Senses", {"agent": neurons(policy), "baseline": baseline()})
+        return []
+    world = {"hard": agent.stage.world.hard, "horizon": agent.stage.world.horizon}
+    return [Scene("senses", Senses.title, {"world": world, "agent": neurons(policy), "baseline": baseline()})]
 
 
 def neurons(policy: SensoryPolicy) -> dict[str, Any]:
-    """The weights of an agent as plain numbers, named as in neurons.ts."""
+    """The weights of an agent as plain numbers, named as in neurons.ts; its ablations lack `weight_hh` or have other poolings."""
     t, kind = plain(policy.tensors), policy.agent
+    recurrent = {"weight_hh": t["neuron.weight_hh"]} if kind.recurrent else {}
     return {
         "weight_ih": t["neuron.weight_ih"],
-        "weight_hh": t["neuron.weight_hh"],
         "bias": t["neuron.bias"],
-        "queries": t["queries"],
+        **recurrent,
+        "pooling": kind.pooling,
+        "queries": t["queries" if kind.pooling == "attention" else "word.weight"],
         "offset": [row[0] for row in t["offset"]] if "offset" in t else [0.0] * kind.code,
         "scale": math.sqrt(kind.key) if kind.scale else 1.0,
         "gain": kind.gain,
