@@ -335,6 +335,13 @@ def test_gallery_shows_every_agent_with_a_moving_picture(browser: Any, live: str
         page.wait_for_selector("[data-panel]")
 
 
+@pytest.mark.parametrize(("fragment", "message"), [("#/%", "malformed"), ("#/nobody/senses", "no agent nobody")])
+def test_an_address_without_an_agent_gives_the_gallery_and_says_why(browser: Any, live: str, fragment: str, message: str) -> None:
+    with visit(browser, f"{live}{fragment}") as page:
+        assert message in page.locator(".message").text_content()
+        assert page.locator(".card").count() == len(SCENES)
+
+
 def test_page_connects_again(browser: Any) -> None:
     with ExitStack() as stack:
         address, process = stack.enter_context(playground(["cart-pole-clone"]))

@@ -32,14 +32,15 @@ from sensorium.core.policy import Attentive
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import DT, FORCE, CartPole
-from sensorium.web import command, worker
+from sensorium.web import command, gallery, worker
 from sensorium.web.agents import Agent, baseline
 from sensorium.web.connection import Allowance
 from sensorium.web.messages import AHEAD, LONGEST, frame, parsed
 from sensorium.web.scenes.all import SCENES
 from sensorium.web.scenes.channels import Channels, fitted
+from sensorium.web.scenes.run import Run
 from sensorium.web.scenes.scene import Scene, fitting
-from sensorium.web.server import app, loopback
+from sensorium.web.server import app, loopback, policy
 from tests.conftest import needs
 
 SMALL = ("cart-pole", "cart-pole-clone", "cart-pole-mlp")
@@ -535,6 +536,11 @@ def watch(socket_: Any, until: Any, seconds: float = 30, show: bool = True) -> A
 def test_the_gallery_lists_agents_and_makes_thumbnails(served):
     listed = json.loads(served.get("/api/gallery")[1])["agents"]
     assert [entry["name"] for entry in listed] == list(SMALL)
+    # their scenes may come later
+    end = time.monotonic() + 60
+    while not all(entry["scenes"] for entry in listed):
+        assert time.monotonic() < end
+        listed = json.loads(served.get("/api/gallery")[1])["agents"]
     assert [scene["name"] for scene in listed[0]["scenes"]] == ["senses", "any"]
     assert listed[0]["score"] == "fixed: mean 328.7, sd 289, 1000 episodes"
     end = time.monotonic() + 240
@@ -553,6 +559,17 @@ def test_the_gallery_lists_agents_and_makes_thumbnails(served):
         assert image.n_frames > 10
         assert image.width == 160
     assert served.get("/api/thumbnail/nobody")[0] == 404
+
+
+def test_agents_are_listed_by_name_while_their_scenes_are_not_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "PATIENCE", 0.05)
+
+    async def listed() -> Any:
+        found = gallery.Gallery({"cart-pole-clone": zoo.FOLDER / "cart-pole-clone"})
+        return await found.agents()
+
+    [entry] = asyncio.run(listed())
+    assert (entry["title"], entry["scenes"], entry["thumbnail"]) == ("Cart pole clone", [], None)
 
 
 def test_a_visitor_gets_a_scene_frames_and_the_effects_of_controls(served):
@@ -626,7 +643,8 @@ def test_a_process_that_hangs_is_replaced(served, monkeypatch):
         watch(page, lambda m: m.get("frame") == 2)
         (mine,) = served.processes()
         os.kill(mine, signal.SIGSTOP)
-        watch(page, lambda m: m.get("type") == "problem")
+        problem = watch(page, lambda m: m.get("type") == "problem")
+        assert problem["message"] == "the scene has not responded for 2.5 seconds and is restarted"
         watch(page, lambda m: m.get("frame") == 2)
     served.emptied()
     assert not Path(f"/proc/{mine}").exists()
@@ -654,21 +672,127 @@ class Broken(Scene):
         return True
 
 
-def test_a_scene_that_raises_is_restarted_with_another_seed_and_given_up_when_it_raises_again(monkeypatch, capsys):
+class Line:
+    """The process's end of a socket, which keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    def send_frame(self, data: bytes) -> None:
+        self.sent.append(head(data))
+
+    @property
+    def frames(self) -> list[Any]:
+        return [message for message in self.sent if "frame" in message]
+
+
+def playing(monkeypatch: pytest.MonkeyPatch, scene: type[Scene]) -> tuple[Any, Line]:
+    """A player of a scene, and what it sends."""
     from sensorium.web import roles
 
-    monkeypatch.setitem(roles.SCENES, "broken", Broken)
-    sent: list[Any] = []
+    monkeypatch.setitem(roles.SCENES, scene.name, scene)
+    line = Line()
+    player = roles.Player(line, [agent("cart-pole")])  # type: ignore[arg-type]
+    player.handle({"type": "open", "agent": "cart-pole", "scene": scene.name, "seed": 4})
+    return player, line
 
-    class Line:
-        def send(self, message: Any) -> None:
-            sent.append(message)
 
-        def send_frame(self, data: bytes) -> None:
-            sent.append(head(data))
+class Counting(Broken):
+    """A scene with a curve whose points are the numbers of its frames; the fourth frame begins it anew, and frames 7 to 9 fail."""
 
-    player = roles.Player(Line(), [agent("cart-pole")])  # type: ignore[arg-type]
-    player.handle({"type": "open", "agent": "cart-pole", "scene": "broken", "seed": 4})
+    name = "counting"
+
+    def panels(self):
+        return [{"name": "points", "label": "", "kind": "curve"}]
+
+    def advance(self):
+        self.count = getattr(self, "count", 0) + 1
+        if self.count == 4:
+            self.reset.append("points")
+        if 7 <= self.count <= 9:
+            raise Failure("the simulator has no picture")
+        return {"points": [self.count], "last": self.count}
+
+
+def test_frames_that_a_slow_page_does_not_draw_are_merged(monkeypatch):
+    player, line = playing(monkeypatch, Counting)
+    for _ in range(5):
+        player.guard(player.show)
+    assert [m["values"] for m in line.frames] == [{"points": [n], "last": n} for n in (1, 2, 3)]
+    player.handle({"type": "shown", "frame": 1})
+    player.guard(player.show)
+    assert line.frames[-1]["values"] == {"points": [4, 5, 6], "last": 6}
+    assert line.frames[-1]["reset"] == ["points"]
+
+
+def test_a_page_that_draws_nothing_stops_the_scene(monkeypatch):
+    from sensorium.web import roles
+
+    player, _ = playing(monkeypatch, Counting)
+    for _ in range(4):
+        assert player.watched
+        player.guard(player.show)
+    player.drawn -= roles.ATTENTION
+    assert not player.watched
+    # a frame that was drawn before does not count
+    player.handle({"type": "shown", "frame": 0})
+    assert not player.watched
+    player.handle({"type": "shown", "frame": 1})
+    assert player.watched
+
+
+def test_an_error_in_each_frame_is_sent_once(monkeypatch):
+    player, line = playing(monkeypatch, Counting)
+    for _ in range(11):
+        player.guard(player.show)
+        player.handle({"type": "shown", "frame": player.sent})
+    problems = [m["message"] for m in line.sent if m.get("type") == "problem"]
+    assert problems == ["the simulator has no picture"]
+    assert [m["values"]["last"] for m in line.frames] == [1, 2, 3, 4, 5, 6, 10, 11]
+
+
+def test_what_a_scene_has_opened_is_closed_where_opening_fails():
+    closed = []
+
+    class Part:
+        def close(self) -> None:
+            closed.append(self)
+
+    class Failing(Broken):
+        def open(self) -> None:
+            self.part = self.owned(Part())
+            raise Failure("no second world")
+
+    with pytest.raises(Failure, match="no second world"):
+        Failing(agent("cart-pole"), [], 0)
+    assert len(closed) == 1
+
+    class Env:
+        spec = CartPole().spec
+
+        def reset(self, seeds: Any) -> None:
+            raise Failure("it cannot begin")
+
+        def close(self) -> None:
+            closed.append(self)
+
+    class World:
+        spec = CartPole().spec
+
+        def open(self) -> Env:
+            return Env()
+
+    with pytest.raises(Failure, match="it cannot begin"):
+        Run(World(), agent("cart-pole").policy, 0, 40.0)  # type: ignore[arg-type]
+    assert len(closed) == 2
+
+
+def test_a_scene_that_raises_is_restarted_with_another_seed_and_given_up_when_it_raises_again(monkeypatch, capsys):
+    player, line = playing(monkeypatch, Broken)
+    sent = line.sent
     for _ in range(9):
         if player.scene is not None:
             player.guard(player.show)
@@ -722,8 +846,16 @@ def test_pages_have_headers_that_keep_others_out(served):
     assert answer.status_code == 200
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     assert answer.headers["x-frame-options"] == "DENY"
+    own = served.address.removeprefix("http://")
+    assert f"connect-src 'self' ws://{own} wss://{own}" in answer.headers["content-security-policy"]
     assert served.get("/", Host="evil.example")[0] == 403
     assert served.get("/api/gallery", Host="evil.example")[0] == 403
+
+
+@pytest.mark.parametrize("host", [None, "", "a b", "x; script-src *", "a.example:1,b", "[::1", "a:b"])
+def test_no_other_host_gets_into_the_policy_of_a_page(host):
+    assert policy(host).endswith("connect-src 'self'")
+    assert policy("[::1]:8200").endswith(" ws://[::1]:8200 wss://[::1]:8200")
 
 
 JSON = st.recursive(
@@ -840,8 +972,10 @@ def test_more_visitors_than_allowed_are_turned_away(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     server = Served({"cart-pole": zoo.FOLDER / "cart-pole"}, visitors=1)
     try:
-        with server.connect(), pytest.raises(InvalidStatus), server.connect():
-            pass
+        with server.connect(), server.connect() as second, pytest.raises(ConnectionClosed) as refused:
+            second.recv(timeout=10)
+        assert refused.value.rcvd is not None
+        assert (refused.value.rcvd.code, refused.value.rcvd.reason) == (1013, "all 1 places of this server are taken")
         time.sleep(0.3)
         with server.connect() as page:
             tell(page, type="press", name="x")

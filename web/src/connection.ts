@@ -3,6 +3,7 @@ import type { Listener, Source } from "./source";
 
 const FIRST_WAIT = 500; // ms
 const LONGEST_WAIT = 8000;
+const FULL = 1013; // the code with which a full server closes
 
 /** A scene on a server, over one WebSocket that is opened again when it breaks. */
 export class Connection implements Source {
@@ -11,6 +12,7 @@ export class Connection implements Source {
   private wait = FIRST_WAIT;
   private timer = 0;
   private closed = false;
+  private broken = false;
 
   constructor(
     private readonly url: string,
@@ -59,17 +61,23 @@ export class Connection implements Source {
     socket.binaryType = "arraybuffer";
     this.socket = socket;
     socket.onopen = () => {
-      this.listener.status("");
       if (this.wanted) this.send({ type: "open", ...this.wanted });
     };
     socket.onmessage = (event: MessageEvent<string | ArrayBuffer>) => {
       this.wait = FIRST_WAIT;
+      if (this.broken) this.listener.status("");
+      this.broken = false;
       if (typeof event.data === "string") this.text(JSON.parse(event.data) as ServerText);
       else this.listener.frame(decodeFrame(event.data));
     };
-    socket.onclose = () => {
+    socket.onclose = ({ code, reason }) => {
       if (this.closed) return;
-      this.listener.status("The connection to the server is lost. Trying again …");
+      this.broken = true;
+      this.listener.status(
+        code === FULL
+          ? `The server is full: ${reason}. Trying again …`
+          : "The connection to the server is lost. Trying again …",
+      );
       this.timer = window.setTimeout(() => this.connect(), this.wait);
       this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
     };

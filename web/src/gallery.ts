@@ -11,8 +11,14 @@ export class Gallery {
   readonly node = element("div", { class: "gallery" });
   private readonly grid = element("ul", { class: "cards" });
   private readonly pictures = new Map<string, HTMLElement>();
+  /** the lists of scenes */
+  private readonly lists = new Map<string, HTMLElement>();
 
-  constructor(private readonly search: string) {
+  constructor(
+    private readonly search: string,
+    message: string,
+  ) {
+    if (message) this.node.append(element("p", { class: "message", role: "status" }, message));
     this.node.append(
       element("h1", {}, "Agents that learn to sense"),
       element(
@@ -24,10 +30,15 @@ export class Gallery {
     );
   }
 
-  /** Show agents; called again, it adds the pictures that were missing. */
+  /** Show agents; called again, it adds the scenes and pictures that were missing. */
   show(agents: Agent[]): void {
     for (const agent of agents) {
-      if (!this.pictures.has(agent.name)) this.grid.append(this.card(agent));
+      const shown = this.lists.get(agent.name);
+      if (!shown || shown.childElementCount < agent.scenes.length) {
+        const card = this.card(agent);
+        if (shown) shown.closest(".card")!.replaceWith(card);
+        else this.grid.append(card);
+      }
       const place = this.pictures.get(agent.name)!;
       if (agent.thumbnail && !place.querySelector("img")) {
         const image = element("img", { src: agent.thumbnail + this.search, alt: "" });
@@ -53,6 +64,8 @@ export class Gallery {
       { class: "about" },
       [agent.name === agent.title ? "" : agent.name, agent.score ?? ""].filter(Boolean).join(" · "),
     );
-    return element("li", { class: "card" }, picture, title, about, element("ul", { class: "scenes" }, ...links));
+    const scenes = element("ul", { class: "scenes" }, ...links);
+    this.lists.set(agent.name, scenes);
+    return element("li", { class: "card" }, picture, title, about, scenes);
   }
 }

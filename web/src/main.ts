@@ -7,6 +7,17 @@ import { exportedAgents, LocalSource } from "./scenes/local";
 
 const POLL = 3000; // ms
 
+const MALFORMED = "The address names no agent: the part after # is malformed.";
+
+/** The agent and the scene that a fragment names; nothing for one that is malformed. */
+function named(fragment: string): string[] {
+  try {
+    return fragment.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {
+    return [];
+  }
+}
+
 /** The page: a gallery, or the scene that the address names. */
 class Main {
   private readonly header = document.getElementById("header")!;
@@ -50,14 +61,18 @@ class Main {
     this.page?.close();
     this.page = null;
     this.gallery = null;
-    const [name, scene] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-    const agent =
-      this.agents.find((one) => one.name === name) ?? (this.agents.length === 1 ? this.agents[0] : undefined);
+    const [name, scene] = named(location.hash);
+    const agent = this.addressed(name);
     const chosen = agent && (agent.scenes.find((one) => one.name === scene) ?? agent.scenes[0]);
     this.title(agent, chosen?.name);
     if (agent && chosen) this.showScene(agent.name, chosen.name);
-    else this.showGallery();
+    else this.showGallery(name === undefined ? MALFORMED : name && !agent ? `There is no agent ${name} here.` : "");
     window.scrollTo(0, 0);
+  }
+
+  /** The agent of a name; without a name the only one. */
+  private addressed(name: string | undefined): Agent | undefined {
+    return this.agents.find((one) => one.name === name || (name === "" && this.agents.length === 1));
   }
 
   private title(agent: Agent | undefined, scene: string | undefined): void {
@@ -85,9 +100,9 @@ class Main {
     page.attach(source, agent, scene);
   }
 
-  private showGallery(): void {
+  private showGallery(message: string): void {
     document.title = "Sensorium";
-    const gallery = new Gallery(location.search);
+    const gallery = new Gallery(location.search, message);
     this.gallery = gallery;
     this.content.replaceChildren(gallery.node);
     gallery.show(this.agents);
@@ -103,6 +118,11 @@ class Main {
         this.agents = await this.served();
       } catch {
         continue;
+      }
+      // the agent that the address names may have its scenes by now
+      if (this.addressed(named(location.hash)[0])?.scenes.length) {
+        this.route();
+        return;
       }
       gallery.show(this.agents);
     }

@@ -8,6 +8,7 @@ import type { Listener, Source } from "./source";
 
 const ROW = 4; // px, as in the style sheet
 const GAP = 24; // px
+const PROBLEM = 6000; // ms
 
 /** Draws a scene from its declaration and reports what the visitor does. */
 export class ScenePage implements Listener {
@@ -25,7 +26,8 @@ export class ScenePage implements Listener {
   private waiting: number[] = [];
   private request = 0;
   private drawn: number[] = [];
-  private problemTimer = 0;
+  /** ms; a problem is shown until then, and until the next frame */
+  private problemUntil = 0;
   /** panels of different heights are packed: each spans as many rows of the grid as it is tall */
   private readonly packing = new ResizeObserver((entries) => {
     for (const { target } of entries) {
@@ -63,7 +65,6 @@ export class ScenePage implements Listener {
   close(): void {
     this.source?.close();
     cancelAnimationFrame(this.request);
-    clearTimeout(this.problemTimer);
     for (const end of this.endings) end();
     this.clear();
   }
@@ -101,6 +102,10 @@ export class ScenePage implements Listener {
   }
 
   frame(frame: Frame): void {
+    if (this.problemUntil && performance.now() > this.problemUntil) {
+      this.problemUntil = 0;
+      this.say("");
+    }
     for (const name of frame.reset) this.views.get(name)?.reset?.();
     for (const [name, value] of Object.entries(frame.values)) this.views.get(name)?.update(value);
     for (const [name, value] of Object.entries(frame.pictures)) this.views.get(name)?.update(value);
@@ -118,11 +123,11 @@ export class ScenePage implements Listener {
 
   problem(message: string, fatal: boolean): void {
     this.say(message);
-    clearTimeout(this.problemTimer);
-    if (!fatal) this.problemTimer = window.setTimeout(() => this.say(""), 6000);
+    this.problemUntil = fatal ? Number.POSITIVE_INFINITY : performance.now() + PROBLEM;
   }
 
   status(message: string): void {
+    this.problemUntil = 0;
     this.say(message);
   }
 

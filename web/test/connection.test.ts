@@ -8,7 +8,7 @@ class FakeSocket {
   readyState = 0;
   sent: unknown[] = [];
   onopen: () => void = () => {};
-  onclose: () => void = () => {};
+  onclose: (event: { code: number; reason: string }) => void = () => {};
   onmessage: (event: { data: string }) => void = () => {};
 
   constructor(readonly url: string) {
@@ -19,9 +19,9 @@ class FakeSocket {
     this.sent.push(JSON.parse(text));
   }
 
-  close(): void {
+  close(code = 1006, reason = ""): void {
     this.readyState = 3;
-    this.onclose();
+    this.onclose({ code, reason });
   }
 
   accept(): void {
@@ -73,8 +73,21 @@ describe("a connection", () => {
     expect(FakeSocket.all.length).toBe(2);
     vi.advanceTimersByTime(500);
     FakeSocket.all[2]!.accept();
+    FakeSocket.all[2]!.onmessage({ data: JSON.stringify({ type: "panel", panel: {} }) });
     expect(told.status).toHaveBeenLastCalledWith("");
     expect(FakeSocket.all[2]!.sent).toEqual([{ type: "open", agent: "ant", scene: "senses", seed: 0 }]);
+  });
+
+  it("says that a server is full, and goes on trying", () => {
+    const told = listener();
+    new Connection("ws://here/api/scene", told).open("ant", "senses", 0);
+    FakeSocket.all[0]!.accept();
+    FakeSocket.all[0]!.close(1013, "all 16 places of this server are taken");
+    expect(told.status).toHaveBeenLastCalledWith(
+      "The server is full: all 16 places of this server are taken. Trying again …",
+    );
+    vi.advanceTimersByTime(500);
+    expect(FakeSocket.all.length).toBe(2);
   });
 
   it("stays closed where the page has closed it", () => {

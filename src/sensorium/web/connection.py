@@ -101,17 +101,17 @@ class Visitor:
             assert self.worker is not None
             try:
                 kind, data = await self.worker.receive()
-            except EOFError:
+            except (EOFError, TimeoutError) as error:
                 async with self.starting:
-                    await self.restart(self.worker)
+                    await self.restart(self.worker, str(error))
                 continue
             if kind == b"T":
                 await self.websocket.send_text(data.decode())
             else:
                 await self.websocket.send_bytes(data)
 
-    async def restart(self, worker: Worker) -> None:
-        """Replace a process that has ended, unless it ends again and again."""
+    async def restart(self, worker: Worker, reason: str) -> None:
+        """Replace a process that has ended or hangs, unless it does so again and again."""
         self.needed.clear()
         self.worker = None
         await worker.close()
@@ -120,5 +120,5 @@ class Visitor:
         if len(self.crashes) >= CRASHES:
             await self.say(problem("the scene ends again and again; it is not restarted", fatal=True))
             return
-        await self.say(problem("the scene has ended unexpectedly and is restarted"))
+        await self.say(problem(f"{reason} and is restarted"))
         await self.start()

@@ -14,8 +14,8 @@ from sensorium.web.worker import Worker
 
 VERSION = 2
 """raised when entries or thumbnails change"""
-PATIENCE = 60.0
-"""seconds to wait for the entries"""
+PATIENCE = 3.0
+"""seconds to wait for the entries; then agents are listed by name, and the page asks again"""
 
 
 def cache() -> Path:
@@ -34,6 +34,12 @@ def fingerprint(folder: Path) -> str:
     """A hash of an agent's cards and checksums: the same agent has the same one."""
     parts = [path.read_bytes() for name in ("card.json", "latest.json") for path in sorted(folder.rglob(name))]
     return hashlib.sha256(b"\0".join([str(VERSION).encode(), *parts])).hexdigest()[:16]
+
+
+def named(name: str) -> dict[str, Any]:
+    """An entry that has only a name."""
+    title = name.replace(".", " ").replace("-", " ").replace("_", " ")
+    return {"name": name, "recipe": None, "title": title[:1].upper() + title[1:], "score": None, "scenes": []}
 
 
 class Gallery:
@@ -58,10 +64,10 @@ class Gallery:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def agents(self) -> list[dict[str, Any]]:
-        """The entries of all agents, in order; `thumbnail` is None where there is none yet."""
+        """The entries of all agents, in order, without scenes where these are not known yet; `thumbnail` is None where there is none yet."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.listed.wait(), PATIENCE)
-        found = [self.entries[name] for name in self.folders if name in self.entries]
+        found = [self.entries.get(name) or named(name) for name in self.folders]
         return [{**entry, "thumbnail": self.address(entry["name"])} for entry in found]
 
     def address(self, name: str) -> str | None:
@@ -81,9 +87,12 @@ class Gallery:
         for name, stem in names.items():
             if (place / f"{stem}.webp").exists():
                 self.pictures[name] = place / f"{stem}.webp"
-        with suppress(OSError, ValueError, KeyError):
+        try:
             self.entries = {name: json.loads((place / f"{stem}.json").read_text()) for name, stem in names.items()}
             self.listed.set()
+        except (OSError, ValueError):
+            # the process that lists agents also makes thumbnails
+            self.pictures.clear()
         while missing := [name for name in self.folders if name not in self.pictures]:
             failed = await self.work(place, names, missing)
             self.listed.set()
@@ -111,7 +120,7 @@ class Gallery:
                     begun = message["name"]
                 else:
                     self.pictures[message["name"]] = Path(files[message["name"]]) if message["made"] else None
-        except EOFError:
+        except (EOFError, TimeoutError):
             return begun
         finally:
             await worker.close()

@@ -96,6 +96,12 @@ def problem(message: str, fatal: bool = False) -> dict[str, Any]:
     return {"type": "problem", "message": message, "fatal": fatal}
 
 
+def merged(earlier: dict[str, Any], later: dict[str, Any], growing: list[str], reset: list[str]) -> dict[str, Any]:
+    """The values of two frames as one: the points of `growing` panels are added, unless the later frame begins them anew; others replace."""
+    added = {name: [*earlier[name], *later.get(name, [])] for name in growing if name in earlier and name not in reset}
+    return {**earlier, **later, **added}
+
+
 def frame(number: int, values: dict[str, Any], reset: list[str]) -> bytes:
     """A frame: the length of its JSON (uint32, little-endian), JSON, and the bytes of its pictures, which are arrays uint8 [h, w, 3]."""
     pictures = {name: np.ascontiguousarray(value) for name, value in values.items() if isinstance(value, np.ndarray)}

@@ -9,15 +9,18 @@ from typing import Any
 
 from sensorium.core.errors import Failure, Usage
 from sensorium.web.agents import Agent
-from sensorium.web.messages import AHEAD, CRASHES, WINDOW, frame, problem
+from sensorium.web.gallery import named
+from sensorium.web.messages import AHEAD, CRASHES, WINDOW, frame, merged, problem
 from sensorium.web.scenes.all import SCENES
-from sensorium.web.scenes.scene import Scene, fitting
+from sensorium.web.scenes.scene import GROWING, Scene, Values, fitting
 from sensorium.web.worker import Pipe
 
 SCORE = ("mean", "sd", "episodes")
 """what a result has to hold for the gallery"""
 IDLE = 0.25
 """seconds between two looks at the socket while no frame is due"""
+ATTENTION = 2.0
+"""seconds for which a scene goes on while the page draws no frame; then it waits, as for a page in a hidden tab"""
 
 
 def scene(pipe: Pipe, folders: dict[str, str]) -> None:
@@ -26,37 +29,56 @@ def scene(pipe: Pipe, folders: dict[str, str]) -> None:
 
 
 class Player:
-    """The loop of a scene: messages, frames at the scene's rate, and at most three frames that were not shown yet."""
+    """The loop of a scene: messages, steps at the scene's rate, and at most three frames that were not drawn yet.
+
+    A page that draws fewer frames than the scene has gets fewer: a frame that is not sent is merged with the next one.
+    """
 
     def __init__(self, pipe: Pipe, agents: list[Agent]):
         self.pipe, self.agents = pipe, {agent.name: agent for agent in agents}
         self.scene: Scene | None = None
         self.opened: dict[str, Any] = {}
         self.sent = self.shown = 0
-        self.due = 0.0
+        self.due = self.drawn = 0.0
+        self.values: Values = {}
+        self.reset: list[str] = []
+        self.failing = ""
         self.crashes: list[float] = []
 
     def run(self) -> None:
         """Run until the server closes its end."""
         while True:
-            now = time.monotonic()
-            ready = self.scene is not None and self.sent - self.shown < AHEAD
-            wait = max(0.0, self.due - now) if ready else IDLE
+            wait = max(0.0, self.due - time.monotonic()) if self.watched else IDLE
             while (message := self.pipe.receive(wait)) is not None:
                 self.handle(message)
                 wait = 0.0
             scene = self.scene
-            if scene is not None and self.sent - self.shown < AHEAD and time.monotonic() >= self.due:
+            if scene is not None and self.watched and time.monotonic() >= self.due:
                 # a scene that is late does not catch up
                 self.due = max(self.due + 1 / scene.rate, time.monotonic())
                 self.guard(self.show)
 
+    @property
+    def free(self) -> bool:
+        """Whether another frame may be sent."""
+        return self.sent - self.shown < AHEAD
+
+    @property
+    def watched(self) -> bool:
+        """Whether a scene is open and the page draws its frames."""
+        return self.scene is not None and (self.free or time.monotonic() - self.drawn < ATTENTION)
+
     def guard(self, work: Callable[[], None], fatal: bool = False) -> None:
-        """Do a scene's work: its own errors are told, a crash restarts it. After a `fatal` error there is no scene."""
+        """Do a scene's work: its own errors are sent, a crash restarts it. After a `fatal` error there is no scene.
+
+        An error that comes again in the next frame is sent once.
+        """
         try:
             work()
         except (Usage, Failure) as error:
-            self.pipe.send(problem(f"{error}", fatal))
+            if work != self.show or str(error) != self.failing:
+                self.pipe.send(problem(f"{error}", fatal))
+            self.failing = str(error) if work == self.show else ""
         except (ConnectionError, KeyboardInterrupt):
             raise
         except Exception:
@@ -67,7 +89,9 @@ class Player:
         """Do what a message says."""
         kind, scene = message.pop("type"), self.scene
         if kind == "shown":
-            self.shown = max(self.shown, min(message["frame"], self.sent))
+            drawn = min(message["frame"], self.sent)
+            if drawn > self.shown:
+                self.shown, self.drawn = drawn, time.monotonic()
         elif kind == "open":
             self.opened, self.crashes = message, []
             self.guard(self.open, fatal=True)
@@ -111,7 +135,8 @@ class Player:
         others = [other for other in self.agents.values() if other is not agent]
         self.scene = SCENES[name](agent, others, self.opened["seed"])
         self.sent = self.shown = 0
-        self.due = time.monotonic()
+        self.due = self.drawn = time.monotonic()
+        self.values, self.reset, self.failing = {}, [], ""
         self.pipe.send(self.scene.declaration())
 
     def close(self) -> None:
@@ -121,13 +146,19 @@ class Player:
             scene.close()
 
     def show(self) -> None:
-        """Send the next frame."""
+        """Compute the next frame, and send it where the page draws fast enough."""
         assert self.scene is not None
         values = self.scene.advance()
+        self.failing = ""
         self.tell()
         reset, self.scene.reset = self.scene.reset, []
-        self.sent += 1
-        self.pipe.send_frame(frame(self.sent, values, list(dict.fromkeys(reset))))
+        growing = [panel["name"] for panel in self.scene.panels() if panel["kind"] in GROWING] if self.values else []
+        self.values = merged(self.values, values, growing, reset)
+        self.reset += reset
+        if self.free:
+            self.sent += 1
+            self.pipe.send_frame(frame(self.sent, self.values, list(dict.fromkeys(self.reset))))
+            self.values, self.reset = {}, []
 
     def tell(self) -> None:
         """Send the texts that the scene has for the page."""
@@ -184,6 +215,5 @@ def entry(agent: Agent) -> dict[str, Any]:
         scenes = [{"name": name, "title": kind.title} for name, kind in SCENES.items() if kind.available(agent)]
         recipe = agent.card.get("recipe")
     except (Usage, Failure, KeyError, TypeError, ValueError) as error:
-        return {"name": agent.name, "recipe": None, "title": agent.name, "score": f"cannot be opened: {error}"[:200], "scenes": []}
-    title = agent.name.replace(".", " ").replace("-", " ").replace("_", " ")
-    return {"name": agent.name, "recipe": recipe, "title": title[:1].upper() + title[1:], "score": score, "scenes": scenes}
+        return {**named(agent.name), "score": f"cannot be opened: {error}"[:200]}
+    return {**named(agent.name), "recipe": recipe, "score": score, "scenes": scenes}

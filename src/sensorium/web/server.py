@@ -1,5 +1,6 @@
 """The application: the page, the gallery, and one WebSocket for each visitor. Paths come from tables, never from a request."""
 
+import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,12 +20,14 @@ TYPES = {
     ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml",
     ".gz": "application/octet-stream", ".png": "image/png", ".woff2": "font/woff2",
 }  # fmt: skip
+POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self'"
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; connect-src 'self' ws: wss:",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
+FULL = 1013
+"""the code of a WebSocket for "try again later"; the page's connection.ts knows it"""
 VISITORS = 16
 """scenes that may be open at once"""
 
@@ -52,7 +55,7 @@ def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> 
             response = Response('{"detail":"the address lacks the right token"}', 403, media_type="application/json")
         else:
             response = await call_next(request)
-        for name, value in HEADERS.items():
+        for name, value in {"Content-Security-Policy": policy(request.headers.get("host")), **HEADERS}.items():
             response.headers[name] = value
         return response
 
@@ -87,7 +90,9 @@ def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> 
             await websocket.close(1008)
             return
         if len(present) >= visitors:
-            await websocket.close(1013)
+            # a browser shows the page nothing of a handshake that is refused
+            await websocket.accept()
+            await websocket.close(FULL, f"all {visitors} places of this server are taken")
             return
         visitor = Visitor(websocket, {name: str(folder) for name, folder in folders.items()})
         present.add(visitor)
@@ -97,6 +102,12 @@ def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> 
             present.remove(visitor)
 
     return application
+
+
+def policy(host: str | None) -> str:
+    """The Content-Security-Policy of a page from `host`: WebSockets go there only. Not every browser counts them to 'self'."""
+    named = host is not None and re.fullmatch(r"[\w.-]+(:\d+)?|\[[0-9a-fA-F:.]+\](:\d+)?", host, re.ASCII)
+    return f"{POLICY} ws://{host} wss://{host}" if named else POLICY
 
 
 def same_origin(websocket: WebSocket) -> bool:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from sensorium.core.env import Articulated, Cart, Env, EnvSpec, Pictured, Resizable, Step, TorchEnv, World
+from sensorium.core.env import Articulated, Cart, Env, EnvSpec, Pictured, Resizable, Step, TorchEnv, World, closing
 from sensorium.core.errors import Failure, Usage
 from sensorium.envs import cart_pole
 from sensorium.envs.wrappers import Wrapping
@@ -90,9 +90,8 @@ def rendering(world: World) -> World:
     if not isinstance(world, Resizable) or world.spec.kind != "vector":
         return world
     try:
-        env = Rendered(world).open()
-        env.reset(torch.zeros(1, dtype=torch.int64))
-        env.close()
+        with closing(Rendered(world)) as env:
+            env.reset(torch.zeros(1, dtype=torch.int64))
     except (Usage, Failure):
         return world
     return Rendered(world)
@@ -101,11 +100,15 @@ def rendering(world: World) -> World:
 def opened(world: World, seeds: Tensor) -> tuple[Env, Tensor, View | None]:
     """An Env of a world, its first observation, and its view where there is one."""
     env = rendering(world).open()
-    obs = env.reset(seeds)
-    for candidate in views(env):
-        with suppress(Usage, Failure):
-            candidate.value()
-            return env, obs, candidate
+    try:
+        obs = env.reset(seeds)
+        for candidate in views(env):
+            with suppress(Usage, Failure):
+                candidate.value()
+                return env, obs, candidate
+    except BaseException:
+        env.close()
+        raise
     return env, obs, None
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 HEAD = struct.Struct("<cI")
 SILENCE = 90.0
-"""seconds without a sign of life after which a process counts as hung"""
+"""seconds without a sign of life after which a process counts as hung; opening a world may take half of them on a busy machine"""
 
 context = functools.cache(lambda: multiprocessing.get_context("forkserver"))
 
@@ -43,7 +43,11 @@ class Worker:
         self.ours, theirs = socket.socketpair()
         self.process = context().Process(target=_main, args=(theirs, role, arguments), daemon=True)
         with theirs:
-            self.process.start()
+            try:
+                self.process.start()
+            except BaseException:
+                self.ours.close()
+                raise
 
     @classmethod
     async def started(cls, role: str, *arguments: Any) -> "Worker":
@@ -69,13 +73,15 @@ class Worker:
             await self.writer.drain()
 
     async def receive(self) -> tuple[bytes, bytes]:
-        """The next text (T) or frame (B). Errors: EOFError where the process has ended or hangs."""
+        """The next text (T) or frame (B). Errors: EOFError where the process has ended, TimeoutError where it hangs."""
         while True:
             try:
                 kind, length = HEAD.unpack(await asyncio.wait_for(self.reader.readexactly(HEAD.size), SILENCE))
                 data = await asyncio.wait_for(self.reader.readexactly(length), SILENCE)
-            except (ConnectionError, asyncio.IncompleteReadError, TimeoutError) as error:
-                raise EOFError from error
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                raise EOFError("the scene has ended unexpectedly") from error
+            except TimeoutError:
+                raise TimeoutError(f"the scene has not responded for {SILENCE:g} seconds") from None
             if kind != b"L":
                 return kind, data
 

@@ -28,8 +28,8 @@ class AnyAgent(Scene):
     def available(agent: Agent) -> bool:
         return isinstance(agent.stage, InWorld)
 
-    def __init__(self, agent: Agent, others: list[Agent], seed: int):
-        super().__init__(agent, others, seed)
+    def open(self) -> None:
+        agent, seed = self.agent, self.seed
         world = agent.world
         spec, cart = world.spec, isinstance(world, Cart)
         self.rate, self.steps = (50.0, 2) if cart else (40.0, 1)
@@ -40,7 +40,7 @@ class AnyAgent(Scene):
         sensed = (self.trained or world).spec
         self.channels = Channels(labels(sensed.sensors, sensed.observation[0]), seed) if self.vector else None
         self.grows = bool(self.channels) and refusal(self.trained or world, agent.policy, "noise:1") is None
-        self.run = Run(world, agent.policy, seed, self.rate * self.steps, self.treated if self.vector else None)
+        self.run = self.owned(Run(world, agent.policy, seed, self.rate * self.steps, self.treated if self.vector else None))
         self.paused, self.speed, self.scores = False, self.steps, list[float]()
         self.t = 0
         self.reset = ["score"]
@@ -48,9 +48,6 @@ class AnyAgent(Scene):
         self.explanation = f"The agent {agent.name} in {spec.name}, the world of its training. {about}" + (
             "" if self.grows or not self.vector else " Its number of inputs is fixed, so channels cannot be added."
         )
-
-    def close(self) -> None:
-        self.run.close()
 
     def treated(self, obs: Tensor, t: int) -> Tensor:
         """The observation with the treatment of training, then the visitor's."""

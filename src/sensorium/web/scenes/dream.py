@@ -33,15 +33,15 @@ class Dream(Scene):
             return False
         return stage.world.spec.kind == "image"
 
-    def __init__(self, agent: Agent, others: list[Agent], seed: int):
-        super().__init__(agent, others, seed)
+    def open(self) -> None:
+        agent = self.agent
         self.rate = 35.0
         stage, state = agent.restored
         assert isinstance(stage, Dreaming)
         assert isinstance(stage, Decoding)
         self.stage = stage
         self.dream: Any = stage.dream_world()
-        self.env: Any = self.dream.open()
+        self.env: Any = self.owned(self.dream.open())
         self.policy: Policy = stage.dream_policy(state)
         self.usual = float(self.env.world.temperature)
         self.latents = stage.encode(torch.zeros(1, *agent.world.spec.observation, dtype=torch.uint8))[0].shape[1]
@@ -53,16 +53,11 @@ class Dream(Scene):
         self.real: Run | None = None
         self.missing = ""
         try:
-            self.real = Run(world, agent.policy, seed, self.rate)
+            self.real = self.owned(Run(world, agent.policy, self.seed, self.rate))
         except (Usage, Failure) as error:
             self.missing = f" The real world is not shown: {error}."
         self.begin()
         self.explanation = EXPLANATION + self.missing
-
-    def close(self) -> None:
-        self.env.close()
-        if self.real is not None:
-            self.real.close()
 
     def begin(self) -> None:
         """Begin the next dream."""

@@ -39,16 +39,15 @@ class Exploration(Scene):
     def available(agent: Agent) -> bool:
         return explorer(agent) is not None
 
-    def __init__(self, agent: Agent, others: list[Agent], seed: int):
-        super().__init__(agent, others, seed)
+    def open(self) -> None:
         self.rate = 35.0
-        found = explorer(agent)
+        found = explorer(self.agent)
         assert found is not None
         self.stage, self.state = found.restored
         self.world: Any = found.world
         self.runs = {
-            "explorer": Run(self.world, found.policy, seed, self.rate),
-            "random policy": Run(self.world, Uniform(self.world.spec.action), seed, self.rate),
+            "explorer": self.owned(Run(self.world, found.policy, self.seed, self.rate)),
+            "random policy": self.owned(Run(self.world, Uniform(self.world.spec.action), self.seed, self.rate)),
         }
         for run in self.runs.values():
             run.pause = 1
@@ -64,10 +63,6 @@ class Exploration(Scene):
             f"two coordinates of the state, beside a policy of random actions from the same starts. Coverage counts cells of a grid over {', '.join(c.name for c in self.world.where)}, "
             f"with {BINS} bins each." + (PROTOTYPES if isinstance(self.stage, Prototypical) else "")
         )
-
-    def close(self) -> None:
-        for run in self.runs.values():
-            run.close()
 
     def controls(self) -> list[Control]:
         names = {str(i): c.name for i, c in enumerate(self.world.where)}

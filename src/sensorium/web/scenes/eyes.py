@@ -32,10 +32,9 @@ class Eyes(Scene):
             return False
         return stage.world.spec.kind == "patches" and isinstance(agent.policy, Attentive)
 
-    def __init__(self, agent: Agent, others: list[Agent], seed: int):
-        super().__init__(agent, others, seed)
+    def open(self) -> None:
         self.rate = 40.0
-        self.run = Run(agent.world, agent.policy, seed, self.rate)
+        self.run = self.owned(Run(self.agent.world, self.agent.policy, self.seed, self.rate))
         assert isinstance(self.run.env, patches.PatchEnv)
         self.env = self.run.env
         self.shuffled, self.occlude, self.blackout, self.noise, self.background, self.every = True, 0.0, 0.0, 0, "", 0
@@ -43,9 +42,6 @@ class Eyes(Scene):
         self.treat()
         self.reset = ["score"]
         self.explanation = EXPLANATION
-
-    def close(self) -> None:
-        self.run.close()
 
     @property
     def senses(self) -> str:

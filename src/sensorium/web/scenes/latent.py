@@ -76,13 +76,12 @@ class Latent(Scene):
     def available(agent: Agent) -> bool:
         return isinstance(agent.stage, Decoding) and isinstance(agent.stage, InWorld) and agent.stage.world.spec.kind == "image"
 
-    def __init__(self, agent: Agent, others: list[Agent], seed: int):
-        super().__init__(agent, others, seed)
+    def open(self) -> None:
         self.rate = 36.0
-        stage, _ = agent.restored
+        stage, _ = self.agent.restored
         assert isinstance(stage, Decoding)
         self.stage = stage
-        self.space = Space.of(stage, agent.world, agent.policy, seed)
+        self.space = Space.of(stage, self.agent.world, self.agent.policy, self.seed)
         self.wander, self.clock, self.draws = False, 0, 0
         self.choose()
         self.notices.clear()

@@ -25,7 +25,11 @@ class Run:
         self.recent = Window(max(1, round(rate)))
         self.seed, self.episode, self.newtons = seed, 0, 0.0
         self.env, obs, self.view = opened(world, self.seeds)
-        self._begin(obs)
+        try:
+            self._begin(obs)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def seeds(self) -> Tensor:

@@ -2,15 +2,20 @@
 
 import math
 from collections import deque
-from typing import Any, ClassVar
+from contextlib import ExitStack
+from typing import Any, ClassVar, TypeVar
 
 from sensorium.core.errors import Usage
+from sensorium.core.stage import Closable
 from sensorium.web.agents import Agent
 
 Control = dict[str, Any]
 Panel = dict[str, Any]
 Values = dict[str, Any]
 """panel -> its value in a frame; pictures are arrays uint8 [height, width, 3]"""
+GROWING = ("curve", "points")
+"""kinds of panels whose values are points that are added to those of earlier frames"""
+Resource = TypeVar("Resource", bound=Closable)
 
 
 class Scene:
@@ -26,6 +31,20 @@ class Scene:
         self.agent, self.others, self.seed = agent, others, seed
         self.notices: list[dict[str, Any]] = []
         self.reset: list[str] = []
+        self.resources = ExitStack()
+        try:
+            self.open()
+        except BaseException:
+            self.close()
+            raise
+
+    def open(self) -> None:
+        """Open worlds, and compute what the scene needs; `owned` registers what is closed with it, also where this fails."""
+
+    def owned(self, resource: Resource) -> Resource:
+        """A resource that is closed with the scene."""
+        self.resources.callback(resource.close)
+        return resource
 
     @staticmethod
     def available(agent: Agent) -> bool:
@@ -58,6 +77,7 @@ class Scene:
 
     def close(self) -> None:
         """Release what the scene has opened."""
+        self.resources.close()
 
     def declaration(self) -> dict[str, Any]:
         """The scene as the page gets it."""

@@ -34,26 +34,23 @@ class Senses(Scene):
             return False
         return stage.world.spec.kind == "vector" and isinstance(agent.policy, Attentive)
 
-    def __init__(self, agent: Agent, others: list[Agent], seed: int):
-        super().__init__(agent, others, seed)
-        spec, other = agent.world.spec, baseline(agent, others)
+    def open(self) -> None:
+        agent, seed = self.agent, self.seed
+        spec, other = agent.world.spec, baseline(agent, self.others)
         n = spec.observation[0]
         self.channels = Channels(labels(spec.sensors, n), seed)
         fast = isinstance(agent.world, Cart)
         # the cart-pole's step is 0.01 s
         self.rate, self.steps = (50.0, 2) if fast else (40.0, 1)
         hertz = self.rate * self.steps
-        self.runs = {"agent": Run(agent.world, agent.policy, seed, hertz, self.channels.treated)}
+        self.runs = {"agent": self.owned(Run(agent.world, agent.policy, seed, hertz, self.channels.treated))}
         if other is not None:
-            self.runs["baseline"] = Run(other.world, other.policy, seed, hertz, lambda obs, t: fitted(self.channels.treated(obs, t), n))
+            treat = lambda obs, t: fitted(self.channels.treated(obs, t), n)  # noqa: E731
+            self.runs["baseline"] = self.owned(Run(other.world, other.policy, seed, hertz, treat))
         self.t, self.every, self.clear, self.paused = 0, 0, False, False
         self.shuffled, self.usual = -1, dict.fromkeys(self.runs, 0.0)
         self.reset = ["score", "recovery"]
         self.explanation = EXPLANATION + (BESIDE if other is not None else "") + (CART if fast else "")
-
-    def close(self) -> None:
-        for run in self.runs.values():
-            run.close()
 
     # declarations
 
