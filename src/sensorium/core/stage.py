@@ -126,6 +126,20 @@ class Prototypical(Protocol):
 
 
 @runtime_checkable
+class Exploring(Protocol):
+    """A stage that explores without the reward of a task, and counts the cells of a grid over coordinates that it visits."""
+
+    @property
+    def bins(self) -> int:
+        """Cells of the grid along each coordinate."""
+        ...
+
+    def cells(self, places: Float[Tensor, "rows k"]) -> Int[Tensor, "rows"]:
+        """The number of the cell of each place, whose coordinates are in [0, 1]."""
+        ...
+
+
+@runtime_checkable
 class Architectural(Protocol):
     """A stage that learns the parameters of an architecture."""
 

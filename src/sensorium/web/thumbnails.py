@@ -10,7 +10,6 @@ from PIL import Image
 from sensorium.core.errors import Failure, Usage
 from sensorium.web.agents import Agent
 from sensorium.web.scenes.any import AnyAgent
-from sensorium.web.views import CartView
 
 SIDE, FRAMES, SECONDS = 160, 24, 0.08
 """pixels of the width, number of frames, seconds of each"""
@@ -45,7 +44,7 @@ def filmed(agent: Agent) -> list[Image.Image]:
     try:
         if scene.run.view is None:
             return []
-        every = 5 if isinstance(scene.run.view, CartView) else 3
+        every = round(SECONDS * scene.rate)
         found = []
         for _ in range(FRAMES):
             for _ in range(every):

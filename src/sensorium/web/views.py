@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from sensorium.core.env import Articulated, Cart, Env, EnvSpec, Pictured, Resizable, Step, TorchEnv, World, closing
+from sensorium.core.env import Articulated, Cart, Env, EnvSpec, Pictured, Resizable, Step, World, closing
 from sensorium.core.errors import Failure, Usage
 from sensorium.envs import cart_pole
 from sensorium.envs.wrappers import Wrapping
@@ -37,6 +37,32 @@ class View(Protocol):
     def image(self) -> np.ndarray:
         """The present state as an image, uint8 [height, width, 3]."""
         ...
+
+
+@runtime_checkable
+class Pushable(Protocol):
+    """A view of a body that a visitor can push."""
+
+    def forced(self, action: Tensor, newtons: float = 0.0) -> None:
+        """Show the force of a visitor, or that of an action [1, 1] where there is none."""
+        ...
+
+    def push(self, newtons: float) -> None:
+        """Add a force during the next step."""
+        ...
+
+    def reach(self, x: float) -> float:
+        """Metres from the body to the pointer at a share x of the panel's width."""
+        ...
+
+
+@runtime_checkable
+class InTorch(Protocol):
+    """An Env that holds the state of a world in torch; `ended` [rows] are rows whose episode has ended."""
+
+    world: Any
+    state: Any
+    ended: Tensor
 
 
 @runtime_checkable
@@ -115,7 +141,7 @@ def opened(world: World, seeds: Tensor) -> tuple[Env, Tensor, View | None]:
 def views(env: Any) -> Iterator[View]:
     """The views that an Env may have, the best one first; the value of one that it does not have raises core.errors."""
     kind = env.spec.kind
-    if isinstance(env, TorchEnv) and isinstance(env.world, Cart):
+    if isinstance(env, InTorch) and isinstance(env.world, Cart):
         yield CartView(env, env.world)
     if isinstance(env, Articulated):
         yield BodiesView(env)
@@ -133,8 +159,8 @@ def views(env: Any) -> Iterator[View]:
 class CartView:
     """A cart with its pole, drawn by the page."""
 
-    def __init__(self, env: TorchEnv, world: Cart):
-        self.env, self.world, self.push = env, world, 0.0
+    def __init__(self, env: InTorch, world: Cart):
+        self.env, self.world, self.force = env, world, 0.0
 
     def panel(self, name: str, label: str) -> Panel:
         limit, length = self.world.limits
@@ -143,7 +169,17 @@ class CartView:
     def value(self) -> dict[str, Any]:
         x, theta = self.world.pose(self.env.state)
         # the page's angles are clockwise
-        return {"x": x, "theta": -theta, "push": self.push, "over": bool(self.env.ended[0])}
+        return {"x": x, "theta": -theta, "push": self.force, "over": bool(self.env.ended[0])}
+
+    def forced(self, action: Tensor, newtons: float = 0.0) -> None:
+        self.force = newtons or cart_pole.FORCE * float(action[0, 0])
+
+    def push(self, newtons: float) -> None:
+        self.env.state = self.world.pushed(self.env.state, newtons)
+
+    def reach(self, x: float) -> float:
+        # the page shows the track on 88 % of its width
+        return (x - 0.5) * self.world.limits[0] / 0.44 - self.world.pose(self.env.state)[0]
 
     def image(self) -> np.ndarray:
         return cart_pole.draw(*self.world.pose(self.env.state))

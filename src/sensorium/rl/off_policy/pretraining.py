@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from sensorium.core import checkpoint
@@ -71,11 +71,20 @@ class Pretraining(OffPolicy):
             states.append(transition.obs[taken])
         return torch.cat(states)
 
+    @property
+    def bins(self) -> int:
+        """Cells of the grid along each coordinate."""
+        return BINS
+
+    def cells(self, places: Float[Tensor, "N k"]) -> Int[Tensor, "N"]:
+        """The number of the cell of each place, whose coordinates are in [0, 1]."""
+        cells = (places * BINS).long().clamp(max=BINS - 1)
+        return (cells * BINS ** torch.arange(cells.shape[1])).sum(1)
+
     def reach(self, state: State, world: Coordinates, name: str, states: Float[Tensor, "N n"]) -> Metrics:
         """Coverage of the coordinate space: cells visited so far, cells visited in this step, and entropy of this step's positions."""
         places = world.places(states)
-        cells = (places * BINS).long().clamp(max=BINS - 1)
-        number = (cells * BINS ** torch.arange(cells.shape[1])).sum(1)
+        number = self.cells(places)
         state[f"visited/{name}"][number] = True
         some = places[:: -(-len(places) // POINTS)]
         entropy = particle_entropy(some.double(), 3)

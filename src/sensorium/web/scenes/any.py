@@ -6,14 +6,14 @@ import numpy as np
 from torch import Tensor
 
 from sensorium.core.env import Cart
-from sensorium.core.stage import InWorld
-from sensorium.envs.sensors import Sensed
+from sensorium.core.stage import InWorld, Sensed
+from sensorium.envs import sensors
 from sensorium.robustness.cases import refusal
 from sensorium.web.agents import Agent
 from sensorium.web.scenes.channels import SHOWN, Channels, labels
 from sensorium.web.scenes.run import Run
 from sensorium.web.scenes.scene import Control, Panel, Scene, Values, button, order, panel, ranged, switch
-from sensorium.web.views import CartView, limited
+from sensorium.web.views import Pushable, limited
 
 LARGEST = 64
 """largest number of bars"""
@@ -34,9 +34,9 @@ class AnyAgent(Scene):
         spec, cart = world.spec, isinstance(world, Cart)
         self.rate, self.steps = (50.0, 2) if cart else (40.0, 1)
         self.vector = spec.kind == "vector"
-        self.trained: Sensed | None = None
-        if self.vector and not isinstance(world, Sensed) and agent.senses:
-            self.trained = Sensed(world, agent.senses)
+        self.trained: sensors.Sensed | None = None
+        if self.vector and agent.senses and not (isinstance(world, Sensed) and world.senses):
+            self.trained = sensors.Sensed(world, agent.senses)
         sensed = (self.trained or world).spec
         self.channels = Channels(labels(sensed.sensors, sensed.observation[0]), seed) if self.vector else None
         self.grows = bool(self.channels) and refusal(self.trained or world, agent.policy, "noise:1") is None
@@ -160,8 +160,8 @@ class AnyAgent(Scene):
             self.t += 1
             if self.t % 5 == 0:
                 points.append([self.t / (self.rate * self.steps), self.run.recent.mean])
-        if isinstance(self.run.view, CartView):
-            self.run.view.push = 10.0 * float(self.run.action[0, 0])
+        if isinstance(self.run.view, Pushable):
+            self.run.view.forced(self.run.action)
         values: Values = {"score": points, "status": self.status(), "action": [round(float(a), 4) for a in self.run.action[0]]}
         if self.run.view:
             values["world"] = self.run.view.value()

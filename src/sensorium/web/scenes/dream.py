@@ -14,7 +14,6 @@ from sensorium.core.stage import Decoding, Dreaming, InWorld
 from sensorium.web.agents import Agent
 from sensorium.web.scenes.run import PAUSE, Run
 from sensorium.web.scenes.scene import Control, Panel, Scene, Values, button, panel, ranged, steering, switch
-from sensorium.web.views import PictureView
 
 
 class Dream(Scene):
@@ -90,8 +89,8 @@ class Dream(Scene):
     def panels(self) -> list[Panel]:
         height, width, _ = self.agent.world.spec.observation
         found = [panel("dream", "The dream", "picture", width=width, height=height)]
-        if self.real is not None:
-            found.append(panel("real", "The same controller in the real world", "picture", width=width, height=height))
+        if self.real is not None and self.real.view is not None:
+            found.append(self.real.view.panel("real", "The same controller in the real world"))
         actions = [f"action {i + 1}" for i in range(self.env.spec.action)]
         return [
             *found,
@@ -150,7 +149,7 @@ class Dream(Scene):
         values: Values = {
             "dream": self.picture(), "action": [round(float(a), 3) for a in self.action[0]], "uncertainty": points, "status": self.status(),
         }  # fmt: skip
-        if self.real is not None and isinstance(self.real.view, PictureView):
+        if self.real is not None and self.real.view is not None:
             values["real"] = self.real.view.value()
         return values
 

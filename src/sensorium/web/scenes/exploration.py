@@ -7,8 +7,7 @@ import torch
 from sensorium.core.env import Coordinates, WithStates
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Uniform
-from sensorium.core.stage import Prototypical
-from sensorium.rl.off_policy.pretraining import BINS, Pretraining
+from sensorium.core.stage import Exploring, InWorld, Prototypical
 from sensorium.web.agents import Agent
 from sensorium.web.scenes.run import Run
 from sensorium.web.scenes.scene import Control, Panel, Scene, Values, button, choice, panel, ranged, switch
@@ -22,10 +21,15 @@ OFTEN = 200
 
 
 def explorer(agent: Agent) -> Agent | None:
-    """The pre-training stage of an agent's run, in a world with at least two coordinates; None where there is none."""
+    """The stage of an agent's run that explores, in a world with at least two coordinates; None where there is none."""
     for part in agent.stages:
-        world = getattr(part.stage, "world", None)
-        if isinstance(part.stage, Pretraining) and isinstance(world, Coordinates) and len(world.where) >= 2:
+        stage = part.stage
+        if (
+            isinstance(stage, Exploring)
+            and isinstance(stage, InWorld)
+            and isinstance(stage.world, Coordinates)
+            and len(stage.world.where) >= 2
+        ):
             return part
     return None
 
@@ -44,6 +48,8 @@ class Exploration(Scene):
         found = explorer(self.agent)
         assert found is not None
         self.stage, self.state = found.restored
+        assert isinstance(self.stage, Exploring)
+        self.grid: Exploring = self.stage
         self.world: Any = found.world
         self.runs = {
             "explorer": self.owned(Run(self.world, found.policy, self.seed, self.rate)),
@@ -61,7 +67,7 @@ class Exploration(Scene):
         self.explanation = (
             f"The explorer was trained in {self.world.spec.name} without any reward of a task: only an intrinsic reward for new observations. Its path is drawn over "
             f"two coordinates of the state, beside a policy of random actions from the same starts. Coverage counts cells of a grid over {', '.join(c.name for c in self.world.where)}, "
-            f"with {BINS} bins each." + (PROTOTYPES if isinstance(self.stage, Prototypical) else "")
+            f"with {self.grid.bins} bins each." + (PROTOTYPES if isinstance(self.stage, Prototypical) else "")
         )
 
     def controls(self) -> list[Control]:
@@ -136,8 +142,7 @@ class Exploration(Scene):
         """Count the state of a run; its place on the map."""
         assert isinstance(run.env, WithStates)
         place = self.world.places(run.env.states())[0]
-        cells = (place * BINS).long().clamp(max=BINS - 1)
-        self.visited[name].add(int((cells * BINS ** torch.arange(len(cells))).sum()))
+        self.visited[name].add(int(self.grid.cells(place[None])))
         self.places[name].append(place)
         del self.places[name][:-KEPT]
         if name == "explorer":

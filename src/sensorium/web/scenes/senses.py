@@ -4,14 +4,14 @@ from typing import Any
 
 from torch import Tensor
 
-from sensorium.core.env import Cart, TorchEnv
+from sensorium.core.env import Cart
 from sensorium.core.policy import Attentive
 from sensorium.core.stage import Architectural, InWorld
 from sensorium.web.agents import Agent, baseline
 from sensorium.web.scenes.channels import SHOWN, Channels, fitted, labels
 from sensorium.web.scenes.run import Run
 from sensorium.web.scenes.scene import Control, Panel, Scene, Values, button, order, panel, ranged, steering, switch
-from sensorium.web.views import CartView
+from sensorium.web.views import Pushable
 
 FORCE = 20.0
 """newtons of a push"""
@@ -70,7 +70,7 @@ class Senses(Scene):
         else:
             found.insert(2, order("order", "Sensor at each input", c.order, c.items, group=order_))
             found += [switch(f"on {i}", name, c.working[i], group="Sensors that work") for i, name in enumerate(c.names)]
-        if any(isinstance(run.view, CartView) for run in self.runs.values()):
+        if any(isinstance(run.view, Pushable) for run in self.runs.values()):
             found.append(steering("push", "Push the carts", {"left": "push left", "right": "push right"}, group=world))
         return [*found, button("restart", "New episode", "r", group=world), switch("pause", "Pause", self.paused, group=world)]
 
@@ -122,12 +122,9 @@ class Senses(Scene):
 
     def pointer(self, panel: str, x: float, y: float, down: bool) -> None:
         run = self.runs.get(panel)
-        if run is None or not isinstance(run.view, CartView):
+        if run is None or not isinstance(run.view, Pushable):
             return
-        limit, _ = run.view.world.limits
-        # the page shows the track on 88 % of its width
-        reach = (x - 0.5) * limit / 0.44 - run.view.world.pose(run.view.env.state)[0]
-        run.newtons = FORCE * max(-1.0, min(1.0, reach / GRIP)) if down else 0.0
+        run.newtons = FORCE * max(-1.0, min(1.0, run.view.reach(x) / GRIP)) if down else 0.0
 
     def rearranged(self) -> None:
         """The order has changed: note when, and show it."""
@@ -187,11 +184,10 @@ class Senses(Scene):
 
 def push(run: Run) -> None:
     """Push a cart with the visitor's force."""
-    if isinstance(run.view, CartView):
-        env: TorchEnv = run.view.env
-        run.view.push = run.newtons or 10.0 * float(run.action[0, 0])
+    if isinstance(run.view, Pushable):
+        run.view.forced(run.action, run.newtons)
         if run.newtons and not run.ended:
-            env.state = run.view.world.pushed(env.state, run.newtons)
+            run.view.push(run.newtons)
 
 
 EXPLANATION = (
