@@ -354,6 +354,54 @@ def test_an_imported_onnx_policy_of_a_gymnasium_environment(tmp_path):
     scene.close()
 
 
+@pytest.mark.slow
+def test_a_ppo_of_stable_baselines3_plays_as_onnx_with_sensors_that_are_switched(tmp_path):
+    needs(["sb3", "onnx", "box2d"])
+    import gymnasium
+    from stable_baselines3 import PPO
+
+    from sensorium import cli
+    from sensorium.policies.export import silence
+
+    torch.manual_seed(0)
+    model = PPO("MlpPolicy", gymnasium.make("LunarLander-v3"), n_steps=500, batch_size=100, n_epochs=2, seed=0, device="cpu").learn(2000)
+
+    class Actor(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = torch.nn.Sequential(model.policy.mlp_extractor.policy_net, model.policy.action_net)
+
+        def forward(self, obs: torch.Tensor) -> torch.Tensor:
+            return self.layers(obs)
+
+    batch = ({0: torch.export.Dim("batch")},)
+    file, folder = tmp_path / "ppo.onnx", tmp_path / "lander"
+    with silence():
+        torch.onnx.export(Actor().eval(), (torch.zeros(2, 8),), file, dynamo=True, verbose=False, dynamic_shapes=batch, external_data=False)
+    assert cli.main(["import", "onnx", str(file), "--world", "gym:LunarLander-v3", "--out", str(folder)]) == 0
+    scene = SCENES["any"](Agent("lander", folder), [], 0)
+
+    def same(steps: int, working: list[bool]) -> None:
+        for _ in range(steps):
+            before = scene.run.obs.numpy()
+            scene.advance()
+            if not scene.run.ended:
+                chosen, _ = model.predict(np.where(working, before, 0.0).astype(np.float32), deterministic=True)
+                assert int(scene.run.action[0].argmax()) == int(chosen[0])
+
+    with closing(scene), torch.no_grad():
+        switches = [control["name"] for control in scene.controls() if control["kind"] == "switch" and control["name"].startswith("on ")]
+        assert len(switches) == 8
+        same(30, [True] * 8)
+        for name in switches[:4]:
+            scene.set(name, False)
+        same(30, [False] * 4 + [True] * 4)
+        values = scene.advance()
+        assert values["sensors"][:4] == [0.0] * 4
+        assert values["world"].std() > 5
+        check_values(scene, values, declared(scene))
+
+
 def test_a_gymnasium_environment_is_rendered_beside_its_own_observations(monkeypatch):
     needs(["box2d"])
     import sensorium
