@@ -77,7 +77,7 @@ export class LatentScene implements LocalScene {
 
   async advance(): Promise<Update> {
     const z = [...this.z];
-    let about = "The last picture is decoded from the sliders.";
+    let about = "The first picture is decoded from the sliders.";
     if (this.wander && this.data.sliders.length) {
       this.clock += 1;
       const { dimension } = this.data.sliders[Math.floor(this.clock / TURN) % this.data.sliders.length]!;
@@ -142,12 +142,12 @@ export class LatentScene implements LocalScene {
     const { width, height } = this.frames[0]!;
     const picture = { kind: "picture", width, height } as const;
     return [
+      { name: "imagined", label: "The z of the sliders", ...picture },
       { name: "real", label: "A real frame", ...picture },
       { name: "reconstruction", label: "Its reconstruction", ...picture },
-      { name: "imagined", label: "The z of the sliders", ...picture },
       {
         name: "z",
-        label: "z of the last picture, smallest sd first",
+        label: "z of the first picture, smallest sd first",
         kind: "bars",
         items: sorted.map((i) => `z ${i + 1}`),
         low: -reach,

@@ -17,6 +17,7 @@ import { normal, permutation } from "./random";
 
 const RATE = 50; // frames per second
 const STEPS = 2; // steps of 0.01 s in a frame
+const FIRST = 1; // seed of the first episode: both agents recover from its start
 const WINDOW = 100; // steps of the mean reward
 const PAUSE = 150; // steps between the end of an episode and the next one
 const PUSH = 20; // N at most
@@ -122,13 +123,13 @@ export class SensesScene implements LocalScene {
     const neurons = new Neurons(weights);
     this.neurons = neurons;
     const act = (obs: number[]) => neurons.act(obs)[0]!;
-    this.runs = { agent: new Run(seed, world, act, () => neurons.clear()) };
+    this.runs = { agent: new Run(seed + FIRST, world, act, () => neurons.clear()) };
     if (baseline) {
       const inputs = baseline[0]!.weight[0]!.length;
       // a network has a fixed number of inputs: further channels are not connected
       const padded = (obs: number[]) => Array.from({ length: inputs }, (_, i) => obs[i] ?? 0);
       this.runs.baseline = new Run(
-        seed,
+        seed + FIRST,
         world,
         (obs) => feedForward(baseline, padded(obs))[0]!,
         () => {},

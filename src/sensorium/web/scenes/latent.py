@@ -114,12 +114,12 @@ class Latent(Scene):
         height, width, _ = self.space.frames.shape[1:]
         size = {"width": width, "height": height}
         return [
+            panel("imagined", "The z of the sliders", "picture", **size),
             panel("real", "A real frame", "picture", **size),
             panel("reconstruction", "Its reconstruction", "picture", **size),
-            panel("imagined", "The z of the sliders", "picture", **size),
             panel(
                 "z",
-                "z of the last picture, smallest sd first",
+                "z of the first picture, smallest sd first",
                 "bars",
                 items=[f"z {i + 1}" for i in self.space.sorted],
                 low=-REACH,
@@ -148,7 +148,7 @@ class Latent(Scene):
             z[i] += 2 * np.sin(2 * np.pi * phase / (2 * self.rate))
             about = f"Dimension {i + 1} varies."
         else:
-            z, about = self.z, "The last picture is decoded from the sliders."
+            z, about = self.z, "The first picture is decoded from the sliders."
         kept, imagined = self.stage.decode(torch.stack([self.space.mu[self.chosen], z]))
         return {
             "real": self.space.frames[self.chosen].numpy(), "reconstruction": kept, "imagined": imagined,
