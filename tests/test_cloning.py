@@ -377,6 +377,59 @@ def test_memory_is_carried_from_window_to_window(tmp_path: Path):
         torch.testing.assert_close(metrics["loss"], torch.stack(errors[4:]).mean())
 
 
+def test_reshuffles_in_a_window_are_those_of_an_environment():
+    """Unrolled with `reshuffle`, the neurons do what they do step by step while their sensors change places every 3 steps."""
+    agent, rows, sensors, steps = SensoryAgent(), 2, 5, 8
+    student = agent.student(first_vector(agent, 1.0, 2.0, 7))
+    obs, before = torch.randn(steps, rows, sensors), torch.randn(steps, rows, 1)
+    stage = Clone(Toy(), agent, reshuffle=3, compile=False)
+    start = torch.randn(2, rows, sensors, agent.hidden)
+    hidden, (last, _) = stage.unrolled(student, obs, before, *start, Seeds(0, "clone", 1))
+    assert torch.equal(hidden[-1], last)
+    # the neuron of each sensor, found from the orders of the segments
+    generator, neuron, memory = (
+        torch.Generator().manual_seed(Seeds(0, "clone", 1)("reshuffle")),
+        torch.arange(sensors).expand(rows, -1),
+        start,
+    )
+    for t in range(steps):
+        if t % 3 == 0:
+            neuron = neuron.take_along_dim(torch.rand(rows, sensors, generator=generator).argsort(1), 1)
+        seen = torch.zeros(rows, sensors).scatter(1, neuron, obs[t])
+        said, (*memory, _) = student.predict(seen, (*memory, before[t]))
+        torch.testing.assert_close(hidden[t], memory[0].take_along_dim(neuron[..., None], 1))
+        torch.testing.assert_close(student.readout(obs[t], hidden[t]), said)
+    assert len({tuple(row) for row in neuron.tolist()}) == rows
+
+
+def test_the_student_of_demonstrations_may_have_reshuffled_sensors():
+    """Its order is kept for `reshuffle` steps, is another one in each row and then, and the teacher's is not changed."""
+    seen: dict[str, list[torch.Tensor]] = {"teacher": [], "student": []}
+
+    class Recorder(Constant):
+        def __init__(self, name: str):
+            super().__init__(0.0)
+            self.seen = seen[name]
+
+        def act(self, obs, memory, t):
+            self.seen.append(obs)
+            return super().act(obs, memory, t)
+
+    stage, obs = Demonstrate(Ant(), reshuffle=4), torch.arange(28.0).expand(16, -1)
+    mixture = Mixture(stage, Recorder("teacher"), Recorder("student"), torch.tensor([-1.0]), lambda obs: obs)  # type: ignore[arg-type]
+    memory = mixture.begin(row_seeds(0, 16))
+    for t in range(8):
+        _, memory = mixture.act(obs, memory, t)
+    assert all(torch.equal(each, obs) for each in seen["teacher"])
+    student = torch.stack(seen["student"])
+    assert torch.equal(student.sort(2).values, obs.expand(8, -1, -1))
+    assert torch.equal(student[:4], student[:1].expand(4, -1, -1))
+    assert torch.equal(student[4:], student[4:5].expand(4, -1, -1))
+    assert len(torch.cat([student[0], student[4]]).unique(dim=0)) == 32
+    with pytest.raises(Usage, match="reshuffle is for vectors of sensors"):
+        Demonstrate(CarPatches(), reshuffle=4)
+
+
 def test_a_clone_starts_from_one_with_other_sensors(tmp_path: Path):
     """Its neurons are reused, the sensor classifier is not; demonstrations of other sensors are a usage error."""
     here, wide = (
@@ -400,6 +453,8 @@ def test_a_clone_starts_from_one_with_other_sensors(tmp_path: Path):
 def test_the_auxiliary_loss_needs_recurrent_neurons():
     with pytest.raises(Usage, match="sensor_id_weight is for agents of sensory neurons"):
         Clone(CarPatches(), PongAgent(VisionNeurons(actions=3), actions=3), sensor_id_weight=0.1)
+    with pytest.raises(Usage, match="reshuffle is for agents of sensory neurons"):
+        Clone(CarPatches(), PongAgent(VisionNeurons(actions=3), actions=3), reshuffle=5)
 
 
 def test_an_agent_without_gradient_is_a_usage_error():
@@ -491,6 +546,15 @@ def test_the_ants_student_may_be_the_papers():
     assert (small, ours, papers) == (ANT_AGENT, ANT_STUDENT, ANT_AGENT)
     with pytest.raises(Usage, match="tiny has a size of its own"):
         recipe.stages("tiny", units=8)
+
+
+def test_rounds_with_reshuffles():
+    """The student is trained with them in every round, and acts with half as many from the second on."""
+    stages = registry.recipe("ant-clone").stages("laptop", reshuffle=50, rounds=2)
+    assert [stages[name].reshuffle for name in ("teach", "clone", "teach-2", "clone-2")] == [0, 50, 100, 50]
+    assert all(not getattr(stage, "reshuffle", 0) for stage in registry.recipe("ant-clone").stages("laptop").values())
+    with pytest.raises(Usage, match="--reshuffle are for recorded demonstrations"):
+        registry.recipe("clone").stages("tiny", reshuffle=5)
 
 
 def test_cards_have_no_absolute_paths_of_teachers(tmp_path: Path):

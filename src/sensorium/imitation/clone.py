@@ -64,6 +64,8 @@ class Clone:
     """steps per window, for back-propagation through time; 1 for an agent without memory"""
     restart_probability: float = 0.05
     """share of the rows of recurrent agents that start a new episode after a window, since sensors are identified in the first steps"""
+    reshuffle: int = 0
+    """steps after which the sensors of an episode change places while the neurons keep their memories, for recurrent agents; 0: never"""
     sensor_id_weight: float = 0.0
     """weight of an auxiliary loss for recurrent agents: cross-entropy of a linear sensor classifier on each neuron's hidden state"""
     updates: int = 100
@@ -96,13 +98,26 @@ class Clone:
     """episodes per evaluation"""
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, batch=1, window=1, updates=1, half_life=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1)
+        at_least(
+            self,
+            steps=0,
+            batch=1,
+            window=1,
+            updates=1,
+            half_life=1,
+            checkpoint_every=1,
+            evaluate_every=1,
+            evaluation_episodes=1,
+            reshuffle=0,
+        )
         if not isinstance(self.agent, Clonable):
             raise Usage(f"{type(self.agent).__name__} cannot be cloned: its output has no gradient")
         if self.sensor_id_weight < 0:
             raise Usage(f"sensor_id_weight cannot be {self.sensor_id_weight}; at least 0")
         if self.sensor_id_weight and not isinstance(self.agent, SequenceAgent):
             raise Usage("sensor_id_weight is for agents of sensory neurons: patches have no identity")
+        if self.reshuffle and not isinstance(self.agent, SequenceAgent):
+            raise Usage("reshuffle is for agents of sensory neurons, which have a memory for each sensor")
         if not 0 <= self.sensor_dropout < 1:
             raise Usage(f"sensor_dropout cannot be {self.sensor_dropout}; at least 0, less than 1")
         if not 0 <= self.restart_probability <= 1:
@@ -161,8 +176,8 @@ class Clone:
         before = torch.where(drawn.first[..., None], nothing, drawn.before + noise)
         # the student's outputs, and its sensor identification
         if isinstance(student, SequenceStudent):
-            hidden, cell = student.unroll(obs, before, state["hidden"][:, present], state["cell"][:, present])
-            state["hidden"][:, present], state["cell"][:, present] = hidden[-1].detach(), cell.detach()
+            hidden, last = self.unrolled(student, obs, before, state["hidden"][:, present], state["cell"][:, present], seeds)
+            state["hidden"][:, present], state["cell"][:, present] = (part.detach() for part in last)
             outputs = live.readout(student, obs.flatten(0, 1), hidden.flatten(0, 1))
             if self.sensor_id_weight:
                 learners.append(state["sensor-id/weights"].detach().requires_grad_())
@@ -186,6 +201,24 @@ class Clone:
             descent.update_vector(layer, other, *settings)
             state |= descent.under("sensor-id", layer)
         return metrics
+
+    def unrolled(
+        self, student: SequenceStudent, obs: Float[Tensor, "steps rows N"], before: Float[Tensor, "steps rows a"],
+        hidden: Float[Tensor, "rows N H"], cell: Float[Tensor, "rows N H"], seeds: Seeds,
+    ) -> tuple[Float[Tensor, "steps rows N H"], tuple[Tensor, Tensor]]:  # fmt: skip
+        """The neurons' hidden states after each step, and their last memory. Every `reshuffle` steps, from the first one on, the memories of
+        each row are given to other sensors, which is what a reshuffle of the sensors does to them."""
+        if not self.reshuffle:
+            after, cell = student.unroll(obs, before, hidden, cell)
+            return after, (after[-1], cell)
+        generator, parts = torch.Generator().manual_seed(seeds("reshuffle")), []
+        for first in range(0, len(obs), self.reshuffle):
+            order = torch.rand(hidden.shape[:2], generator=generator).argsort(1)[..., None].to(obs.device)
+            hidden, cell = (part.take_along_dim(order, 1) for part in (hidden, cell))
+            after, cell = student.unroll(obs[first : first + self.reshuffle], before[first : first + self.reshuffle], hidden, cell)
+            hidden = after[-1]
+            parts.append(after)
+        return torch.cat(parts), (hidden, cell)
 
     def drawn(self, state: State, demonstrations: Demonstrations, seeds: Seeds) -> Window:
         """A window for each row. Rows of recurrent agents continue their episode; after its end, or by `restart_probability`, they start

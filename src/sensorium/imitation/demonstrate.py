@@ -61,13 +61,20 @@ class Mixture:
                 max=1.0
             )
         if self.student:
-            student_actions, learning = self.student.act(obs, learning, t)
+            student_actions, learning = self.student.act(self.reshuffled(obs, seeds, t), learning, t)
             # turns: the student visits states where it errs, and the teacher keeps it near useful ones
             teachers_turn = uniform(seeds, 2**31 + t // stage.turn_steps, 1) < stage.teacher_share
             action = torch.where(teachers_turn, action, student_actions)
             learning = with_action(self.student, learning, action)
         # both get the executed action
         return action, (seeds, with_action(self.teacher, teaching, action), learning, teacher_actions)
+
+    def reshuffled(self, obs: Tensor, seeds: Tensor, t: int | Tensor) -> Tensor:
+        """The student's observation: the sensors of each row in an order that changes every `reshuffle` steps."""
+        if not self.stage.reshuffle:
+            return obs
+        order = uniform(fold(seeds, "reshuffle"), t // self.stage.reshuffle, obs.shape[1]).argsort(1)
+        return obs.take_along_dim(order, 1)
 
 
 def with_action(policy: Policy, memory: Any, action: Tensor) -> Any:
@@ -101,6 +108,8 @@ class Demonstrate:
     """share of the turns in which the teacher acts instead of the student"""
     turn_steps: int = 25
     """steps per turn"""
+    reshuffle: int = 0
+    """steps after which the sensors that the student observes are reshuffled within the episode, for vectors of sensors; 0: never"""
     action_noise: float = 0.0
     """standard deviation of the noise on the teacher's executed actions, not on the recorded ones, so that recovery is demonstrated"""
     earlier: Folder = NOWHERE
@@ -119,7 +128,9 @@ class Demonstrate:
         return self.student_world
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, rows=1, turn_steps=1, checkpoint_every=1)
+        at_least(self, steps=0, rows=1, turn_steps=1, reshuffle=0, checkpoint_every=1)
+        if self.reshuffle and self.student_world.spec.kind != "vector":
+            raise Usage(f"reshuffle is for vectors of sensors; {self.student_world.spec.name} observes {self.student_world.spec.kind}")
 
     def init(self, seeds: Seeds) -> State:
         # an unsuitable teacher fails here, before any episode is played

@@ -34,15 +34,18 @@ CONSTANT = 10**9
 """half life of a constant learning rate, in updates"""
 
 
-def clone_rounds(preset: Preset, before: Stages, teach: Demonstrate, clone: Clone, rounds: int, noise: float = 0.0) -> Stages:
+def clone_rounds(
+    preset: Preset, before: Stages, teach: Demonstrate, clone: Clone, rounds: int, noise: float = 0.0, reshuffle: int = 0
+) -> Stages:
     """Stages of `rounds` rounds of demonstration and cloning, after the stages `before`.
 
     From the second round on, the student acts in a growing share of the turns, and the teacher labels all steps (DAgger). `noise` is the
-    action noise in the teacher's turns then.
+    action noise in the teacher's turns then. With `reshuffle` the student's sensors change places every so many steps of its training,
+    and half as often where it acts in demonstrations, so that it also acts with sensors that it has identified.
     """
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1, or 0 for as many as the preset has")
-    stages = dict(before)
+    stages, clone = dict(before), replace(clone, reshuffle=reshuffle)
 
     def add(name: str, stage: Demonstrate | Clone) -> Folder:
         stages[name] = stage
@@ -54,7 +57,7 @@ def clone_rounds(preset: Preset, before: Stages, teach: Demonstrate, clone: Clon
         student = add(f"clone{after}", replace(clone, demonstrations=demonstrations))
         share = round(1 - number / rounds, 3)
         teach, clone = (
-            replace(teach, student=student, earlier=demonstrations, action_noise=noise, teacher_share=share),
+            replace(teach, student=student, earlier=demonstrations, action_noise=noise, teacher_share=share, reshuffle=2 * reshuffle),
             replace(clone, start=student),
         )
     return tiny(stages) if preset == "tiny" else stages
@@ -131,12 +134,12 @@ def demonstrate_and_clone(world: World, agent: SensoryAgent | PongAgent, teacher
 
 
 def clone(
-    preset: Preset = "laptop", teacher: Folder = NOWHERE, world: str = "", rounds: int = 0, sensor_dropout: float = 0.0, normalise: bool = True,
-    onward: bool = False,
+    preset: Preset = "laptop", teacher: Folder = NOWHERE, world: str = "", rounds: int = 0, sensor_dropout: float = 0.0, reshuffle: int = 0,
+    normalise: bool = True, onward: bool = False,
 ) -> Stages:  # fmt: skip
     """Clone any agent into a permutation-invariant one: by online DAgger in worlds in torch, else from recorded demonstrations.
 
-    sensorium train clone --teacher runs/mine                     # --rounds, --normalise and --sensor-dropout are for demonstrations
+    sensorium train clone --teacher runs/mine                     # --rounds, --normalise, --sensor-dropout, --reshuffle: for demonstrations
     sensorium train clone --teacher runs/mine --world gym:Hopper-v5
     sensorium train clone --teacher runs/mine --onward True       # cart-pole and toy: then train by the gradient of the return (26 minutes)
     published: none; the paper clones its own teachers only
@@ -145,9 +148,9 @@ def clone(
     trained = training_world(teacher) if Path(teacher).is_dir() else CartPole()
     place, agent = student_for(worlds.world(world) if world else trained)
     if isinstance(place, TorchWorld) and isinstance(agent, SensoryAgent):
-        if rounds or sensor_dropout:
+        if rounds or sensor_dropout or reshuffle:
             raise Usage(
-                f"a clone in {place.spec.name} is trained while it acts; --rounds and --sensor-dropout are for recorded demonstrations"
+                f"a clone in {place.spec.name} is trained while it acts; --rounds, --sensor-dropout and --reshuffle are for recorded demonstrations"
             )
         dagger, ascend = Dagger(place, agent, teacher=teacher), ShortHorizonActorCritic(place, agent, start=Folder("../1-clone"))
         if preset == "tiny":
@@ -163,7 +166,7 @@ def clone(
     teach, student = demonstrate_and_clone(place, agent, teacher)
     rounds = rounds or (8 if sensory and preset != "tiny" else 2)
     noise = teach.action_noise if sensory else 0.0
-    return clone_rounds(preset, {}, teach, replace(student, sensor_dropout=sensor_dropout), rounds, noise)
+    return clone_rounds(preset, {}, teach, replace(student, sensor_dropout=sensor_dropout), rounds, noise, reshuffle)
 
 
 CLONE = Recipe(
