@@ -5,11 +5,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from bench import cart_pole, cloning, cma, policies, proto_rl, ray, vision, world_models
+from bench import cart_pole, cloning, clusters, cma, policies, proto_rl, vision, world_models
 from sensorium.core.errors import Usage
 
 ROWS = {
-    **cart_pole.ROWS, **cma.ROWS, **world_models.ROWS, **proto_rl.ROWS, **vision.ROWS, **cloning.ROWS, **policies.ROWS, **ray.ROWS,
+    **cart_pole.ROWS, **cma.ROWS, **world_models.ROWS, **proto_rl.ROWS, **vision.ROWS, **cloning.ROWS, **policies.ROWS, **clusters.ROWS,
 }  # fmt: skip
 """name -> function that measures it; one function may return several rows"""
 
