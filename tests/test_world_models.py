@@ -16,7 +16,7 @@ from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 from sensorium.systems.world_models.latents import load_model
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear, WorldModelPolicy, pixels
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear, WorldModelPolicy, fit, pixels
 from tests import foreign  # noqa: F401  registers environments
 from tests.conftest import trained
 
@@ -50,12 +50,16 @@ def test_latents_have_their_mean_and_deviation():
 
 
 def test_outputs_of_a_dimension_are_contiguous():
-    """Number 15 d + 5 p + k: dimension d, then logits, means, log deviations, then the mixture."""
-    output = torch.arange(2 * 15, dtype=torch.float32)
-    log_weight, mean, log_sd = eq.mixture_parameters(output, 5)
-    assert mean.tolist() == [[5, 6, 7, 8, 9], [20, 21, 22, 23, 24]]
-    assert log_sd.tolist() == [[10, 11, 12, 13, 14], [25, 26, 27, 28, 29]]
-    torch.testing.assert_close(log_weight[1], torch.log_softmax(torch.arange(15.0, 20.0), 0))
+    """Output 15 d + 5 p + k of M's head: dimension d, then logits, means, log deviations, then the mixture."""
+    memory = MDNRNN(2, 1, 3).requires_grad_(False)
+    memory.head.zero_()
+    memory.head_bias.copy_(torch.arange(2 * 15))
+    found = memory.predict(torch.zeros(4, 1, 3))
+    assert found.mean.shape == (4, 1, 2, 5)
+    assert found.logit[3, 0].tolist() == [[0, 1, 2, 3, 4], [15, 16, 17, 18, 19]]
+    assert found.mean[3, 0].tolist() == [[5, 6, 7, 8, 9], [20, 21, 22, 23, 24]]
+    assert found.log_sd[3, 0].tolist() == [[10, 11, 12, 13, 14], [25, 26, 27, 28, 29]]
+    torch.testing.assert_close(found.log_weight[0, 0, 1], torch.log_softmax(torch.arange(15.0, 20.0), 0))
 
 
 def test_mixture_density_integrates_to_one():
@@ -68,7 +72,8 @@ def test_mixture_density_integrates_to_one():
 
 def test_mixture_likelihood_by_brute_force():
     z, output = random(4, 3), random(4, 3 * 15, seed=1)
-    ours = eq.mixture_log_likelihood(z, *eq.mixture_parameters(output, 5))
+    logit, mean, log_sd = eq.mixture_parameters(output.view(4, 3, 15))
+    ours = eq.mixture_log_likelihood(z, torch.log_softmax(logit, -1), mean, log_sd)
     for row in range(4):
         for d in range(3):
             part = output[row, 15 * d : 15 * d + 15].double().numpy()
@@ -78,6 +83,19 @@ def test_mixture_likelihood_by_brute_force():
                 for k in range(5)
             )  # fmt: skip
             assert float(ours[row, d]) == pytest.approx(math.log(density), abs=1e-4)
+
+
+def test_mixture_samples_by_brute_force():
+    """A loop over numbers in NumPy: cumulative weights, then a search."""
+    logit, mean, log_sd = (2 * random(50, 3, 5, seed=seed) for seed in (1, 2, 3))
+    choice, noise = torch.rand(50, 3, generator=torch.Generator().manual_seed(4)), random(50, 3, seed=5)
+    ours = eq.mixture_sample(logit, mean, log_sd, 1.3, choice, noise)
+    for row in range(50):
+        for d in range(3):
+            weight = np.exp(logit[row, d].double().numpy() / 1.3)
+            k = int(np.searchsorted(np.cumsum(weight) / weight.sum(), float(choice[row, d]), side="right"))
+            expected = float(mean[row, d, k]) + math.exp(float(log_sd[row, d, k])) * math.sqrt(1.3) * float(noise[row, d])
+            assert float(ours[row, d]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
 def test_temperature_acts_on_logits_and_on_the_variance():
@@ -117,6 +135,21 @@ def test_gas_and_brake():
 
 
 # model
+
+
+def test_initial_weights_fitted_to_frames():
+    """The first layer gets the standardised frames, and a latent vector of zeros is decoded to their mean colour."""
+    frames = torch.randint(200, 256, (6, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    frames[..., 2] //= 4
+    model, plain = ConvVAE(4), ConvVAE(4)
+    descent.glorot(model, 3)
+    plain.load_state_dict(model.state_dict())
+    fit(model, frames)
+    image = pixels(frames)
+    colour = image.mean((0, 2, 3), keepdim=True)
+    standard = (image - colour) / (image - colour).square().mean().sqrt()
+    torch.testing.assert_close(model.encoder[0](image), plain.encoder[0](standard), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.decode(torch.zeros(1, 4)), colour.expand(1, 3, 64, 64), rtol=1e-4, atol=1e-4)
 
 
 def test_parameter_counts_equal_the_papers():
@@ -181,8 +214,9 @@ def test_m_resets_its_memory_where_an_episode_restarts():
 
 def test_the_first_output_is_the_restart():
     memory = a_memory(reward=True, action=True)
-    output = random(2, 3 + 3 * 3 * 4)
-    seen = memory.split(output)
+    hidden = random(2, 6)
+    output = hidden @ memory.head + memory.head_bias
+    seen = memory.predict(hidden)
     assert seen.restart is not None
     assert seen.reward is not None
     assert seen.action is not None

@@ -209,6 +209,22 @@ def test_v_learns_to_reconstruct_and_m_to_predict(tmp_path: Path):
     assert cost(sample.action) < cost(-sample.action) - 0.05
 
 
+@pytest.mark.slow
+def test_fitted_initial_weights_let_v_learn_from_white_frames(tmp_path: Path):
+    """Frames with a white background and a thin bar, as of many simulators: V learns where the bar is."""
+    run(replace(registry.recipe("take-cover").stages("tiny")["collect"], steps=0), tmp_path / "1-collect", 0)  # type: ignore[type-var]
+    frames = np.full((60, 64, 64, 3), 255, dtype=np.uint8)
+    for t in range(60):
+        frames[t, 10:50, t : t + 4, 1:] = 60
+    disk.write(tmp_path / "1-collect", 1, [Episode(frames, np.zeros((60, 1), np.float32), np.zeros(60), True)])
+    vision = Vision(latents=4, batch=30, updates=15, group=1, learning_rate=1e-3, fitted=True, bfloat16=False, compile=False, steps=6)
+    run(vision, tmp_path / "2-vision", 0)
+    rows = [json.loads(line) for line in (tmp_path / "2-vision" / "metrics.jsonl").read_text().splitlines()]
+    picture = frames / 255
+    one_picture = np.square(picture - picture.mean(0)).sum((1, 2, 3)).mean()
+    assert rows[-1]["reconstruction"] < 0.5 * one_picture
+
+
 # the authors' files
 
 

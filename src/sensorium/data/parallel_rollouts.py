@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from sensorium.core.env import TorchWorld, select
+from sensorium.core.env import TorchWorld, closing, select
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
@@ -134,7 +134,8 @@ class ParallelRollouts(ABC):
             total = {name: total.get(name, 0.0) + value / self.windows for name, value in found.items()}
         if seeds.step % self.evaluate_every == 0 or seeds.step == 1:
             rows = row_seeds(seeds("evaluation"), self.evaluation_episodes, state["agent"].device)
-            score = play(self.world.open(), self.policy(state), rows, compile=False).returns.mean()
+            with closing(self.world) as env:
+                score = play(env, self.policy(state), rows, compile=False).returns.mean()
             total = {"score/agent": float(score), **total}
         return total
 

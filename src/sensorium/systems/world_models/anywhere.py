@@ -42,7 +42,7 @@ def world_model(
     spec = world.spec
     player = HeldActions(actions=spec.action, discrete=spec.discrete)
     collect, episodes = Collect(world, player, steps=32), Folder("../1-collect")
-    vision = Identity(episodes) if spec.kind == "vector" else Vision(episodes, latents=LATENTS, steps=100)
+    vision = Identity(episodes) if spec.kind == "vector" else Vision(episodes, latents=LATENTS, fitted=True, steps=100)
     latents = spec.observation[0] if spec.kind == "vector" else LATENTS
     memory = Memory(restart=True, reward=True, sequences="streams", hidden=HIDDEN, batch=64, length=100, updates=50, steps=60)
     controller = Linear("zh", latents, HIDDEN, spec.action, car=False, discrete=spec.discrete)

@@ -53,7 +53,7 @@ class DreamWorld:
         hidden, cell = self.memory.step(z, action, first, hidden, cell)
         following = self.memory.predict(hidden)
         choice, noise = uniform(seeds, 2 * t, self.memory.latents), normal(seeds, 2 * t + 1, self.memory.latents)
-        z = eq.mixture_sample(following.log_weight, following.mean, following.log_sd, self.temperature, choice, noise)
+        z = eq.mixture_sample(following.logit, following.mean, following.log_sd, self.temperature, choice, noise)
         terminated = torch.zeros_like(first, dtype=torch.bool) if following.restart is None else eq.ends(following.restart)
         reward = torch.ones_like(first) if following.reward is None else following.reward
         truncated = (t + 1 >= self.spec.horizon) & ~terminated

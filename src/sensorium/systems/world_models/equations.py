@@ -5,6 +5,7 @@ K is Kingma & Welling 2014, S is the authors' released code, which is the source
 """
 
 import math
+from functools import reduce
 
 import torch
 from jaxtyping import Bool, Float
@@ -33,13 +34,10 @@ def floored(divergence: Float[Tensor, "rows"], tolerance: float, size: int) -> F
     return divergence.clamp(min=tolerance * size)
 
 
-def mixture_parameters(output: Float[Tensor, "*rows out"], mixtures: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Log weights, means and log standard deviations [*rows, z, mixtures]; each latent dimension has its own mixture (P, S).
-
-    The outputs of a dimension are contiguous: logits, then means, then log standard deviations (G eq. 18-20).
-    """
-    logits, mean, log_sd = output.unflatten(-1, (-1, 3, mixtures)).unbind(-2)
-    return torch.log_softmax(logits, -1), mean, log_sd
+def mixture_parameters(output: Float[Tensor, "*rows z 3k"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, means and log standard deviations [*rows, z, k] of the mixture of each latent dimension, in this order (G eq. 18-20; P, S)."""
+    logit, mean, log_sd = output.chunk(3, -1)
+    return logit, mean, log_sd
 
 
 def mixture_log_likelihood(
@@ -53,25 +51,30 @@ def mixture_log_likelihood(
     return torch.logsumexp(log_weight - 0.5 * deviation**2 - log_sd - 0.5 * math.log(2 * math.pi), -1)
 
 
-def cooled(log_weight: Float[Tensor, "*rows z k"], temperature: float) -> Float[Tensor, "*rows z k"]:
-    """Mixture weights at a temperature: softmax of the log weights divided by it (P section 4.4, S)."""
-    return torch.softmax(log_weight / temperature, -1)
+def cooled(logit: Float[Tensor, "*rows z k"], temperature: float) -> Float[Tensor, "*rows z k"]:
+    """Mixture weights at a temperature: softmax of the logits divided by it (P section 4.4, S)."""
+    return torch.softmax(logit / temperature, -1)
 
 
 def mixture_sample(
-    log_weight: Float[Tensor, "*rows z k"], mean: Float[Tensor, "*rows z k"], log_sd: Float[Tensor, "*rows z k"],
+    logit: Float[Tensor, "*rows z k"], mean: Float[Tensor, "*rows z k"], log_sd: Float[Tensor, "*rows z k"],
     temperature: float, choice: Float[Tensor, "*rows z"], noise: Float[Tensor, "*rows z"],
 ) -> Float[Tensor, "*rows z"]:  # fmt: skip
     """A sample from the mixtures at a temperature, from uniform `choice` in [0, 1) and standard normal `noise`.
 
-    Log weights are divided by the temperature, standard deviations are multiplied by its square root (P section 4.4, S).
+    Logits are divided by the temperature, standard deviations are multiplied by its square root (P section 4.4, S). The component is the
+    first whose cumulative weight exceeds `choice`. The loop over components compiles to one pass over the latent dimensions.
     """
-    weight = cooled(log_weight, temperature)
-    # the first component whose cumulative weight exceeds the uniform number
-    passed = (choice[..., None] >= weight.cumsum(-1)[..., :-1]).sum(-1, keepdim=True)
-    chosen = torch.arange(mean.shape[-1], device=mean.device) == passed
-    mean, sd = (mean * chosen).sum(-1), (torch.exp(log_sd) * chosen).sum(-1)
-    return mean + sd * math.sqrt(temperature) * noise
+    logits = (logit / temperature).unbind(-1)
+    largest = reduce(torch.maximum, logits)
+    weights = [torch.exp(one - largest) for one in logits]
+    limit, below = choice * reduce(torch.add, weights), weights[0]
+    chosen_mean, chosen_log_sd = mean[..., 0], log_sd[..., 0]
+    for k in range(1, len(weights)):
+        chosen_mean = torch.where(limit >= below, mean[..., k], chosen_mean)
+        chosen_log_sd = torch.where(limit >= below, log_sd[..., k], chosen_log_sd)
+        below = below + weights[k]
+    return chosen_mean + torch.exp(chosen_log_sd) * math.sqrt(temperature) * noise
 
 
 def restart_cost(logit: Float[Tensor, "*rows"], restart: Float[Tensor, "*rows"], factor: float) -> Float[Tensor, "*rows"]:

@@ -66,6 +66,23 @@ def pixels(frames: UInt8[Tensor, "rows 64 64 3"]) -> Float[Tensor, "rows 3 64 64
     return frames.permute(0, 3, 1, 2).float() / 255
 
 
+@torch.no_grad()
+def fit(model: ConvVAE, frames: UInt8[Tensor, "rows 64 64 3"]) -> None:
+    """Fit initial weights to frames: input of the first layer with mean 0 and variance 1, output with the frames' mean colour.
+
+    Data-dependent initialisation (Krahenbuhl et al. 2016). Without it a bright background deactivates the ReLUs of the decoder within
+    a few updates, and all frames are decoded to one colour.
+    """
+    image = pixels(frames)
+    colour = image.mean((0, 2, 3))
+    sd = (image - colour[:, None, None]).square().mean().sqrt().clamp(min=1 / 255)
+    weight, bias = model.get_parameter("encoder.0.weight"), model.get_parameter("encoder.0.bias")
+    weight /= sd
+    bias -= weight.sum((2, 3)) @ colour
+    last = model.get_parameter(f"decoder.{len(model.decoder) - 1}.bias")
+    last += torch.logit(colour.clamp(1 / 255, 254 / 255))
+
+
 class IdentityVision(nn.Module):
     """V for vector observations: z is the observation, normalised, with a little noise."""
 
@@ -101,15 +118,20 @@ class Seeing(Protocol):
 class Prediction(NamedTuple):
     """Outputs of M for the next step; None for outputs that this M does not have.
 
-    restart: logit [*rows]; reward [*rows]; action [*rows, a]; log_weight, mean, log_sd: mixtures [*rows, z, k].
+    restart: logit [*rows]; reward [*rows]; action [*rows, a]; logit, mean, log_sd: mixtures [*rows, z, k].
     """
 
     restart: Tensor | None
     reward: Tensor | None
     action: Tensor | None
-    log_weight: Tensor
+    logit: Tensor
     mean: Tensor
     log_sd: Tensor
+
+    @property
+    def log_weight(self) -> Tensor:
+        """Logarithms of the weights of the mixtures [*rows, z, k]."""
+        return torch.log_softmax(self.logit, -1)
 
 
 class MDNRNN(nn.Module):
@@ -159,21 +181,22 @@ class MDNRNN(nn.Module):
         sums = (inputs.flatten(0, 1).to(dtype) @ self.kernel[:width].to(dtype) + self.bias.to(dtype)).view(*inputs.shape[:2], -1)
         return lstm.sequence(sums, keep, hidden, cell, self.kernel[width:], compile)
 
-    def predict(self, hidden: Float[Tensor, "*rows h"]) -> Prediction:
-        """Prediction of the next step from the hidden state after this step."""
-        rows = hidden.shape[:-1]
-        flat = hidden.reshape(-1, self.hidden).to(self.head.dtype)
-        return self.split(torch.addmm(self.head_bias, flat, self.head).float().view(*rows, -1))
-
-    def split(self, output: Float[Tensor, "*rows out"]) -> Prediction:
-        """The output vector split by name."""
+    def predict(self, hidden: Float[Tensor, "*rows h"], dtype: torch.dtype | None = None) -> Prediction:
+        """Prediction of the next step from the hidden state after this step, with the matrix product in `dtype` (default: the weights')."""
+        dtype = dtype or self.head.dtype
+        # the latent dimension last in memory, so that vector instructions run over it and not over the few components
+        parts = [(part[..., : self.extras], part[..., self.extras :]) for part in (self.head.to(dtype), self.head_bias.to(dtype))]
+        head, bias = (
+            torch.cat([first, mixtures.unflatten(-1, (self.latents, -1)).transpose(-1, -2).flatten(-2)], -1) for first, mixtures in parts
+        )
+        output = torch.addmm(bias, hidden.flatten(0, -2).to(dtype), head).float().view(*hidden.shape[:-1], -1)
         sizes = [int(self.restart), int(self.reward), self.action * self.actions, output.shape[-1] - self.extras]
         restart, reward, action, mixtures = output.split(sizes, -1)
         return Prediction(
             restart[..., 0] if self.restart else None,
             reward[..., 0] if self.reward else None,
             action if self.action else None,
-            *eq.mixture_parameters(mixtures, self.mixtures),
+            *eq.mixture_parameters(mixtures.unflatten(-1, (-1, self.latents)).transpose(-1, -2)),
         )
 
 

@@ -113,7 +113,7 @@ def prediction_errors(memory: MDNRNN, z: Float[Tensor, "steps z"]) -> tuple[Floa
         hidden, cell = memory.step(now, torch.zeros(1, memory.actions), torch.zeros(1), hidden, cell)
         out = memory.predict(hidden)
         likelihoods.append(-eq.mixture_log_likelihood(following, out.log_weight, out.mean, out.log_sd).mean())
-        errors.append(((eq.cooled(out.log_weight, 1.0) * out.mean).sum(-1) - following).square().mean())
+        errors.append(((eq.cooled(out.logit, 1.0) * out.mean).sum(-1) - following).square().mean())
     return torch.stack(likelihoods), torch.stack(errors)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.core import checkpoint
-from sensorium.core.env import World
+from sensorium.core.env import World, closing
 from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import normal, row_seeds, uniform
@@ -58,9 +58,10 @@ def load_run(folder: Path) -> Run:
             folders |= {"memory": Path(stage.memory)} if stage.memory else {}
     if world is None or player is None:
         raise Usage(f"{folder} has nothing to show yet: no recorded episodes and no controller")
-    if "controller" in folders:
-        scores = summary(play(world.open(), player, row_seeds(7, EPISODES)).returns.numpy())
-    rollout = play(world.open(), player, row_seeds(11, 1), keep=("observations", "actions"))
+    with closing(world) as env:
+        if "controller" in folders:
+            scores = summary(play(env, player, row_seeds(7, EPISODES)).returns.numpy())
+        rollout = play(env, player, row_seeds(11, 1), keep=("observations", "actions"))
     length = int(rollout.lengths[0])
     vision = load_model(str(folders["vision"]), bfloat16=False) if "vision" in folders else None
     memory = load_model(str(folders["memory"]), bfloat16=False) if "memory" in folders else None
@@ -97,6 +98,6 @@ def open_loop(run: Run, z: Tensor, start: int, steps: int, temperature: float, s
         hidden, cell = memory.step(now, run.actions[t : t + 1], torch.full((1,), float(t == 0)), hidden, cell)
         out = memory.predict(hidden)
         choice, noise = uniform(seeds, 2 * t, memory.latents), normal(seeds, 2 * t + 1, memory.latents)
-        now = eq.mixture_sample(out.log_weight, out.mean, out.log_sd, temperature, choice, noise)
+        now = eq.mixture_sample(out.logit, out.mean, out.log_sd, temperature, choice, noise)
         found.append(now)
     return torch.cat(found)

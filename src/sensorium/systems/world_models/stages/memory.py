@@ -29,8 +29,7 @@ def losses(
 
     `reward` is that of the step; `z`, `action` and `restart` are those of the next frame.
     """
-    output = hidden.flatten(0, 1).to(dtype) @ model.head.to(dtype)
-    out = model.split(output.float().view(*hidden.shape[:2], -1) + model.head_bias)
+    out = model.predict(hidden, dtype)
     count = next_mask.sum().clamp(min=1)
     likelihood = eq.mixture_log_likelihood(z, out.log_weight, out.mean, out.log_sd).mean(-1)
     costs = {"z": -(likelihood * next_mask).sum() / count}

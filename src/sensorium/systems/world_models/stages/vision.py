@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data.episodes import Episodes, Shuffled
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
-from sensorium.systems.world_models.model import ConvVAE, pixels
+from sensorium.systems.world_models.model import ConvVAE, fit, pixels
 from sensorium.systems.world_models.stages.collect import whole
 
 
@@ -59,6 +60,8 @@ class Vision:
     """updates per step"""
     learning_rate: float = 1e-4
     """learning rate of Adam"""
+    fitted: bool = False
+    """whether the initial weights are fitted to the mean colour and the standard deviation of the recorded frames"""
     group: int = 32
     """episodes decompressed at a time, from which a step draws its frames (12 MB each for 1,000 steps)"""
     bfloat16: bool = True
@@ -78,6 +81,9 @@ class Vision:
     def init(self, seeds: Seeds) -> State:
         model = ConvVAE(self.latents)
         descent.glorot(model, seeds("parameters"))
+        if self.fitted:
+            episodes = Episodes(whole(self.episodes))
+            fit(model, torch.from_numpy(np.concatenate([episodes.frames(i) for i in range(min(self.group, len(episodes)))])))
         return {**descent.first(model), **descent.earlier(self.start)}
 
     def model(self, state: State) -> ConvVAE:
