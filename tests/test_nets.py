@@ -9,7 +9,8 @@ from torch.nn.functional import conv_transpose2d
 
 from sensorium.core import machine
 from sensorium.core.errors import Failure
-from sensorium.nets import descent, lstm, whitening
+from sensorium.core.machine import compiled
+from sensorium.nets import descent, exponential, lstm, whitening
 from sensorium.nets.conv import conv_transpose_stride2
 
 
@@ -21,6 +22,18 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 def test_conv_transpose_stride2_equals_torchs(size, side):
     x, weight, bias = random(2, 3, side, side), random(3, 4, size, size, seed=1), random(4, seed=2)
     torch.testing.assert_close(conv_transpose_stride2(x, weight, bias), conv_transpose2d(x, weight, bias, stride=2), rtol=1e-4, atol=1e-4)
+
+
+def test_exponentials_equal_torchs_eager_and_compiled():
+    x = torch.linspace(-120, 120, 100001)
+    torch.testing.assert_close(exponential.power_of_two(x).double(), torch.exp2(x.double()), rtol=1e-6, atol=0)
+    assert exponential.power_of_two(torch.tensor([-1e6])).item() == 2.0**-126
+    extremes = torch.tensor([-math.inf, -1e6, 1e6, math.inf])
+    for sigmoid, tanh in ((exponential.sigmoid, exponential.tanh), (compiled(exponential.sigmoid), compiled(exponential.tanh))):
+        torch.testing.assert_close(sigmoid(x), torch.sigmoid(x), atol=2e-7, rtol=1e-6)
+        torch.testing.assert_close(tanh(x), torch.tanh(x), atol=5e-7, rtol=0)
+        torch.testing.assert_close(sigmoid(extremes), torch.sigmoid(extremes), atol=1e-37, rtol=0)
+        assert tanh(extremes).tolist() == [-1, -1, 1, 1]
 
 
 def test_cell_equals_torchs_lstm_with_a_forget_bias():

@@ -8,14 +8,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.core.machine import compiled
+from sensorium.nets.exponential import LOG2_E, power_of_two
 
 
 def exp_scores(queries: Float[Tensor, "q d"], keys: Float[Tensor, "d n"]) -> tuple[Float[Tensor, "q n"], Float[Tensor, "q"]]:
     """exp(Q K^T - row maximum) and its row sums. The product is an explicit sum over d, which the compiler fuses (d is small)."""
+    queries = LOG2_E * queries
     scores = queries[:, :1] * keys[:1]
     for i in range(1, len(keys)):
         scores = scores + queries[:, i : i + 1] * keys[i : i + 1]
-    weights = torch.exp(scores - scores.amax(1, keepdim=True))
+    weights = power_of_two(scores - scores.amax(1, keepdim=True))
     return weights, weights.sum(1)
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sensorium.core.machine import compiled
+from sensorium.nets.exponential import sigmoid, tanh
 
 FORGET_BIAS = 1.0
 """constant added to the forget gates' pre-activations, so that an untrained network keeps its cell state"""
@@ -31,9 +32,9 @@ def faster(device: torch.device, dtype: torch.dtype) -> Implementation:
 def gates(sums: Float[Tensor, "rows four_h"], cell: Float[Tensor, "rows h"]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Next hidden and cell state, and the four gates, from pre-activations and the cell state."""
     i, f, g, o = sums.float().chunk(4, -1)
-    i, f, g, o = torch.sigmoid(i), torch.sigmoid(f + FORGET_BIAS), torch.tanh(g), torch.sigmoid(o)
+    i, f, g, o = sigmoid(i), sigmoid(f + FORGET_BIAS), tanh(g), sigmoid(o)
     cell = f * cell + i * g
-    return o * torch.tanh(cell), cell, i, f, g, o
+    return o * tanh(cell), cell, i, f, g, o
 
 
 def cell(
@@ -55,7 +56,7 @@ def _forward(sums: Tensor, product: Tensor, cell: Tensor, keep: Tensor) -> tuple
 def _backward(four: Tensor, before: Tensor, d_hidden: Tensor, d_next: Tensor, d_cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients of the pre-activations and of the previous cell state."""
     i, f, g, o = four.float().chunk(4, 1)
-    squashed = torch.tanh(f * before + i * g)
+    squashed = tanh(f * before + i * g)
     d_hidden = d_hidden.float() + d_next.float() * keep
     d_cell = d_cell * keep + d_hidden * o * (1 - squashed**2)
     d_input, d_forget = d_cell * g * i * (1 - i), d_cell * before * f * (1 - f)

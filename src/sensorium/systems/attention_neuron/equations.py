@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
+from sensorium.nets.exponential import sigmoid
+
 
 def positional_table(rows: int, width: int) -> Float[Tensor, "rows width"]:
     """Fixed queries Q: sin (even columns j) or cos (odd j) of i / 10000^(2 floor(j/2) / width) (section 3.1, Vaswani et al. 2017)."""
@@ -20,8 +22,8 @@ def positional_table(rows: int, width: int) -> Float[Tensor, "rows width"]:
 
 
 def tanh(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """tanh(x) as 2 sigmoid(2x) - 1, exact to 2e-7. Compiled for AVX-512 it takes a third of the time of torch.tanh."""
-    return 2 * torch.sigmoid(2 * x) - 1
+    """tanh(x) as 2 sigmoid(2x) - 1, exact to 5e-7. Compiled for AVX-512 it takes a third of the time of torch.tanh, with gradients too."""
+    return 2 * sigmoid(2 * x) - 1
 
 
 def product(weight: Float[Tensor, "out in #rows"], x: Float[Tensor, "in *middle rows"]) -> Float[Tensor, "out *middle rows"]:
@@ -35,8 +37,8 @@ def product(weight: Float[Tensor, "out in #rows"], x: Float[Tensor, "in *middle 
 def lstm(gates: Float[Tensor, "gates *rest"], cell: Float[Tensor, "H *rest"]) -> tuple[Float[Tensor, "H *rest"], Float[Tensor, "H *rest"]]:
     """Hidden and cell state after one step, from the pre-activations of the gates i, f, g, o (the recurrent f_k of section 3.1)."""
     i, f, g, o = gates.chunk(4)
-    cell = torch.sigmoid(f) * cell + torch.sigmoid(i) * tanh(g)
-    return torch.sigmoid(o) * tanh(cell), cell
+    cell = sigmoid(f) * cell + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(cell), cell
 
 
 def attention(queries: Float[Tensor, "M d #rows"], keys: Float[Tensor, "d N rows"], scale: float = 1.0) -> Float[Tensor, "M N rows"]:

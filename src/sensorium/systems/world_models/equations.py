@@ -34,7 +34,7 @@ def floored(divergence: Float[Tensor, "rows"], tolerance: float, size: int) -> F
     return divergence.clamp(min=tolerance * size)
 
 
-def mixture_parameters(output: Float[Tensor, "*rows z 3k"]) -> tuple[Tensor, Tensor, Tensor]:
+def mixture_parameters(output: Float[Tensor, "*rows z three_k"]) -> tuple[Tensor, Tensor, Tensor]:
     """Logits, means and log standard deviations [*rows, z, k] of the mixture of each latent dimension, in this order (G eq. 18-20; P, S)."""
     logit, mean, log_sd = output.chunk(3, -1)
     return logit, mean, log_sd
