@@ -16,7 +16,7 @@ from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.behaviour import HeldActions, RandomNetworks
 from sensorium.systems.world_models.latents import load_model
-from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear, WorldModelPolicy, fit, pixels
+from sensorium.systems.world_models.model import MDNRNN, ConvVAE, LatentPolicy, Linear, WorldModelPolicy, fit_initial_weights, pixels
 from tests import foreign  # noqa: F401  registers environments
 from tests.conftest import trained
 
@@ -144,7 +144,7 @@ def test_initial_weights_fitted_to_frames():
     model, plain = ConvVAE(4), ConvVAE(4)
     descent.glorot(model, 3)
     plain.load_state_dict(model.state_dict())
-    fit(model, frames)
+    fit_initial_weights(model, frames)
     image = pixels(frames)
     colour = image.mean((0, 2, 3), keepdim=True)
     standard = (image - colour) / (image - colour).square().mean().sqrt()

@@ -14,8 +14,11 @@ from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
 from sensorium.data.episodes import Episodes, Shuffled
 from sensorium.nets import descent
 from sensorium.systems.world_models import equations as eq
-from sensorium.systems.world_models.model import ConvVAE, fit, pixels
+from sensorium.systems.world_models.model import ConvVAE, fit_initial_weights, pixels
 from sensorium.systems.world_models.stages.collect import whole
+
+FITTED = 1000
+"""largest number of frames to which initial weights are fitted"""
 
 
 def losses(model: ConvVAE, frames: Tensor, noise: Tensor, tolerance: float, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
@@ -83,7 +86,8 @@ class Vision:
         descent.glorot(model, seeds("parameters"))
         if self.fitted:
             episodes = Episodes(whole(self.episodes))
-            fit(model, torch.from_numpy(np.concatenate([episodes.frames(i) for i in range(min(self.group, len(episodes)))])))
+            frames = np.concatenate([episodes.frames(i) for i in range(min(self.group, len(episodes)))])
+            fit_initial_weights(model, torch.from_numpy(frames[:: -(-len(frames) // FITTED)]))
         return {**descent.first(model), **descent.earlier(self.start)}
 
     def model(self, state: State) -> ConvVAE:
