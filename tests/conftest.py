@@ -18,6 +18,7 @@ from sensorium import registry
 from sensorium.core import checkpoint
 from sensorium.core.jobs import on
 from sensorium.core.machine import load_triton
+from sensorium.core.rollout import tick
 from sensorium.core.run import run
 from sensorium.core.stage import Stage
 from sensorium.doctor import EXTRAS
@@ -74,6 +75,13 @@ def here() -> Iterator[None]:
     """Run jobs in this process by default: worker processes take seconds to start."""
     with on("here"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of world and policy are not compiled, which takes up to a minute each, but in tests marked `compiled`."""
+    if not request.node.get_closest_marker("compiled"):
+        monkeypatch.setattr("sensorium.core.rollout._compiled_tick", [tick])
 
 
 def pytest_configure(config: pytest.Config) -> None:

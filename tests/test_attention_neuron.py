@@ -219,6 +219,8 @@ def test_r_squared_of_known_relations():
     assert float(found[2]) == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.slow
+@pytest.mark.compiled
 def test_compiled_steps_equal_eager_ones():
     """The compiled step of world and population against the eager one, within the drift of 200 chaotic steps."""
     agent, world = SensoryAgent(), CartPole(horizon=200)

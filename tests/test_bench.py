@@ -49,8 +49,9 @@ def test_float32_without_avx512(monkeypatch):
 
 
 def test_each_instruction_set_has_its_own_cache_of_kernels():
-    """Kernels of one instruction set that another loads from a shared cache overwrite memory."""
-    program = "import os; from sensorium.core.machine import compiled; compiled(abs); print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"
+    """Kernels of one instruction set that another loads from a shared cache overwrite memory; also where torch has chosen its own folder before."""
+    program = "from torch._inductor.runtime.cache_dir_utils import cache_dir; cache_dir(); "
+    program += "import os; from sensorium.core.machine import compiled; compiled(abs); print(os.environ['TORCHINDUCTOR_CACHE_DIR'])"
     environment = {**os.environ, **records.AVX2}
     environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
     found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout

@@ -33,14 +33,14 @@ from sensorium.imitation.clone import Clone, Resources, readout
 from sensorium.imitation.dagger import Dagger
 from sensorium.imitation.demonstrate import Demonstrate, Mixture, views
 from sensorium.imitation.external import External
+from sensorium.imitation.pong_planner import Planner, paddle_positions
 from sensorium.nets.agent import first_vector
 from sensorium.rl.actor_critic import ActorCritic
 from sensorium.rl.sac import SAC
 from sensorium.rl.short_horizon import ShortHorizonActorCritic
 from sensorium.systems.attention_neuron.figures import sections
 from sensorium.systems.attention_neuron.figures.panels import agents_of, fits, reward_rate
-from sensorium.systems.attention_neuron.model import FeedForwardAgent, Planner, PongAgent, SensoryAgent, VisionNeurons, VotingAgent
-from sensorium.systems.attention_neuron.model.planner import paddle_positions
+from sensorium.systems.attention_neuron.model import FeedForwardAgent, PongAgent, SensoryAgent, VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import ANT_AGENT, ANT_STUDENT, CAR_STUDENT, PONG_STUDENT, clone, student_for
 from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from tests.conftest import needs, trained

@@ -157,6 +157,7 @@ def test_a_published_agent_keeps_what_its_policy_needs(tiny: Tiny, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 @pytest.mark.parametrize(
     ("recipe", "name"), [("cart-pole-clone", "clone"), ("cart-pole-clone", "ascend"), ("cart-pole", "evolve"), ("ant-clone", "clone")]
 )

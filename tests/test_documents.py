@@ -24,7 +24,6 @@ import pytest
 from sensorium import cli, registry
 from sensorium.core.machine import one_thread
 from sensorium.core.recipe import Recipe
-from sensorium.core.rollout import tick
 from sensorium.doctor import EXTRAS
 from sensorium.envs import patches, sensors
 from sensorium.systems.attention_neuron.official import LAYOUTS
@@ -168,7 +167,7 @@ def installed(recipe: Recipe) -> bool:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder like a checkout, with the zoo, and with files in place of those that the authors published; steps are not compiled."""
+    """A folder like a checkout, with the zoo, and with files in place of those that the authors published."""
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
     random = np.random.default_rng(0)
     for name, kind in (("cartpole_pi", "cart-pole"), ("carracing_pi", "car-racing")):
@@ -181,7 +180,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             shutil.copy(REFERENCE / "world_models" / f"{name}.json", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    monkeypatch.setattr("sensorium.core.rollout._compiled_tick", [tick])
     # as in the tests of reports
     monkeypatch.setattr("sensorium.systems.attention_neuron.figures.cart_pole.EPISODES", 30)
     with one_thread():

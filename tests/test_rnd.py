@@ -6,6 +6,7 @@ import torch
 
 from sensorium import registry
 from sensorium.core.seeding import Seeds
+from sensorium.nets.moments import running_moments
 from sensorium.systems.rnd import equations as eq
 from sensorium.systems.rnd.model import RND
 
@@ -37,7 +38,7 @@ def test_running_moments_equal_those_of_all_data():
     batches = [random.normal(3, 2, 16) for _ in range(50)]
     mean, variance, count = torch.zeros(()), torch.zeros(()), torch.tensor(1e-4)
     for batch in batches:
-        mean, variance, count = eq.running_moments(mean, variance, count, torch.tensor(batch, dtype=torch.float32))
+        mean, variance, count = running_moments(mean, variance, count, torch.tensor(batch, dtype=torch.float32))
     whole = np.concatenate(batches)
     assert float(mean) == pytest.approx(whole.mean(), rel=1e-3)
     # each batch's variance is unbiased: 16/15 of the biased one

@@ -193,6 +193,7 @@ def test_channels_that_keep_their_places_keep_their_names():
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 def test_a_compiled_step_has_the_same_treatments():
     """Returns of a policy that sums what it observes; compiled steps may round in another way."""
     world = Sensed(CartPole(horizon=30), "delay:2,freeze:1,blank:1,scale:3,gaussian:0.2,shuffle:every=10:late")

@@ -89,6 +89,7 @@ def test_temperature_zero_is_a_usage_error():
 
 
 @pytest.mark.slow
+@pytest.mark.compiled
 def test_a_compiled_dream_in_bfloat16_equals_the_eager_one():
     world, c = a_dream(horizon=40), Linear("zch", 4, 6, 1, bias=False, car=False)
     policy, seeds = LatentPolicy(c, random(c.layout.size)), row_seeds(0, 512)

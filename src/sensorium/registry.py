@@ -50,6 +50,9 @@ STAGES = {
 }
 """stages shared by all systems"""
 
+POLICIES = {"attention-neuron/planner": "sensorium.imitation.pong_planner:Planner"}
+"""scripted policies, by the names that cards have had since format 1"""
+
 IMPORTS = {"onnx": "sensorium.policies.onnx:imported"}
 """kinds of files that belong to no system"""
 
@@ -72,7 +75,7 @@ def fill() -> None:
     """Register in `core.card` every name that a card may contain."""
     from sensorium.core.card import NAMES
 
-    NAMES.update({**WORLDS, **WRAPPERS, **STRATEGIES, **LEARNERS, **STAGES})
+    NAMES.update({**WORLDS, **WRAPPERS, **STRATEGIES, **LEARNERS, **STAGES, **POLICIES})
     for name in SYSTEMS:
         NAMES.update({f"{name}/{part}": place for part, place in system(name).PARTS.items()})
 

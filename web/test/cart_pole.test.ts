@@ -79,9 +79,12 @@ describe("the senses scene", () => {
     expect(before).toBeGreaterThan(0.9);
     expect(baseline).toBeGreaterThan(0.9);
     made.set("order", [1, 0, 4, 2, 3]);
-    const [, after, lost] = score(made, 600);
-    expect(after).toBeGreaterThan(0.9);
-    expect(lost).toBeLessThan(0.6);
+    score(made, 300);
+    // mean over six seconds: the pole may fall for a moment, and when it does depends on the last bit of the weights
+    const later = Array.from({ length: 6 }, () => score(made, 50));
+    const mean = (of: 1 | 2) => later.reduce((sum, scores) => sum + scores[of], 0) / later.length;
+    expect(mean(1)).toBeGreaterThan(0.7);
+    expect(mean(2)).toBeLessThan(0.4);
   });
 
   it("an episode ends after as many steps as in the world, and another one follows", () => {

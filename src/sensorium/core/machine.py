@@ -57,10 +57,14 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`torch.compile` for static shapes; `function` itself where there is no compiler."""
     if not can_compile():
         return function
+    import torch._dynamo
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
     # kernels of one instruction set that another loads from a shared cache overwrite memory (torch 2.13)
     place = os.path.join(os.path.expanduser("~"), ".cache", "sensorium", "inductor", capability().lower())
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", place)
-    import torch._dynamo
+    # torch itself sets its default as soon as it looks for the folder
+    if os.environ.get("TORCHINDUCTOR_CACHE_DIR", default_cache_dir()) == default_cache_dir():
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = place
 
     # each batch size and each policy type is compiled separately
     torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)

@@ -43,15 +43,9 @@ def group(state: State, name: str) -> Parts:
 
 @torch.no_grad()
 def store(
-    state: State,
-    world: TorchWorld,
-    seeds: Int[Tensor, "rows"],
-    steps: int,
-    ended: Bool[Tensor, "rows"],
-    max_lengths: Int[Tensor, "rows"],
-    worlds: Parts,
-    **memories: Parts,
-) -> None:
+    state: State, world: TorchWorld, seeds: Int[Tensor, "rows"], steps: int, ended: Bool[Tensor, "rows"],
+    max_lengths: Int[Tensor, "rows"], worlds: Parts, **memories: Parts,
+) -> None:  # fmt: skip
     """Store the state after a window of `steps` steps. Rows that ended or reached `max_lengths` restart from `seeds` with zero memory."""
     ages = state["ages"] + steps
     ended = ended | (ages >= max_lengths)

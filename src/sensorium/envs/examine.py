@@ -60,9 +60,8 @@ def repeats(world: Gymnasium) -> str:
         differs = (again != expected).flatten(1).any(1).nonzero()
         if len(differs):
             remedy = "; use --world.anew True" if what == "after other episodes" and not world.anew else ""
-            raise Failure(
-                f"gym:{world.id} does not repeat an episode {what}: equal seed and actions, another result at step {int(differs[0])}{remedy}"
-            )
+            different = f"equal seed and actions, another result at step {int(differs[0])}{remedy}"
+            raise Failure(f"gym:{world.id} does not repeat an episode {what}: {different}")
     return f"equal observations and rewards over {len(first) - 1} steps: again, alone, and after other episodes"
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from textwrap import wrap
 from typing import Any
 
 import matplotlib
@@ -52,3 +53,23 @@ def smooth(values: Any, window: int) -> np.ndarray:
     window = max(1, min(window, len(values)))
     kernel = np.ones(window)
     return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+
+
+def bars(scores: dict[str, dict[str, Any]], labels: list[str], colours: dict[str, str], ylabel: str) -> str:
+    """Bar chart of the scores by treatment with 95 % intervals, as HTML; 'n/a' where an agent has no score."""
+    figure, axis = canvas(height=3.7)
+    width = 0.8 / len(scores)
+    for i, (name, results) in enumerate(scores.items()):
+        for j, label in enumerate(labels):
+            place = j + (i - (len(scores) - 1) / 2) * width
+            if label not in results:
+                axis.text(place, 0, " n/a", rotation=90, ha="center", va="bottom", fontsize=9, color=colours[name])
+                continue
+            mean, (low, high) = results[label]["mean"], results[label]["ci95"]
+            axis.bar(place, mean, width * 0.92, color=colours[name], label=name if j == 0 else None)
+            axis.errorbar(place, mean, [[mean - low], [high - mean]], color=INK, linewidth=1, capsize=2)
+    axis.axhline(0, color=INK, linewidth=0.8)
+    axis.set_xticks(range(len(labels)), ["\n".join(wrap(label, 12)) for label in labels], fontsize=9.5)
+    axis.set(xlim=(-0.5, len(labels) - 0.5), ylabel=ylabel)
+    axis.legend(fontsize=9.5, ncols=len(scores), loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return picture(figure, "bar chart of scores by treatment")

@@ -59,8 +59,7 @@ def all_metrics(stages: list[Path]) -> list[Section]:
 
 def sections(folder: Path, curves: tuple[Curve, ...]) -> list[Section]:
     """One section per curve whose metric was logged by a stage of the run. Errors: core.errors.Failure where nothing was logged yet."""
-    paths = [folder] if (folder / "card.json").exists() else checkpoint.stages_of(folder)
-    logs = {path.name: rows(path / "metrics.jsonl") for path in paths}
+    logs = {path.name: rows(path / "metrics.jsonl") for path in stage_folders(folder)}
     if not any(logs.values()):
         raise Failure(f"{folder} has logged nothing yet")
     found = []

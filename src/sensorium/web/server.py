@@ -32,26 +32,35 @@ VISITORS = 16
 """scenes that may be open at once"""
 
 
-def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> FastAPI:
+class Playground:
     """The playground of agents, name -> folder. With a token every request of /api/ has to carry it as `?token=`."""
-    gallery = Gallery(folders)
-    assets = {path.name: path for path in (STATIC / "assets").glob("*") if path.suffix in TYPES}
-    present: set[Visitor] = set()
+
+    def __init__(self, folders: dict[str, Path], token: str, visitors: int):
+        self.folders, self.token, self.visitors = folders, token, visitors
+        self.gallery = Gallery(folders)
+        self.assets = {path.name: path for path in (STATIC / "assets").glob("*") if path.suffix in TYPES}
+        self.present: set[Visitor] = set()
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await gallery.open()
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """The gallery, open while the server runs."""
+        await self.gallery.open()
         yield
-        await gallery.close()
+        await self.gallery.close()
 
-    application = FastAPI(title="Sensorium's playground", lifespan=lifespan, docs_url=None, redoc_url=None)
-    application.state.present = present
+    def admitted(self, given: str | None) -> bool:
+        """Whether a request has the token."""
+        return not self.token or secrets.compare_digest((given or "").encode(), self.token.encode())
 
-    @application.middleware("http")
-    async def guarded(request: Request, call_next: Any) -> Response:
-        if not (token or loopback(request.headers.get("host"))):
+    def known(self, host: str | None) -> bool:
+        """Whether this server answers under a name: without a token as this machine only."""
+        return bool(self.token) or loopback(host)
+
+    async def guarded(self, request: Request, call_next: Any) -> Response:
+        """Refuse requests by another name or without the token; add the headers of security to all responses."""
+        if not self.known(request.headers.get("host")):
             response = Response('{"detail":"this server answers as localhost only"}', 403, media_type="application/json")
-        elif request.url.path.startswith("/api/") and not admitted(request.query_params.get("token")):
+        elif request.url.path.startswith("/api/") and not self.admitted(request.query_params.get("token")):
             response = Response('{"detail":"the address lacks the right token"}', 403, media_type="application/json")
         else:
             response = await call_next(request)
@@ -59,48 +68,58 @@ def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> 
             response.headers[name] = value
         return response
 
-    def admitted(given: str | None) -> bool:
-        return not token or secrets.compare_digest((given or "").encode(), token.encode())
-
-    @application.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
+    async def page(self) -> FileResponse:
+        """The page."""
         return FileResponse(STATIC / "index.html", media_type=TYPES[".html"], headers={"Cache-Control": "no-cache"})
 
-    @application.get("/assets/{name}", responses={404: {"description": "no such file"}})
-    async def asset(name: str) -> FileResponse:
-        if name not in assets:
+    async def asset(self, name: str) -> FileResponse:
+        """A file of the page."""
+        if name not in self.assets:
             raise HTTPException(404, "no such file")
-        return FileResponse(assets[name], media_type=TYPES[assets[name].suffix], headers={"Cache-Control": "no-cache"})
+        return FileResponse(self.assets[name], media_type=TYPES[self.assets[name].suffix], headers={"Cache-Control": "no-cache"})
 
-    @application.get("/api/gallery", responses={403: {"description": "wrong token"}})
-    async def agents() -> dict[str, Any]:
-        return {"agents": await gallery.agents()}
+    async def agents(self) -> dict[str, Any]:
+        """The agents and their scenes."""
+        return {"agents": await self.gallery.agents()}
 
-    @application.get("/api/thumbnail/{name}", responses={403: {"description": "wrong token"}, 404: {"description": "no thumbnail yet"}})
-    async def thumbnail(name: str) -> Response:
-        path = gallery.thumbnail(name)
+    async def thumbnail(self, name: str) -> Response:
+        """The picture of an agent."""
+        path = self.gallery.thumbnail(name)
         if path is None:
             raise HTTPException(404, "no thumbnail yet", {"Retry-After": "3"})
         return FileResponse(path, media_type="image/webp")
 
-    @application.websocket("/api/scene")
-    async def scene(websocket: WebSocket) -> None:
-        known = token or loopback(websocket.headers.get("host"))
-        if not known or not same_origin(websocket) or not admitted(websocket.query_params.get("token")):
+    async def scene(self, websocket: WebSocket) -> None:
+        """A visitor's scenes, until the WebSocket closes."""
+        headers = websocket.headers
+        if not (self.known(headers.get("host")) and same_origin(websocket) and self.admitted(websocket.query_params.get("token"))):
             await websocket.close(1008)
             return
-        if len(present) >= visitors:
+        if len(self.present) >= self.visitors:
             # a browser shows the page nothing of a handshake that is refused
             await websocket.accept()
-            await websocket.close(FULL, f"all {visitors} places of this server are taken")
+            await websocket.close(FULL, f"all {self.visitors} places of this server are taken")
             return
-        visitor = Visitor(websocket, {name: str(folder) for name, folder in folders.items()})
-        present.add(visitor)
+        visitor = Visitor(websocket, {name: str(folder) for name, folder in self.folders.items()})
+        self.present.add(visitor)
         try:
             await visitor.serve()
         finally:
-            present.remove(visitor)
+            self.present.remove(visitor)
 
+
+def app(folders: dict[str, Path], token: str = "", visitors: int = VISITORS) -> FastAPI:
+    """The application of a `Playground`."""
+    playground = Playground(folders, token, visitors)
+    application = FastAPI(title="Sensorium's playground", lifespan=playground.lifespan, docs_url=None, redoc_url=None)
+    application.state.present = playground.present
+    application.middleware("http")(playground.guarded)
+    refused: dict[int | str, dict[str, Any]] = {403: {"description": "wrong token"}}
+    application.get("/", include_in_schema=False)(playground.page)
+    application.get("/assets/{name}", responses={404: {"description": "no such file"}})(playground.asset)
+    application.get("/api/gallery", responses=refused)(playground.agents)
+    application.get("/api/thumbnail/{name}", responses={**refused, 404: {"description": "no thumbnail yet"}})(playground.thumbnail)
+    application.websocket("/api/scene")(playground.scene)
     return application
 
 

@@ -3,7 +3,6 @@
 _HERE = "sensorium.systems.attention_neuron"
 
 PARTS = {
-    "planner": f"{_HERE}.model.planner:Planner",
     "sensory-agent": f"{_HERE}.model.sensory:SensoryAgent",
     "feed-forward-agent": f"{_HERE}.model.sensory:FeedForwardAgent",
     "vision-neurons": f"{_HERE}.model.vision:VisionNeurons",

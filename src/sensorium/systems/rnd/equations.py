@@ -26,15 +26,6 @@ def prediction_error(prediction: Float[Tensor, "B D"], target: Float[Tensor, "B 
     return ((prediction - target) ** 2).mean(1)
 
 
-def running_moments(
-    mean: Float[Tensor, ""], variance: Float[Tensor, ""], count: Float[Tensor, ""], values: Float[Tensor, "B"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
-    """Mean, variance and count of a stream after B more values (Chan et al. 1979). The variance of a batch is unbiased, as in URLB."""
-    total, delta = count + len(values), values.mean() - mean
-    squares = variance * count + values.var() * len(values) + delta**2 * count * len(values) / total
-    return mean + delta * len(values) / total, squares / total, total
-
-
 def intrinsic_reward(error: Float[Tensor, "B"], variance: Float[Tensor, ""]) -> Float[Tensor, "B"]:
     """The error divided by the standard deviation of all errors so far (section 2.4)."""
     return error / (variance.sqrt() + 1e-8)

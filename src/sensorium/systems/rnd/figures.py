@@ -3,14 +3,13 @@
 from pathlib import Path
 
 from sensorium.viz import logged
-from sensorium.viz.logged import Curve
 from sensorium.viz.report import Page
 
 CURVES = (
-    Curve("intrinsic_reward/mean", "Intrinsic reward", "The prediction error divided by its standard deviation.", along="frames"),
-    Curve("coverage/explorer", "Coverage", "Cells of the coordinate space visited so far.", "coverage/random", "frames"),
-    Curve("score/mean", "Return", "Return of the training episodes. The agent does not receive it while exploring.", along="frames"),
-    Curve("evaluation/mean", "Return without noise", "Return of separate evaluation episodes.", along="frames"),
+    logged.Curve("intrinsic_reward/mean", "Intrinsic reward", "The prediction error divided by its standard deviation.", along="frames"),
+    logged.Curve("coverage/explorer", "Coverage", "Cells of the coordinate space visited so far.", "coverage/random", "frames"),
+    logged.Curve("score/mean", "Return", "Return of the training episodes. The agent does not receive it while exploring.", along="frames"),
+    logged.Curve("evaluation/mean", "Return without noise", "Return of separate evaluation episodes.", along="frames"),
 )
 
 

@@ -13,6 +13,7 @@ from sensorium.core.stage import Metrics, State
 from sensorium.nets import descent
 from sensorium.nets.encoders import Encoder, Plain
 from sensorium.nets.mlp import mlp, orthogonal
+from sensorium.nets.moments import running_moments
 from sensorium.systems.rnd import equations as eq
 
 
@@ -42,14 +43,11 @@ class RND:
     explores = True
     consecutive = False
     by_critic = True
+    parts = ("representation", "random")
 
     @property
     def architecture(self) -> tuple[object, ...]:
         return self.outputs, self.hidden, self.channels
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        return "representation", "random"
 
     def require(self, batch: int) -> None:
         """Errors: core.errors.Usage for a batch of one sample, which has no variance."""
@@ -125,6 +123,6 @@ class Distillation:
     def intrinsic_reward(self, obs: Tensor, next_code: Float[Tensor, "rows n"], seeds: Seeds) -> Float[Tensor, "rows"]:
         """Prediction errors of the observations, normalised by the running variance, which is updated first (section 2.4)."""
         state, error = self.state, self.error(obs)
-        moments = eq.running_moments(state["error/mean"], state["error/variance"], state["error/count"], error)
+        moments = running_moments(state["error/mean"], state["error/variance"], state["error/count"], error)
         state["error/mean"], state["error/variance"], state["error/count"] = moments
         return eq.intrinsic_reward(error, state["error/variance"])

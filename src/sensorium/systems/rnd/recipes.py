@@ -17,9 +17,7 @@ LAPTOP: dict[bool, dict[str, Any]] = {
     False: {"frames": 100_000, "batch": 256, "every": 1, "hidden": 256, "rate": 3e-4},
     True: {"frames": 80_000, "batch": 64, "every": 2, "hidden": 1024, "rate": 3e-4},
 }
-"""laptop settings by whether observations are pixels: frames without reward and a smaller learner, as in the Proto-RL laptop presets"""
-NAMED: dict[str, Any] = {"frames": 20_000, "every": 1}
-"""what differs in named worlds from pixels: an update for each agent step"""
+"""laptop settings by whether observations are pixels: frames without reward and a smaller learner, as in the Proto-RL laptop presets; named worlds differ"""
 
 
 def phases(world: World, preset: Preset, pixels: bool, pretrained: Folder, foreign: bool) -> Stages:
@@ -31,19 +29,18 @@ def phases(world: World, preset: Preset, pixels: bool, pretrained: Folder, forei
     tune = Finetune(world, DDPG(), **common)
     frames, labelled = 2_000_000, 100_000
     if preset == "laptop" or (foreign and preset == "tiny"):
-        light = LAPTOP[pixels] | (NAMED if foreign and pixels else {})
+        light = LAPTOP[pixels] | ({"frames": 20_000, "every": 1} if foreign and pixels else {})
         frames, labelled = light["frames"], min(light["frames"], labelled)
         rnd, learner = RND(hidden=light["hidden"], learning_rate=light["rate"]), {"hidden": light["hidden"], "learning_rate": light["rate"]}
         less: dict[str, Any] = {"rows": 2, "batch": light["batch"], "every": light["every"], "rnd": rnd}
         explore = replace(explore, learner=replace(DDPG(returns=1), **learner), snapshots=(), **less)
         tune = replace(tune, learner=replace(DDPG(), **learner), **less)
         if not pixels:
-            both: dict[str, Any] = {"learner": named.LEARNER, "rnd": rnd, **named.SETTINGS}
-            explore, tune = replace(explore, **both), replace(tune, keep_critic=False, **both)
-    explore, tune = explore.for_frames(frames, 5), tune.for_frames(labelled, 10)
-    if preset == "tiny":
-        explore, tune = tiny(explore), tiny(tune)
-    return {"finetune": replace(tune, pretrained=pretrained)} if pretrained else {"pretrain": explore, "finetune": tune}
+            explore = replace(explore, learner=named.LEARNER, **named.SETTINGS)
+            tune = replace(tune, learner=named.LEARNER, keep_critic=False, **named.SETTINGS)
+    stages: Stages = {} if pretrained else {"pretrain": explore.for_frames(frames, 5)}
+    stages["finetune"] = replace(tune, pretrained=pretrained or tune.pretrained).for_frames(labelled, 10)
+    return {name: tiny(stage) for name, stage in stages.items()} if preset == "tiny" else stages
 
 
 def tiny(stage: Any) -> Any:

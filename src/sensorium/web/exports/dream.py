@@ -72,6 +72,25 @@ class Controlling(nn.Module):
         return self.controller.act(dict(self.named_buffers()), z, hidden, cell)
 
 
+def onnx_networks(
+    vision: ConvVAE, memory: MDNRNN, controller: Linear, tensors: dict[str, Tensor], mu: Tensor
+) -> dict[str, tuple[bytes, float]]:
+    """V's decoder, a step of M, and C: name -> ONNX file and its largest difference from torch. `mu`: latent vectors of first frames."""
+    seeds = row_seeds(0, ROWS)
+    # inputs as they occur: latent vectors of first frames, hidden states in (-1, 1)
+    z = mu[torch.arange(ROWS) % len(mu)] + normal(seeds, 0, memory.latents)
+    hidden, cell = torch.tanh(normal(seeds, 1, memory.hidden)), normal(seeds, 2, memory.hidden)
+    action = torch.tanh(normal(seeds, 3, memory.actions))
+    first = (torch.arange(ROWS)[:, None] % 2).float()
+    outputs = ["hidden_next", "cell_next", "log_weight", "mean", "log_sd", *(["restart"] if memory.restart else [])]
+    step = {"z": z, "action": action, "first": first, "hidden": hidden, "cell": cell}
+    return {
+        "decoder": onnx_file("decoder", Decoder(vision), {"z": z}, ["frame"]),
+        "memory": onnx_file("memory", MemoryStep(memory), step, outputs),
+        "controller": onnx_file("controller", Controlling(controller, tensors), {"z": z, "hidden": hidden, "cell": cell}, ["action"]),
+    }
+
+
 def scenes(agent: Agent) -> list[Scene]:
     """The scenes of a world model with V of images, M and C; none for other agents. Errors: core.errors.Usage where it has no dream."""
     stage = agent.stage
@@ -86,24 +105,8 @@ def scenes(agent: Agent) -> list[Scene]:
     if not isinstance(vision, ConvVAE) or not isinstance(policy, WorldModelPolicy):
         raise agent.refused("its dream has no images")
     controller = policy.controller
-    seeds = row_seeds(0, ROWS)
     mu, log_variance = (part[:STARTS] for part in starts(dream.memory, "cpu"))
-    # inputs as they occur: latent vectors of first frames, hidden states in (-1, 1)
-    z = mu[torch.arange(ROWS) % len(mu)] + normal(seeds, 0, memory.latents)
-    hidden, cell = torch.tanh(normal(seeds, 1, memory.hidden)), normal(seeds, 2, memory.hidden)
-    action = torch.tanh(normal(seeds, 3, memory.actions))
-    first = (torch.arange(ROWS)[:, None] % 2).float()
-    mixtures = ["log_weight", "mean", "log_sd"]
-    outputs = ["hidden_next", "cell_next", *mixtures, *(["restart"] if memory.restart else [])]
-    networks = {
-        "decoder": onnx_file("decoder", Decoder(vision), {"z": z}, ["frame"]),
-        "memory": onnx_file(
-            "memory", MemoryStep(memory), {"z": z, "action": action, "first": first, "hidden": hidden, "cell": cell}, outputs
-        ),
-        "controller": onnx_file(
-            "controller", Controlling(controller, policy.tensors), {"z": z, "hidden": hidden, "cell": cell}, ["action"]
-        ),
-    }
+    networks = onnx_networks(vision, memory, controller, policy.tensors, mu)
     names, steering = actions(stage.world, controller)
     data = {
         "title": stage.world.spec.name,

@@ -112,19 +112,12 @@ class Latent(Scene):
 
     def panels(self) -> list[Panel]:
         height, width, _ = self.space.frames.shape[1:]
-        size = {"width": width, "height": height}
+        size, items = {"width": width, "height": height}, [f"z {i + 1}" for i in self.space.sorted]
         return [
             panel("imagined", "The z of the sliders", "picture", **size),
             panel("real", "A real frame", "picture", **size),
             panel("reconstruction", "Its reconstruction", "picture", **size),
-            panel(
-                "z",
-                "z of the first picture, smallest sd first",
-                "bars",
-                items=[f"z {i + 1}" for i in self.space.sorted],
-                low=-REACH,
-                high=REACH,
-            ),
+            panel("z", "z of the first picture, smallest sd first", "bars", items=items, low=-REACH, high=REACH),
             panel("status", "z", "text"),
         ]
 

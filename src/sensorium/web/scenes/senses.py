@@ -40,13 +40,12 @@ class Senses(Scene):
         n = spec.observation[0]
         self.channels = Channels(labels(spec.sensors, n), seed)
         fast = isinstance(agent.world, Cart)
-        # the cart-pole's step is 0.01 s
-        self.rate, self.steps = (50.0, 2) if fast else (40.0, 1)
+        self.rate, self.steps = (50.0, 2) if fast else (40.0, 1)  # the cart-pole's step is 0.01 s
         hertz = self.rate * self.steps
         self.runs = {"agent": self.owned(Run(agent.world, agent.policy, seed, hertz, self.channels.treated))}
         if other is not None:
-            treat = lambda obs, t: fitted(self.channels.treated(obs, t), n)  # noqa: E731
-            self.runs["baseline"] = self.owned(Run(other.world, other.policy, seed, hertz, treat))
+            beside = Run(other.world, other.policy, seed, hertz, lambda obs, t: fitted(self.channels.treated(obs, t), n))
+            self.runs["baseline"] = self.owned(beside)
         self.t, self.every, self.clear, self.paused = 0, 0, False, False
         self.shuffled, self.usual = -1, dict.fromkeys(self.runs, 0.0)
         self.reset = ["score", "recovery"]

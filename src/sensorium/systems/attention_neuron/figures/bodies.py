@@ -14,10 +14,11 @@ from sensorium.core.seeding import row_seeds
 from sensorium.envs.ant import Ant
 from sensorium.envs.wrappers import altered
 from sensorium.imitation.equations import recognition
-from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, agents_of, facts_of, learning, recovery_section, treatments
+from sensorium.systems.attention_neuron.figures.panels import OURS, TEACHER, agents_of, facts_of, recovery_section, treatments
 from sensorium.systems.attention_neuron.model import SensoryPolicy
 from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from sensorium.viz.curves import canvas, picture
+from sensorium.viz.learning import learning
 from sensorium.viz.report import Page, Section, compose, video
 from sensorium.viz.video import beside, write_mp4
 

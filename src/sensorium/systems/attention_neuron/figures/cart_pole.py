@@ -14,10 +14,11 @@ from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.cart_pole import CartPole, draw
 from sensorium.envs.wrappers import wrapped
-from sensorium.systems.attention_neuron.figures.panels import bars, facts_of, learning
+from sensorium.systems.attention_neuron.figures.panels import facts_of
 from sensorium.systems.attention_neuron.model import FeedForwardPolicy, SensoryPolicy
 from sensorium.systems.attention_neuron.probes import recovery, under
-from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, RED, canvas, picture
+from sensorium.viz.curves import BLUE, GREEN, INK, ORANGE, RED, bars, canvas, picture
+from sensorium.viz.learning import learning
 from sensorium.viz.report import Page, Section, compose, table, video
 from sensorium.viz.video import beside, write_mp4
 

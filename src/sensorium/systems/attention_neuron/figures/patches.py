@@ -13,11 +13,12 @@ from sensorium.core.log import tracked
 from sensorium.core.seeding import row_seeds
 from sensorium.envs import patches
 from sensorium.envs.pong import BALL_Y, Consoles, Pong
-from sensorium.systems.attention_neuron.figures.panels import OURS, agents_of, facts_of, learning, recovery_section, treatments
+from sensorium.systems.attention_neuron.figures.panels import OURS, agents_of, facts_of, recovery_section, treatments
 from sensorium.systems.attention_neuron.model import VisionPolicy
 from sensorium.systems.attention_neuron.tables.agents import TrainedAgent
 from sensorium.systems.attention_neuron.tables.vision import OCCLUDED, SHARES, occluded
 from sensorium.viz.curves import canvas, picture
+from sensorium.viz.learning import learning
 from sensorium.viz.report import Page, Section, compose, video
 from sensorium.viz.video import beside, write_mp4
 

@@ -1,6 +1,5 @@
 """The models, named as in the paper: `sensory` for vector observations, `vision` for image patches; agents in `pong` and `voting`."""
 
-from sensorium.systems.attention_neuron.model.planner import Planner
 from sensorium.systems.attention_neuron.model.pong import PongAgent
 from sensorium.systems.attention_neuron.model.sensory import (
     FeedForwardAgent,
@@ -15,6 +14,6 @@ from sensorium.systems.attention_neuron.model.vision import NO_GRADIENT, VisionN
 from sensorium.systems.attention_neuron.model.voting import AttentionAgent, VotingAgent
 
 __all__ = [
-    "NO_GRADIENT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "Planner", "PongAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
+    "NO_GRADIENT", "AttentionAgent", "FeedForwardAgent", "FeedForwardPolicy", "PongAgent", "SensoryAgent", "SensoryPolicy", "VisionNeurons", "VisionPolicy",
     "VotingAgent", "fold", "head", "head_shapes",
 ]  # fmt: skip

@@ -130,6 +130,14 @@ class Differentiable(Protocol):
         ...
 
 
+@runtime_checkable
+class OnPatches(Protocol):
+    """An architecture with one neuron for each patch."""
+
+    @property
+    def neurons(self) -> VisionNeurons: ...
+
+
 NO_GRADIENT = "this agent selects ten entries by rank, so nothing can be learned by gradient; clone into a PongAgent"
 
 
@@ -166,7 +174,6 @@ class VisionPolicy:
 
     def attention(self, obs: UInt8[Tensor, "rows n t p"], memory: Memory) -> Float[Tensor, "rows n m"]:
         """Attention weights at the step on `obs`; `memory` is the memory before it. Errors: core.errors.Usage for agents without patches."""
-        neurons = getattr(self.agent, "neurons", None)
-        if not isinstance(neurons, VisionNeurons):
+        if not isinstance(self.agent, OnPatches):
             raise Usage("this agent has no neurons on patches")
-        return neurons.weights(self.tensors, obs, memory[0]).mT
+        return self.agent.neurons.weights(self.tensors, obs, memory[0]).mT

@@ -13,8 +13,9 @@ from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
 from sensorium.imitation.clone import Clone
 from sensorium.imitation.demonstrate import Demonstrate
+from sensorium.imitation.pong_planner import Planner
 from sensorium.imitation.scripted import Scripted
-from sensorium.systems.attention_neuron.model import Planner, VisionNeurons, VotingAgent
+from sensorium.systems.attention_neuron.model import VisionNeurons, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import CAR_STUDENT, CONSTANT, PONG_STUDENT, clone_rounds, demonstrate_and_clone
 
 

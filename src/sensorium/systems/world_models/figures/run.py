@@ -60,7 +60,7 @@ def load_run(folder: Path) -> Run:
         raise Usage(f"{folder} has nothing to show yet: no recorded episodes and no controller")
     with closing(world) as env:
         if "controller" in folders:
-            scores = summary(play(env, player, row_seeds(7, EPISODES)).returns.numpy())
+            scores = summary(play(env, player, row_seeds(7, EPISODES), compile=False).returns.numpy())
         rollout = play(env, player, row_seeds(11, 1), keep=("observations", "actions"))
     length = int(rollout.lengths[0])
     vision = load_model(str(folders["vision"]), bfloat16=False) if "vision" in folders else None
