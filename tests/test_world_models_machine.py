@@ -502,7 +502,9 @@ def test_trust_of_a_dream():
         rollout = play(stage.world.open(), stage.policy(state), seed[None], keep=("observations", "actions"))
         hidden = cell = torch.zeros(1, memory.hidden)
         for t in range(int(rollout.lengths) - 1):
-            z, following = (vision.posterior(rollout.observations[u])[0] for u in (t, t + 1))
+            z, following = (
+                eq.latent(*vision.posterior(rollout.observations[u]), normal(seed[None], u, vision.latents)) for u in (t, t + 1)
+            )
             hidden, cell = memory.step(z, rollout.actions[t], torch.tensor([float(t == 0)]), hidden, cell)
             out = memory.predict(hidden)
             density = (

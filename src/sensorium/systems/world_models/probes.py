@@ -14,7 +14,7 @@ from sensorium.core import checkpoint
 from sensorium.core.env import closing
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import play
-from sensorium.core.seeding import row_seeds
+from sensorium.core.seeding import normal, row_seeds
 from sensorium.core.stats import bootstrap_interval, rank_correlation
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import load_model
@@ -29,7 +29,7 @@ class Trust:
     """A dream compared with its world."""
 
     likelihood: float
-    """log likelihood of the next z in nats per dimension, one step ahead, on new episodes of the agent"""
+    """log likelihood of the next z in nats per dimension, one step ahead, on new episodes of the agent; z are samples, as in M's training"""
     persistence: float
     """the same of a normal distribution around the present z, with the best standard deviation of each dimension"""
     strengths: tuple[float, ...]
@@ -80,15 +80,18 @@ def trust(folder: str | Path, policies: int = 6, episodes: int = 8) -> Trust:
 
 @torch.no_grad()
 def one_step(stage: Controller, world: Any, policy: Policy, episodes: int) -> tuple[float, float]:
-    """Log likelihoods per dimension of the next z, of M and of persistence, over episodes of a policy."""
-    vision, memory = load_model(stage.vision), load_model(stage.memory)
-    rollout = play(world, policy, row_seeds(SEED + 1, episodes), keep=("observations", "actions"))
+    """Log likelihoods per dimension of the next z, of M and of persistence, over episodes of a policy.
+
+    A dimension of z that V does not use has a constant mean, which persistence would know exactly, so z are samples of the posterior.
+    """
+    vision, memory, seeds = load_model(stage.vision), load_model(stage.memory), row_seeds(SEED + 1, episodes)
+    rollout = play(world, policy, seeds, keep=("observations", "actions"))
     hidden = cell = torch.zeros(episodes, memory.hidden)
     codes, scores, live = [], [], []
     expected = None
     for t in range(len(rollout.observations)):
-        z, _ = vision.posterior(rollout.observations[t])
-        z = z.float()
+        mu, log_variance = vision.posterior(rollout.observations[t])
+        z = eq.latent(mu, log_variance, normal(seeds, t, vision.latents)).float()
         if expected is not None:
             scores.append(eq.mixture_log_likelihood(z, expected.log_weight, expected.mean, expected.log_sd).mean(1))
             live.append(t < rollout.lengths)

@@ -38,4 +38,4 @@ def trust(run: Run) -> Section | None:
         f"{len(found.strengths)} policies, from the agent to random parameters of the same size, {found.dream.shape[1]} episodes each in the dream and in the world. "
         "In a dream that can be trusted the points rise, and the agent does not stand above the dashed line: a point above it exploits errors of M."
     )
-    return Section("How far to trust the dream", (text,), ((picture(figure, "returns in the dream and in the world"), "Means with standard errors."), (numbers, "Likelihoods from new episodes of the agent.")))  # fmt: skip
+    return Section("How far to trust the dream", (text,), ((picture(figure, "returns in the dream and in the world"), "Means with standard errors."), (numbers, "Likelihoods of sampled z, as in M's training, from new episodes of the agent.")))  # fmt: skip
