@@ -1,4 +1,4 @@
-"""Make docs/how-to/dreams.png from the zoo's agent of TakeCover: `python docs/dreams.py` (half an hour on two cores; extra doom).
+"""Make docs/how-to/dreams.png from the zoo's agent of TakeCover: `python docs/dreams.py` (most of an hour beside other work; extra doom).
 
 Left: how long policies survive in the dream, by its temperature; dashed: in the game. Right: the agent and weakened ones in both.
 """

@@ -29,7 +29,7 @@ def phases(world: World, preset: Preset, pixels: bool, pretrained: Folder, forei
     tune = Finetune(world, DDPG(), **common)
     frames, labelled = 2_000_000, 100_000
     if preset == "laptop" or (foreign and preset == "tiny"):
-        light = LAPTOP[pixels] | ({"frames": 20_000, "every": 1} if foreign and pixels else {})
+        light = LAPTOP[pixels] | ({"frames": 20_000, "every": 1} if foreign and pixels else {})  # an update for each agent step
         frames, labelled = light["frames"], min(light["frames"], labelled)
         rnd, learner = RND(hidden=light["hidden"], learning_rate=light["rate"]), {"hidden": light["hidden"], "learning_rate": light["rate"]}
         less: dict[str, Any] = {"rows": 2, "batch": light["batch"], "every": light["every"], "rnd": rnd}

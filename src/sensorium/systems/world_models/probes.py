@@ -67,11 +67,11 @@ def trust(folder: str | Path, policies: int = 6, episodes: int = 8) -> Trust:
     dream, _ = stage.in_dream(state)
     shares, vectors = weakened(state["agent"].float().cpu(), policies)
     found: dict[str, list[Any]] = {"dream": [], "world": []}
-    # compiling takes longer than so few episodes
     seeds = row_seeds(SEED, episodes)
     with closing(dream) as dreams, closing(stage.world) as world:
         for vector in vectors:
             changed = {**state, "agent": vector}
+            # compiling takes longer than so few episodes
             found["dream"].append(play(dreams, stage.in_dream(changed)[1], seeds, compile=False).returns.numpy())
             found["world"].append(play(world, stage.policy(changed), seeds, compile=False).returns.numpy())
         likelihood, persistence = one_step(stage, world, stage.policy(state), episodes)
