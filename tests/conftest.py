@@ -26,8 +26,11 @@ from sensorium.doctor import EXTRAS
 # before any test imports a library that loads OpenGL
 load_triton()
 
-# parallel test processes share the cores
-torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+# parallel test processes and the commands that they start share the cores: threads that wait for those of another process do so busily
+THREADS = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+torch.set_num_threads(THREADS)
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = str(THREADS)
 
 REFERENCE = Path(os.environ.get("SENSORIUM_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
 

@@ -1,6 +1,7 @@
 """The command line's contract: grammar, JSON as the only output on stdout, and results."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,6 +13,7 @@ import torch
 
 from sensorium import cli, registry
 from sensorium.commands.files import chain
+from sensorium.commands.options import SPINS
 from sensorium.core import card, checkpoint, zoo
 from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
@@ -42,6 +44,17 @@ def document(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
 def test_help_imports_nothing_heavy():
     program = "import sys; from sensorium.cli import parser; parser().format_help(); print([m for m in ('torch', 'tyro', 'matplotlib', 'rich') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", [["train", "nothing"], ["evaluate", "nowhere"]])
+def test_threads_are_configured_before_torch_is_imported(command):
+    program = (
+        "import os, sys\nfrom sensorium import cli\n"
+        "class Finder: find_spec = staticmethod(lambda name, *_: print(os.environ['GOMP_SPINCOUNT']) if name == 'torch' else None)\n"
+        f"sys.meta_path.insert(0, Finder)\ncli.main({command})"
+    )
+    own = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=own).stdout == f"{SPINS}\n"
 
 
 def test_help_of_everything(capsys):

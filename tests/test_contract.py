@@ -16,7 +16,7 @@ from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.core.stage import Stage, placed
-from sensorium.envs.sensors import Sensed
+from sensorium.envs.sensed import Sensed
 from sensorium.systems.world_models.stages import Identity
 from tests.conftest import EXTRAS, finished, with_predecessors
 

@@ -21,7 +21,7 @@ from sensorium.envs import worlds
 from sensorium.envs.car_racing import CarFrames
 from sensorium.envs.cart_pole import CartPole
 from sensorium.envs.pong import Pong
-from sensorium.envs.sensors import Sensed
+from sensorium.envs.sensed import Sensed
 from sensorium.envs.take_cover import TakeCover
 from sensorium.envs.toy import Toy
 from sensorium.envs.wrappers import Treated, altered, wrapped

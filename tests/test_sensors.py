@@ -9,7 +9,8 @@ from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import fold, row_seeds, uniform
 from sensorium.envs.cart_pole import CartPole
-from sensorium.envs.sensors import Drop, Sensed, SensedEnv, Shuffle, Swap, parse
+from sensorium.envs.sensed import Sensed, SensedEnv
+from sensorium.envs.sensors import Drop, Shuffle, Swap, parse
 from sensorium.envs.wrappers import wrapped
 from sensorium.systems.attention_neuron.model import SensoryAgent
 

@@ -27,6 +27,7 @@ from sensorium.core.processes import fields
 from sensorium.core.run import run
 from sensorium.doctor import attempt, children
 from sensorium.envs.toy import Toy
+from sensorium.es.evolve import Evolve
 from sensorium.systems.attention_neuron.model import FeedForwardAgent
 from tests.conftest import needs, tiny_stages
 
@@ -310,6 +311,31 @@ def test_a_signal_finishes_the_step_and_saves(number, tmp_path):
     assert process.returncode == 128 + number
     assert "the same command resumes" in said
     assert checkpoint.step_of(folder) == rows(folder / "metrics.jsonl")[-1]["step"] > 0
+
+
+def test_a_second_ctrl_c_stops_at_the_last_checkpoint(tmp_path, monkeypatch, capsys):
+    command = ["train", "cart-pole-mlp", "--preset", "tiny", "--out"]
+    step, handler = Evolve.step, signal.getsignal(signal.SIGINT)
+
+    def twice(self, state, live, seeds):
+        metrics = step(self, state, live, seeds)
+        if seeds.step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return metrics
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Evolve, "step", twice)
+        assert cli.main([*command, str(tmp_path / "stopped")]) == 130
+    said = capsys.readouterr().err
+    assert "Ctrl-C again" in said
+    assert "interrupted; saved checkpoints are intact" in said
+    assert signal.getsignal(signal.SIGINT) is handler
+    folder = tmp_path / "stopped" / "1-evolve"
+    assert checkpoint.step_of(folder) == 2
+    assert cli.main([*command, str(tmp_path / "stopped")]) == 0
+    assert cli.main([*command, str(tmp_path / "whole")]) == 0
+    assert newest(folder).read_bytes() == newest(tmp_path / "whole" / "1-evolve").read_bytes()
 
 
 def alive(process: int) -> bool:

@@ -26,12 +26,13 @@ from sensorium.core.env import Env, EnvSpec, select
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import row_seeds
 from sensorium.envs.gym import RowSeeded, episode_seeds
-from sensorium.envs.sensors import Sensed, Shuffle
+from sensorium.envs.sensed import Sensed
+from sensorium.envs.sensors import Shuffle
 
 
 @dataclass(frozen=True)
 class Channels:
-    """The observations of an environment that Gymnasium steps, as the World of an `envs.sensors.Sensed`."""
+    """The observations of an environment that Gymnasium steps, as the World of an `envs.sensed.Sensed`."""
 
     n: int
 

@@ -21,7 +21,7 @@ SYSTEMS = {
 }
 
 WRAPPERS = {
-    "sensed": "sensorium.envs.sensors:Sensed",
+    "sensed": "sensorium.envs.sensed:Sensed",
     "normalised": "sensorium.envs.normalised:Normalised",
     "gym-patches": "sensorium.envs.gym_patches:GymPatches",
 }

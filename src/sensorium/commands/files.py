@@ -87,22 +87,15 @@ def import_(options: argparse.Namespace, _: list[str]) -> None:
         print(line, file=sys.stderr)
 
 
+EXPORTS = {"minari": "sensorium.data.minari:export", "onnx": "sensorium.policies.export:export", "web": "sensorium.web.export:export"}
+"""functions of a folder and a new one, which return lines for the user"""
+
+
 def export(options: argparse.Namespace, _: list[str]) -> None:
     """`sensorium export`: write recorded episodes as a Minari dataset, an agent as an ONNX file, or a page that runs without a server."""
-    if options.to == "onnx":
-        from sensorium.policies.export import export as to_onnx
+    from sensorium.registry import resolve
 
-        lines = to_onnx(options.dir, options.out)
-    elif options.to == "web":
-        from sensorium.web.export import export as to_web
-
-        lines = to_web(options.dir, options.out)
-    else:
-        from sensorium.data.minari import export as to_minari
-
-        name = to_minari(options.dir, options.out)
-        lines = [f"written: MINARI_DATASETS_PATH={options.out}, minari.load_dataset('{name}')"]
-    for line in lines:
+    for line in resolve(EXPORTS[options.to])(options.dir, options.out):
         print(line, file=sys.stderr)
 
 

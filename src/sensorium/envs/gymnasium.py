@@ -18,7 +18,8 @@ from sensorium.core.env import Coordinate, EnvSpec, Step, World
 from sensorium.core.errors import Usage, nearest
 from sensorium.core.stage import at_least
 from sensorium.envs.host import HostEnv, Stacked
-from sensorium.envs.rows import Layout, Made, Observer, Rows, Unknown, Workers, encoder, known, layout, make
+from sensorium.envs.row_workers import Unknown, Workers
+from sensorium.envs.rows import Layout, Made, Observer, Rows, encoder, known, layout, make
 
 PREFIX = "gym:"
 BUSY = 1e-3

@@ -1,6 +1,6 @@
 """Application of a senses specification (`--senses SPEC`) to a world and a policy.
 
-Vector observations are treated by a wrapper (`sensors.Sensed`). Worlds of images apply treatments themselves, before frames are stacked
+Vector observations are treated by a wrapper (`sensed.Sensed`). Worlds of images apply treatments themselves, before frames are stacked
 (`patches.PatchEnv`). The option `forget` resets the policy's memory.
 """
 
@@ -14,7 +14,8 @@ from torch import Tensor
 from sensorium.core.env import Env, EnvSpec, World, select
 from sensorium.core.errors import Usage
 from sensorium.core.policy import Memory, Policy
-from sensorium.envs.sensors import Sensed, Shuffle
+from sensorium.envs.sensed import Sensed
+from sensorium.envs.sensors import Shuffle
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sensorium.core.env import World, closing
 from sensorium.core.errors import Usage
@@ -97,13 +98,10 @@ def played(
             parts.append(play(env, policy, some, keep, compile=False))
             progress(len(some))
     returns, lengths = (torch.cat([getattr(part, name) for part in parts]).cpu().numpy() for name in ("returns", "lengths"))
-    rewards = np.zeros((world.spec.horizon if keep else 0, len(seeds)), np.float32)
-    first = 0
-    for part in parts if keep else ():
-        kept = part.rewards.cpu().numpy()
-        rewards[: len(kept), first : first + kept.shape[1]] = kept
-        first += kept.shape[1]
-    return returns, lengths, rewards
+    if not keep:
+        return returns, lengths, np.zeros((0, len(seeds)), np.float32)
+    rewards = [pad(part.rewards.cpu(), (0, 0, 0, world.spec.horizon - len(part.rewards))) for part in parts]
+    return returns, lengths, torch.cat(rewards, 1).numpy()
 
 
 def _row(

@@ -8,7 +8,7 @@ PARTS = {
     "identity": f"{_HERE}.stages.identity:Identity",
     "memory": f"{_HERE}.stages.memory:Memory",
     "controller": f"{_HERE}.stages.controller:Controller",
-    "linear": f"{_HERE}.model:Linear",
+    "linear": f"{_HERE}.model.controller:Linear",
     "random-networks": f"{_HERE}.behaviour:RandomNetworks",
     "held-actions": f"{_HERE}.behaviour:HeldActions",
 }

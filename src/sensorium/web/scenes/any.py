@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sensorium.core.env import Cart
 from sensorium.core.stage import InWorld, Sensed
-from sensorium.envs import sensors
+from sensorium.envs.sensed import Sensed as SensedWorld
 from sensorium.robustness.cases import refusal
 from sensorium.web.agents import Agent
 from sensorium.web.scenes.channels import SHOWN, Channels, labels
@@ -34,9 +34,9 @@ class AnyAgent(Scene):
         spec, cart = world.spec, isinstance(world, Cart)
         self.rate, self.steps = (50.0, 2) if cart else (40.0, 1)
         self.vector = spec.kind == "vector"
-        self.trained: sensors.Sensed | None = None
+        self.trained: SensedWorld | None = None
         if self.vector and agent.senses and not (isinstance(world, Sensed) and world.senses):
-            self.trained = sensors.Sensed(world, agent.senses)
+            self.trained = SensedWorld(world, agent.senses)
         sensed = (self.trained or world).spec
         self.channels = Channels(labels(sensed.sensors, sensed.observation[0]), seed) if self.vector else None
         self.grows = bool(self.channels) and refusal(self.trained or world, agent.policy, "noise:1") is None
