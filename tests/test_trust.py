@@ -315,7 +315,7 @@ def test_a_signal_finishes_the_step_and_saves(number, tmp_path):
 
 def test_a_second_ctrl_c_stops_at_the_last_checkpoint(tmp_path, monkeypatch, capsys):
     command = ["train", "cart-pole-mlp", "--preset", "tiny", "--out"]
-    step, handler = Evolve.step, signal.getsignal(signal.SIGINT)
+    step, before = Evolve.step, signal.signal(signal.SIGINT, signal.default_int_handler)  # parallel test processes ignore it
 
     def twice(self, state, live, seeds):
         metrics = step(self, state, live, seeds)
@@ -324,13 +324,16 @@ def test_a_second_ctrl_c_stops_at_the_last_checkpoint(tmp_path, monkeypatch, cap
             os.kill(os.getpid(), signal.SIGINT)
         return metrics
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Evolve, "step", twice)
-        assert cli.main([*command, str(tmp_path / "stopped")]) == 130
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(Evolve, "step", twice)
+            assert cli.main([*command, str(tmp_path / "stopped")]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     said = capsys.readouterr().err
     assert "Ctrl-C again" in said
     assert "interrupted; saved checkpoints are intact" in said
-    assert signal.getsignal(signal.SIGINT) is handler
     folder = tmp_path / "stopped" / "1-evolve"
     assert checkpoint.step_of(folder) == 2
     assert cli.main([*command, str(tmp_path / "stopped")]) == 0
