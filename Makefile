@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CPU_TORCH := https://download.pytorch.org/whl/cpu
-# compiled modules and tests are kept: every process would compile them again
+# keep bytecode: otherwise every process compiles all modules and tests again
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check quick docs dist web pictures

@@ -26,7 +26,7 @@ from sensorium.doctor import EXTRAS
 # before any test imports a library that loads OpenGL
 load_triton()
 
-# parallel test processes and the commands that they start share the cores: threads that wait for those of another process do so busily
+# parallel test processes and the commands that they start share the cores; waiting OpenMP threads occupy a core
 THREADS = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 torch.set_num_threads(THREADS)
 if "PYTEST_XDIST_WORKER_COUNT" in os.environ:

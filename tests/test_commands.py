@@ -13,7 +13,6 @@ import torch
 
 from sensorium import cli, registry
 from sensorium.commands.files import chain
-from sensorium.commands.options import SPINS
 from sensorium.core import card, checkpoint, zoo
 from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
@@ -46,15 +45,23 @@ def test_help_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", [["train", "nothing"], ["evaluate", "nowhere"]])
-def test_threads_are_configured_before_torch_is_imported(command):
+@pytest.mark.parametrize(
+    ("command", "given", "expected"),
+    [
+        (["train", "nothing"], {}, cli.SPINS),
+        (["evaluate", "nowhere", "--world", "cart-pole", "--world.horizon", "10"], {}, cli.SPINS),
+        (["evaluate", "nowhere", "--import", "torch"], {"GOMP_SPINCOUNT": "7"}, "7"),
+        (["evaluate", "nowhere", "--import", "torch"], {"OMP_WAIT_POLICY": "active"}, "unset"),
+    ],
+)
+def test_waits_of_threads_are_configured_before_torch_is_imported(command, given, expected):
     program = (
         "import os, sys\nfrom sensorium import cli\n"
-        "class Finder: find_spec = staticmethod(lambda name, *_: print(os.environ['GOMP_SPINCOUNT']) if name == 'torch' else None)\n"
+        "class Finder: find_spec = staticmethod(lambda name, *_: print(os.environ.get('GOMP_SPINCOUNT', 'unset')) if name == 'torch' else None)\n"
         f"sys.meta_path.insert(0, Finder)\ncli.main({command})"
     )
-    own = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=own).stdout == f"{SPINS}\n"
+    others = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=others | given).stdout == f"{expected}\n"
 
 
 def test_help_of_everything(capsys):

@@ -136,8 +136,8 @@ def test_minari_reads_the_exported_episodes(tmp_path: Path, monkeypatch):
     minari = pytest.importorskip("minari")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "sets"))
     run(registry.recipe("car-racing").stages("tiny")["collect"], tmp_path / "run" / "1-collect", 3, last=False)
-    (line,) = export(tmp_path / "run", tmp_path / "sets")
-    found, ours = minari.load_dataset(line.split("'")[1]), Episodes(sorted((tmp_path / "run" / "1-collect").glob("shard-*")))
+    name = export(tmp_path / "run", tmp_path / "sets")
+    found, ours = minari.load_dataset(name), Episodes(sorted((tmp_path / "run" / "1-collect").glob("shard-*")))
     assert len(found) == len(ours)
     for theirs, episode in zip(found, (ours[i] for i in range(len(ours))), strict=True):
         assert np.array_equal(theirs.observations[:-1], episode.frames)

@@ -20,6 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code is 0 done, 1 failed, 2 wrong usage, 130 interrupted (143 by SIGTERM, 129 by SIGHUP)."""
     options = argparse.Namespace(command="")
     try:
+        shorten_waits()
         catch_termination()
         main_parser = parser()
         complete(main_parser)
@@ -46,6 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of stdout has closed it; an error only for train
         sys.stderr.close()
         return int(options.command == "train")
+
+
+SPINS = "10000"
+"""number of checks for work by a waiting thread of libgomp before it sleeps"""
+
+
+def shorten_waits() -> None:
+    """Shorten the time for which a waiting thread of libgomp occupies its core; it has an effect only before torch is imported.
+
+    By default it is some milliseconds, which slows other runs on the same cores (measured in docs/notes/speed.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def import_modules(options: argparse.Namespace) -> None:

@@ -88,14 +88,15 @@ def import_(options: argparse.Namespace, _: list[str]) -> None:
 
 
 EXPORTS = {"minari": "sensorium.data.minari:export", "onnx": "sensorium.policies.export:export", "web": "sensorium.web.export:export"}
-"""functions of a folder and a new one, which return lines for the user"""
+"""target -> function(folder, out)"""
 
 
 def export(options: argparse.Namespace, _: list[str]) -> None:
     """`sensorium export`: write recorded episodes as a Minari dataset, an agent as an ONNX file, or a page that runs without a server."""
     from sensorium.registry import resolve
 
-    for line in resolve(EXPORTS[options.to])(options.dir, options.out):
+    written = resolve(EXPORTS[options.to])(options.dir, options.out)
+    for line in [f"written: MINARI_DATASETS_PATH={options.out}, minari.load_dataset('{written}')"] if options.to == "minari" else written:
         print(line, file=sys.stderr)
 
 

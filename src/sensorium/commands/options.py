@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import shlex
 from typing import Any
 
@@ -30,18 +29,8 @@ def emit(value: Any) -> None:
     print(json.dumps(value))
 
 
-SPINS = "10000"
-"""how often a thread of torch looks for work before it sleeps, where libgomp has its threads"""
-
-
 def prepare() -> None:
-    """Configure threads and the memory allocator; called before torch is imported.
-
-    By libgomp's default, a thread that waits keeps its core busy for some milliseconds, in which the threads of another run cannot work:
-    two runs on two cores took six times as long as one.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    """Configure the memory allocator; called before torch is used."""
     from sensorium.core.machine import keep_pages
 
     keep_pages()

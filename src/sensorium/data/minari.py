@@ -70,8 +70,8 @@ def datasets_in(folder: Path) -> Iterator[None]:
             os.environ[PLACE] = before
 
 
-def export(folder: str | Path, out: str | Path) -> list[str]:
-    """Write the episodes of a run or a stage as a lossless Minari dataset in the folder `out`; returns lines for the user.
+def export(folder: str | Path, out: str | Path) -> str:
+    """Write the episodes of a run or a stage as a lossless Minari dataset in the folder `out`; returns the dataset's name.
 
     Errors: core.errors.Usage where nothing was recorded or the dataset exists, core.errors.Failure where a shard is damaged, the disk is
     too small or Minari is missing.
@@ -118,4 +118,4 @@ def export(folder: str | Path, out: str | Path) -> list[str]:
         os.replace(draft / name, out / name)
         shutil.rmtree(draft)
     bar.close()
-    return [f"written: MINARI_DATASETS_PATH={out}, minari.load_dataset('{name}')"]
+    return name

@@ -47,8 +47,7 @@ def examine(
     todo += cases(altered(base, control))
     refused = {case: refusal(base, policy, joined(control, case.spec), device) for case in todo}
     seeds = row_seeds(seed, episodes, device)
-    allowed = [case for case in todo if refused[case] is None]
-    rounds = len(allowed) + any(case.reshuffle for case in allowed)
+    rounds = sum((1 + 2 * bool(case.reshuffle)) for case in todo if refused[case] is None)
     bar, done = Bar("senses", 0, rounds * episodes), 0
 
     def progress(played: int) -> None:
@@ -57,18 +56,17 @@ def examine(
         bar.update(done, {})
 
     rows: list[dict[str, Any]] = []
-    undisturbed: tuple[np.ndarray, ...] | None = None
     try:
         for case in todo:
             spec = joined(control, case.spec)
             if refused[case] is not None:
                 rows.append(_row(case.name, spec, refused[case]))
                 continue
-            returns, lengths, rewards = played(*wrapped(base, policy, spec), seeds, progress, ("rewards",) if case.reshuffle else ())
+            returns, lengths, _ = played(*wrapped(base, policy, spec), seeds, progress)
             rows.append(_row(case.name, spec, None, returns, lengths, rows[0]["returns"] if rows else returns))
             if case.reshuffle:
-                undisturbed = undisturbed or played(*wrapped(base, policy, control), seeds, progress, ("rewards",))
-                rows[-1]["recovery"] = recovery(undisturbed[2], rewards, undisturbed[1], case.reshuffle)
+                arms = [played(*wrapped(base, policy, arm), seeds, progress, ("rewards",)) for arm in (control, spec)]
+                rows[-1]["recovery"] = recovery(arms[0][2], arms[1][2], arms[0][1], case.reshuffle)
     finally:
         bar.close()
     shape = base.spec
