@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from sensorium import __version__
-from sensorium.commands.files import EXPORTS
 from sensorium.core.errors import Usage
 
 EPILOG = """\
@@ -113,7 +112,7 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
         "write recorded episodes as a Minari dataset, an agent as an ONNX file, or as a page that runs without a server", PLAIN,
         (
             argument("dir", metavar="DIR", help="minari: a run, or a stage that has recorded episodes; onnx, web: an agent"),
-            argument("--to", required=True, choices=[*EXPORTS]),
+            argument("--to", required=True, choices=["minari", "onnx", "web"]),
             argument("--out", required=True, metavar="DIR", help="a folder of Minari datasets, the folder of policy.onnx, or an empty folder for the page"),
         ),
     ),
