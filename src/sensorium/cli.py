@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         return int(options.command == "train")
 
 
-SPINS = "10000"
+SPINS = "30000"
 """number of checks for work by a waiting thread of libgomp before it sleeps"""
 
 
