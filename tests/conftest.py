@@ -22,6 +22,7 @@ from sensorium.core.rollout import tick
 from sensorium.core.run import run
 from sensorium.core.stage import Stage
 from sensorium.doctor import EXTRAS
+from sensorium.envs.cart_pole import CartPole
 
 # before any test imports a library that loads OpenGL
 load_triton()
@@ -85,6 +86,13 @@ def eager(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     """Steps of world and policy are not compiled, which takes up to a minute each, but in tests marked `compiled`."""
     if not request.node.get_closest_marker("compiled"):
         monkeypatch.setattr("sensorium.core.rollout._compiled_tick", [tick])
+
+
+@pytest.fixture
+def short_cart_poles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes of every cart-pole have at most 200 of 1,000 steps, for tests of pages and documents: a step takes about a millisecond."""
+    whole = CartPole.__init__
+    monkeypatch.setattr(CartPole, "__init__", lambda self, hard=True, horizon=1000: whole(self, hard, min(horizon, 200)))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -206,7 +207,7 @@ def test_plan_times_the_second_round_of_a_loop_and_no_third(monkeypatch):
     assert stages[-1]["seconds_per_step"] == next(stage for stage in stages if stage["name"] == "controller-2")["seconds_per_step"]
 
 
-def test_report_is_one_self_contained_file(trained, capsys, monkeypatch):
+def test_report_is_one_self_contained_file(trained, capsys, monkeypatch, short_cart_poles):
     monkeypatch.setattr("sensorium.systems.attention_neuron.figures.cart_pole.EPISODES", 30)
     assert cli.main(["report", str(trained)]) == 0
     path = Path(capsys.readouterr().out.strip())
@@ -278,6 +279,13 @@ def test_interquartile_mean_and_interval_have_known_values():
     assert interquartile_mean([0, 1, 2]) == pytest.approx((0.25 * 0 + 1 + 0.25 * 2) / 1.5)
     low, high = bootstrap_interval([float(i % 2) for i in range(400)])
     assert (low, high) == (pytest.approx(0.451, abs=0.01), pytest.approx(0.549, abs=0.01))
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 7), (2, 700)])
+def test_interval_equals_resampling_one_table_after_another(shape):
+    table, draw = np.random.default_rng(1).normal(300, 100, shape), np.random.default_rng(0)
+    means = [np.take_along_axis(table, draw.integers(0, shape[1], shape), 1).mean() for _ in range(2000)]
+    assert bootstrap_interval(table) == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])), rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The documents are run: every command and every Python block of the README, the tutorials and the how-tos; every relative link leads somewhere.
 
 A document is run from top to bottom in a folder of its own that holds `zoo`. So that this takes seconds, `sensorium train` gets `--preset tiny`
-where it has no preset, and `sensorium evaluate` gets `--episodes 2` where it has no number. What would change the machine (pip, git, make) is not run:
+where it has no preset, `sensorium evaluate` gets `--episodes 2` where it has no number, and a cart-pole has 200 steps. What would change the machine (pip, git, make) is not run:
 extras have to stand in pyproject.toml, targets in the Makefile. A kind of block or a program that this file does not know is an error.
 """
 
@@ -166,7 +166,7 @@ def installed(recipe: Recipe) -> bool:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_cart_poles: None) -> Iterator[Path]:
     """A folder like a checkout, with the zoo, and with files in place of those that the authors published."""
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")
     random = np.random.default_rng(0)

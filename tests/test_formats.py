@@ -47,7 +47,7 @@ def test_an_agent_of_format_1_has_the_same_scores(agent):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run_name", ["ant-clone", "cart-pole-mlp", "proto-states.walker_run"])
-def test_a_run_of_format_1_is_reported(run_name, one, monkeypatch):
+def test_a_run_of_format_1_is_reported(run_name, one, monkeypatch, short_cart_poles):
     monkeypatch.setattr("sensorium.systems.attention_neuron.figures.cart_pole.EPISODES", 30)
     needs(run_name)
     assert cli.main(["report", str(one / run_name)]) == 0

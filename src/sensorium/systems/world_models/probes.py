@@ -48,7 +48,7 @@ class Trust:
     def gap(self) -> tuple[float, float, float]:
         """The agent's mean return in the dream minus that in the world, with its 95 % interval; the episodes are not paired."""
         dream, world = self.dream[0], self.world[0]
-        low, high = bootstrap_interval(np.stack([dream, -world]), statistic=lambda both: both.mean(1).sum())
+        low, high = bootstrap_interval(np.stack([dream, -world]), statistic=lambda both: both.mean(-1).sum(-1))
         return float(dream.mean() - world.mean()), low, high
 
 
