@@ -20,6 +20,7 @@ from sensorium.core.errors import Failure, Usage
 from sensorium.core.run import run
 from sensorium.core.stats import bootstrap_interval, interquartile_mean
 from sensorium.core.table import Row
+from sensorium.doctor import EXTRAS
 from sensorium.envs import worlds
 from sensorium.envs.take_cover import TakeCover
 from sensorium.plan import estimate
@@ -44,6 +45,15 @@ def document(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
 def test_help_imports_nothing_heavy():
     program = "import sys; from sensorium.cli import parser; parser().format_help(); print([m for m in ('torch', 'tyro', 'matplotlib', 'rich') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_list_needs_no_extra():
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({list(EXTRAS.values())})); from sensorium import cli; sys.exit(cli.main(['list']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert all(f"  {name} " in done.stdout for name in (*registry.table("RECIPES"), *checkpoint.shipped()))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sensorium.core.env import World
 from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.seeding import row_seeds, uniform
@@ -131,6 +132,17 @@ def test_engines_agree_on_left_and_right():
     for way in (-1.0, 1.0):
         same, other = ((shown["envpool", way] - shown["vizdoom", turn]).abs().mean() for turn in (way, -way))
         assert same < other
+
+
+def test_a_world_is_recognised_without_its_simulator():
+    class Absent:
+        @property
+        def spec(self):
+            raise AssertionError("evaluated")
+
+        def open(self): ...
+
+    assert isinstance(Absent(), World)
 
 
 def test_wrong_settings_are_usage_errors():

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+# before Python 3.12 `isinstance` with a Protocol of `typing` evaluates `spec`, which may load a simulator
+from typing_extensions import Protocol, runtime_checkable
 
 from sensorium.core.errors import Usage
 
