@@ -22,21 +22,21 @@ def mean(tables: np.ndarray) -> np.ndarray:
     return tables.reshape(*tables.shape[:-2], -1).mean(-1)
 
 
-def bootstrap_interval(
-    scores: ArrayLike, statistic: Callable[[np.ndarray], np.ndarray] = mean, samples: int = 2000, seed: int = 0
-) -> tuple[float, float]:  # fmt: skip
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""reduces [samples, strata, n] to [samples]"""
+
+
+def bootstrap_interval(scores: ArrayLike, statistic: Statistic = mean, samples: int = 2000, seed: int = 0) -> tuple[float, float]:
     """95 % interval by stratified percentile bootstrap: scores are [n], or [strata, n] with each stratum resampled separately.
 
-    `statistic` reduces [samples, strata, n] to [samples].
     Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical Precipice", section 4.1.
     """
     table = np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    strata, n = table.shape
     draw, values = np.random.default_rng(seed), list[np.ndarray]()
     # parts of at most 8 MB; the numbers drawn do not depend on the parts
     part = max(1, 10**6 // table.size)
     for first in range(0, samples, part):
-        chosen = draw.integers(0, n, (min(part, samples - first), strata, n))
+        chosen = draw.integers(0, table.shape[1], (min(part, samples - first), *table.shape))
         values.append(statistic(np.take_along_axis(table[None], chosen, -1)))
     low, high = np.percentile(np.concatenate(values), [2.5, 97.5])
     return float(low), float(high)
