@@ -10,8 +10,8 @@ from sensorium.core.errors import Usage
 
 Row = dict[str, Any]
 
-AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
-"""environment in which torch and oneDNN use AVX2 only; `core.machine.product_type` is then float32"""
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
+"""environment in which torch, oneDNN, MKL (torch's matrix products) and OpenBLAS (NumPy's) use AVX2 only, with float32 for all products"""
 
 
 def restart_with(isa: str) -> None:

@@ -58,6 +58,16 @@ def test_each_instruction_set_has_its_own_cache_of_kernels():
     assert found.strip().endswith("avx2")
 
 
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="this build of torch has no MKL")
+def test_no_library_multiplies_matrices_with_avx512():
+    program = "import numpy, torch\nwith torch.backends.mkl.verbose(1): torch.ones(64, 64) @ torch.ones(64, 64)"
+    environment = {**os.environ, **records.AVX2, "OPENBLAS_VERBOSE": "2"}
+    found = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert "SGEMM" in found.stdout
+    assert "512" not in found.stdout
+    assert "Core: Haswell" in found.stderr
+
+
 @pytest.mark.slow
 def test_bench_on_avx2_writes_a_file(tmp_path):
     file = tmp_path / "rows.json"
