@@ -11,7 +11,9 @@ from sensorium.core.errors import Usage
 Row = dict[str, Any]
 
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
-"""environment in which torch, oneDNN, MKL (torch's matrix products) and OpenBLAS (NumPy's) use AVX2 only, with float32 for all products"""
+"""environment in which torch, oneDNN, MKL (torch's matrix products) and OpenBLAS (NumPy's) use AVX2 only, with float32 for all products.
+
+Whether MKL obeys its variable on processors that are not Intel's is not known."""
 
 
 def restart_with(isa: str) -> None:
