@@ -94,11 +94,12 @@ def names(kind: str) -> list[str]:
 # results
 
 
-def published(name: str) -> str:
-    """The published number of a recipe: the last part of what it says to expect."""
+def published(agent: "Agent") -> str:
+    """The published number of the agent's recipe: the last part of what it says to expect. It is not that of an agent with other settings."""
     from sensorium import registry
 
-    return registry.recipe(name).expected.rpartition("; ")[2].replace("+-", "±")
+    recipe = agent.last["recipe"]
+    return registry.recipe(recipe).expected.rpartition("; ")[2].replace("+-", "±") if agent.name == recipe else "in the tables of its system"
 
 
 def number(result: dict[str, Any], sd: bool = True) -> str:
@@ -149,7 +150,7 @@ def results() -> list[str]:
     """The scores of each agent of the zoo beside the published number, and the minutes of its training."""
     rows = []
     for agent in agents():
-        first = (f"[`{agent.name}`](#{agent.name.replace('.', '')})", published(agent.last["recipe"]), agent.minutes)
+        first = (f"[`{agent.name}`](#{agent.name.replace('.', '')})", published(agent), agent.minutes)
         for what, result in agent.evaluations(agent.last).items():
             rows.append((first[0], what, number(result, sd=False), first[1], first[2]))
             first = ("", "", "")
@@ -162,7 +163,7 @@ def details() -> Iterator[str]:
         facts = agent.last
         yield from (f"### `{agent.name}`", "")
         yield f"`sensorium train {facts['recipe']} --preset {facts['preset']} --seed {facts['seed']}`, {agent.minutes} minutes."
-        yield f"Published: {published(facts['recipe'])}."
+        yield f"Published: {published(agent)}."
         rows = [
             (stage, what, number(result), str(result["episodes"]), result.get("how", ""))
             for stage, card in agent.cards.items()
