@@ -94,12 +94,11 @@ def names(kind: str) -> list[str]:
 # results
 
 
-def published(agent: "Agent") -> str:
-    """The published number of the agent's recipe: the last part of what it says to expect. It is not that of an agent with other settings."""
+def published(name: str) -> str:
+    """The published number of a recipe: the last part of what it says to expect."""
     from sensorium import registry
 
-    recipe = agent.last["recipe"]
-    return registry.recipe(recipe).expected.rpartition("; ")[2].replace("+-", "±") if agent.name == recipe else "in the tables of its system"
+    return registry.recipe(name).expected.rpartition("; ")[2].replace("+-", "±")
 
 
 def number(result: dict[str, Any], sd: bool = True) -> str:
@@ -121,6 +120,11 @@ class Agent:
     @property
     def name(self) -> str:
         return self.folder.name
+
+    @property
+    def published(self) -> str:
+        """The published number of its recipe, which is not that of an agent trained with other settings."""
+        return published(self.last["recipe"]) if self.name == self.last["recipe"] else "in the tables of its system"
 
     @property
     def minutes(self) -> str:
@@ -150,7 +154,7 @@ def results() -> list[str]:
     """The scores of each agent of the zoo beside the published number, and the minutes of its training."""
     rows = []
     for agent in agents():
-        first = (f"[`{agent.name}`](#{agent.name.replace('.', '')})", published(agent), agent.minutes)
+        first = (f"[`{agent.name}`](#{agent.name.replace('.', '')})", agent.published, agent.minutes)
         for what, result in agent.evaluations(agent.last).items():
             rows.append((first[0], what, number(result, sd=False), first[1], first[2]))
             first = ("", "", "")
@@ -163,7 +167,7 @@ def details() -> Iterator[str]:
         facts = agent.last
         yield from (f"### `{agent.name}`", "")
         yield f"`sensorium train {facts['recipe']} --preset {facts['preset']} --seed {facts['seed']}`, {agent.minutes} minutes."
-        yield f"Published: {published(agent)}."
+        yield f"Published: {agent.published}."
         rows = [
             (stage, what, number(result), str(result["episodes"]), result.get("how", ""))
             for stage, card in agent.cards.items()
