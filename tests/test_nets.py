@@ -34,6 +34,8 @@ def test_exponentials_equal_torchs_eager_and_compiled():
         torch.testing.assert_close(tanh(x), torch.tanh(x), atol=5e-7, rtol=0)
         torch.testing.assert_close(sigmoid(extremes), torch.sigmoid(extremes), atol=1e-37, rtol=0)
         assert tanh(extremes).tolist() == [-1, -1, 1, 1]
+        near = torch.logspace(-9, 1, 10001)
+        torch.testing.assert_close(tanh(near), torch.tanh(near.double()).float(), atol=0, rtol=6e-7)
 
 
 def test_cell_equals_torchs_lstm_with_a_forget_bias():

@@ -11,6 +11,11 @@ LARGEST = 126.0
 """the largest exponent, and its negative the smallest, of a normal number in float32"""
 TAYLOR = tuple(math.log(2) ** n / math.factorial(n) for n in range(6, -1, -1))
 """coefficients of 2^x, highest power first"""
+SATURATED = 9.1
+"""from here on tanh is 1 in float32"""
+NUMERATOR = (1.31773447e-08, 2.04810536e-05, 0.00348780286, 0.133744683, 0.999999977)
+DENOMINATOR = (7.70397181e-07, 0.000327290685, 0.0258473574, 0.467077821, 1.0)
+"""coefficients of tanh(x) / x as a ratio of polynomials in x^2, highest power first: least largest relative error in [-9.1, 9.1], 2e-8"""
 
 
 def power_of_two(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
@@ -28,15 +33,25 @@ def power_of_two(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 
 def sigmoid(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """The logistic function, exact to 2e-7."""
-    return 1 / (1 + power_of_two(-LOG2_E * x)) if _approximated(x) else torch.sigmoid(x)
+    return 0.5 * _rational(0.5 * x) + 0.5 if approximated(x) else torch.sigmoid(x)
 
 
 def tanh(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
     """tanh(x), exact to 5e-7."""
-    return 2 * sigmoid(2 * x) - 1 if _approximated(x) else torch.tanh(x)
+    return _rational(x) if approximated(x) else torch.tanh(x)
 
 
-def _approximated(x: Tensor) -> bool:
+def _rational(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """tanh(x) as x times a ratio of polynomials in x^2. Unlike 2^x it does not reinterpret bits, which torch's compiler does not vectorise."""
+    x = x.clamp(-SATURATED, SATURATED)
+    square = x * x
+    above, below = NUMERATOR[0] * square + NUMERATOR[1], DENOMINATOR[0] * square + DENOMINATOR[1]
+    for a, b in zip(NUMERATOR[2:], DENOMINATOR[2:], strict=True):
+        above, below = above * square + a, below * square + b
+    return (x * above / below).clamp(-1, 1)
+
+
+def approximated(x: Tensor) -> bool:
     """Whether x is computed in float32 on the CPU by compiled code, without gradients and not for an export."""
     compiling = torch.compiler.is_compiling() and not torch.compiler.is_exporting()
     return compiling and x.device.type == "cpu" and x.dtype == torch.float32 and not x.requires_grad

@@ -50,7 +50,8 @@ def cell(
 def _forward(sums: Tensor, product: Tensor, cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Hidden state, hidden and cell state for the next step (reset where `keep` is 0), and the gates."""
     hidden, cell, *four = gates(sums.float() + product.float(), cell)
-    return hidden.to(sums.dtype), (hidden * keep).to(sums.dtype), cell * keep, torch.cat(four, 1).to(sums.dtype)
+    # converted before they are joined: otherwise compiled code writes and reads all of them once more, in float32
+    return hidden.to(sums.dtype), (hidden * keep).to(sums.dtype), cell * keep, torch.cat([gate.to(sums.dtype) for gate in four], 1)
 
 
 def _backward(four: Tensor, before: Tensor, d_hidden: Tensor, d_next: Tensor, d_cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,7 +62,7 @@ def _backward(four: Tensor, before: Tensor, d_hidden: Tensor, d_next: Tensor, d_
     d_cell = d_cell * keep + d_hidden * o * (1 - squashed**2)
     d_input, d_forget = d_cell * g * i * (1 - i), d_cell * before * f * (1 - f)
     d_candidate, d_output = d_cell * i * (1 - g**2), d_hidden * squashed * o * (1 - o)
-    return torch.cat([d_input, d_forget, d_candidate, d_output], 1).to(four.dtype), d_cell * f
+    return torch.cat([gate.to(four.dtype) for gate in (d_input, d_forget, d_candidate, d_output)], 1), d_cell * f
 
 
 _steps: dict[bool, tuple[Any, Any]] = {False: (_forward, _backward)}

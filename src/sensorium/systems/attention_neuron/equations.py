@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
+from sensorium.nets import exponential
 from sensorium.nets.exponential import sigmoid
 
 
@@ -22,8 +23,8 @@ def positional_table(rows: int, width: int) -> Float[Tensor, "rows width"]:
 
 
 def tanh(x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-    """tanh(x) as 2 sigmoid(2x) - 1, exact to 5e-7. Compiled for AVX-512 it takes a third of the time of torch.tanh, with gradients too."""
-    return 2 * sigmoid(2 * x) - 1
+    """tanh(x), exact to 5e-7. Compiled for AVX-512, 2 sigmoid(2x) - 1 takes a third of the time of torch.tanh, with gradients too."""
+    return exponential.tanh(x) if exponential.approximated(x) else 2 * sigmoid(2 * x) - 1
 
 
 def product(weight: Float[Tensor, "out in #rows"], x: Float[Tensor, "in *middle rows"]) -> Float[Tensor, "out *middle rows"]:

@@ -30,6 +30,8 @@ class DreamWorld:
 
     def __init__(self, memory: MDNRNN, mu: Tensor, log_variance: Tensor, temperature: float, horizon: int, low: tuple[float, ...]):
         self.memory, self.mu, self.log_variance, self.temperature = memory, mu, log_variance, temperature
+        weight, bias = memory.output_layer()
+        self.output_layer = weight.detach(), bias.detach()
         self.spec = EnvSpec("dream", (memory.latents + 2 * memory.hidden,), memory.actions, horizon, low=low)
 
     def open(self) -> TorchEnv:
@@ -51,7 +53,7 @@ class DreamWorld:
         t = torch.as_tensor(t, device=seeds.device)
         first = (t == 0).to(z.dtype).expand(len(z))  # t is a scalar or one number per row
         hidden, cell = self.memory.step(z, action, first, hidden, cell)
-        following = self.memory.predict(hidden)
+        following = self.memory.predict(hidden, layer=self.output_layer)
         choice, noise = uniform(seeds, 2 * t, self.memory.latents), normal(seeds, 2 * t + 1, self.memory.latents)
         z = eq.mixture_sample(following.logit, following.mean, following.log_sd, self.temperature, choice, noise)
         terminated = torch.zeros_like(first, dtype=torch.bool) if following.restart is None else eq.ends(following.restart)

@@ -76,15 +76,27 @@ class MDNRNN(nn.Module):
         sums = (inputs.flatten(0, 1).to(dtype) @ self.kernel[:width].to(dtype) + self.bias.to(dtype)).view(*inputs.shape[:2], -1)
         return lstm.sequence(sums, keep, hidden, cell, self.kernel[width:], compile)
 
-    def predict(self, hidden: Float[Tensor, "*rows h"], dtype: torch.dtype | None = None) -> Prediction:
-        """Prediction of the next step from the hidden state after this step, with the matrix product in `dtype` (default: the weights')."""
-        dtype = dtype or self.head.dtype
-        # the latent dimension last in memory, so that vector instructions run over it and not over the few components
-        parts = [(part[..., : self.extras], part[..., self.extras :]) for part in (self.head.to(dtype), self.head_bias.to(dtype))]
-        head, bias = (
+    def output_layer(self, dtype: torch.dtype | None = None) -> tuple[Float[Tensor, "h outputs"], Float[Tensor, "outputs"]]:
+        """Weights and bias of the output layer in `dtype` (default: their own), with the latent dimension last in memory.
+
+        Vector instructions then run over it and not over the few components. Where the weights do not change, compute it once.
+        """
+        parts = [(part[..., : self.extras], part[..., self.extras :]) for part in (self.head, self.head_bias)]
+        weight, bias = (
             torch.cat([first, mixtures.unflatten(-1, (self.latents, -1)).transpose(-1, -2).flatten(-2)], -1) for first, mixtures in parts
         )
-        output = torch.addmm(bias, hidden.flatten(0, -2).to(dtype), head).float().view(*hidden.shape[:-1], -1)
+        dtype = dtype or self.head.dtype
+        return weight.to(dtype), bias.to(dtype)
+
+    def predict(
+        self, hidden: Float[Tensor, "*rows h"], dtype: torch.dtype | None = None, layer: tuple[Tensor, Tensor] | None = None
+    ) -> Prediction:
+        """Prediction of the next step from the hidden state after this step, with the matrix product in `dtype` (default: the weights').
+
+        `layer`: an `output_layer` computed earlier, instead of `dtype`.
+        """
+        head, bias = layer or self.output_layer(dtype)
+        output = torch.addmm(bias, hidden.flatten(0, -2).to(head.dtype), head).float().view(*hidden.shape[:-1], -1)
         sizes = [int(self.restart), int(self.reward), self.action * self.actions, output.shape[-1] - self.extras]
         restart, reward, action, mixtures = output.split(sizes, -1)
         return Prediction(
