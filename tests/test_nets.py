@@ -10,7 +10,7 @@ from torch.nn.functional import conv_transpose2d
 from sensorium.core import machine
 from sensorium.core.errors import Failure
 from sensorium.core.machine import compiled
-from sensorium.nets import descent, exponential, lstm, whitening
+from sensorium.nets import descent, exponential, lstm, packed, whitening
 from sensorium.nets.conv import conv_transpose_stride2
 
 
@@ -233,3 +233,40 @@ def test_a_run_keeps_the_implementation_of_its_card():
         assert machine.implementation("other", "a") == "a"
     assert chosen == {"lstm": "explicit", "other": "a"}
     assert machine.implementation("lstm", "fused") == "fused"
+
+
+def test_affine_is_a_product_and_a_bias():
+    x, weight, bias = random(3, 4), random(4, 5, seed=1), random(5, seed=2)
+    torch.testing.assert_close(packed.affine(x, weight, bias), x @ weight + bias)
+
+
+@pytest.mark.skipif(not packed.AVAILABLE, reason="this processor has no bfloat16")
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 1, 1), (3, 40, 33), (64, 578, 96), (5, 32, 64)])
+def test_packed_weights_give_the_product_of_plain_ones(rows, inputs, outputs):
+    x, weight, bias = (random(*shape, seed=outputs).bfloat16() for shape in ((rows, inputs), (inputs, outputs), (outputs,)))
+    expected = x.double() @ weight.double() + bias.double()
+    for affine in (packed.affine, compiled(packed.affine)):
+        torch.testing.assert_close(affine(x.float(), weight, bias).double(), expected, rtol=2**-8, atol=1e-2)
+        assert weight in packed._kept
+
+
+@pytest.mark.skipif(not packed.AVAILABLE, reason="this processor has no bfloat16")
+def test_packed_weights_follow_a_change_of_the_weights():
+    x, weight, bias = (torch.ones(shape, dtype=torch.bfloat16) for shape in ((2, 3), (3, 4), (4,)))
+    other = torch.full_like(weight, 5.0)
+    assert (packed.affine(x, weight, bias) == 4).all()
+    weight.mul_(2)
+    assert (packed.affine(x, weight, bias) == 7).all()
+    bias.zero_()
+    assert (packed.affine(x, weight, bias) == 6).all()
+    weight.data = other
+    assert (packed.affine(x, weight, bias) == 15).all()
+
+
+@pytest.mark.skipif(not packed.AVAILABLE, reason="this processor has no bfloat16")
+def test_a_product_with_a_gradient_uses_plain_weights():
+    x, weight, bias = (random(*shape).bfloat16() for shape in ((2, 3), (3, 4), (4,)))
+    weight.requires_grad_()
+    (gradient,) = torch.autograd.grad(packed.affine(x, weight, bias).sum(), weight)
+    torch.testing.assert_close(gradient, x.sum(0)[:, None].expand(3, 4))
+    assert weight not in packed._kept

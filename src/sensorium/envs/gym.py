@@ -18,8 +18,6 @@ from sensorium.core.seeding import fold, row_seeds
 from sensorium.envs.cart_pole import CartPole, draw
 
 LARGE = float(np.finfo(np.float32).max)
-ROWS_PER_THREAD = 256
-"""rows of a batch for each thread of torch that steps it"""
 
 
 def spaces(world: TorchWorld) -> tuple[gymnasium.spaces.Box, gymnasium.spaces.Box]:
@@ -123,6 +121,8 @@ class TorchVector(VectorEnv):
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 100, "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    rows_per_thread = 256
+    """rows for each thread of torch that steps them; fewer where the step of a row takes longer"""
 
     def __init__(self, world: TorchWorld, num_envs: int = 1, render_mode: str | None = None, compile: bool = True):
         self.world, self.num_envs, self.render_mode = world, num_envs, render_mode
@@ -149,7 +149,7 @@ class TorchVector(VectorEnv):
 
     def step(self, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         batch = torch.from_numpy(np.array(actions, dtype=np.float32, order="C")).view(self.num_envs, -1)
-        with torch.no_grad(), at_most(-(-self.num_envs // ROWS_PER_THREAD)):
+        with torch.no_grad(), at_most(-(-self.num_envs // self.rows_per_thread)):
             self.rows, (obs, reward, terminated, truncated) = self.advance(self.world, self.rows, batch)
         return obs.numpy().copy(), reward.numpy().astype(np.float64), terminated.numpy(), truncated.numpy(), {}
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sensorium.core.machine import compiled
 from sensorium.nets.exponential import sigmoid, tanh
+from sensorium.nets.packed import affine
 
 FORGET_BIAS = 1.0
 """constant added to the forget gates' pre-activations, so that an untrained network keeps its cell state"""
@@ -42,7 +43,7 @@ def cell(
     bias: Float[Tensor, "four_h"],
 ) -> tuple[Float[Tensor, "rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
     """Hidden and cell state after one step, computed in the kernel's dtype; its first rows are those of the inputs."""
-    sums = torch.addmm(bias, torch.cat([x, hidden], 1).to(kernel.dtype), kernel)
+    sums = affine(torch.cat([x, hidden], 1), kernel, bias)
     hidden, cell, *_ = gates(sums, cell)
     return hidden, cell
 

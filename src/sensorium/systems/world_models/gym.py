@@ -37,6 +37,7 @@ class DreamVectorEnv(TorchVector):
     """A batch of dreams as a Gymnasium vector environment."""
 
     metadata = {**TorchVector.metadata, "render_fps": 35}  # noqa: RUF012
+    rows_per_thread = 32
 
     def __init__(self, world: DreamWorld, vision: ConvVAE, num_envs: int = 1, render_mode: str | None = None, compile: bool = True):
         super().__init__(world, num_envs, render_mode, compile)

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sensorium.nets import lstm
+from sensorium.nets.packed import affine
 from sensorium.systems.world_models import equations as eq
 
 
@@ -96,7 +97,7 @@ class MDNRNN(nn.Module):
         `layer`: an `output_layer` computed earlier, instead of `dtype`.
         """
         head, bias = layer or self.output_layer(dtype)
-        output = torch.addmm(bias, hidden.flatten(0, -2).to(head.dtype), head).float().view(*hidden.shape[:-1], -1)
+        output = affine(hidden.flatten(0, -2), head, bias).float().view(*hidden.shape[:-1], -1)
         sizes = [int(self.restart), int(self.reward), self.action * self.actions, output.shape[-1] - self.extras]
         restart, reward, action, mixtures = output.split(sizes, -1)
         return Prediction(
