@@ -270,3 +270,26 @@ def test_a_product_with_a_gradient_uses_plain_weights():
     (gradient,) = torch.autograd.grad(packed.affine(x, weight, bias).sum(), weight)
     torch.testing.assert_close(gradient, x.sum(0)[:, None].expand(3, 4))
     assert weight not in packed._kept
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("inputs", "outputs"), [(32, 64), (5, 7)])
+def test_products_with_the_same_weights_equal_plain_ones(dtype, inputs, outputs):
+    x, weight = random(3, inputs).to(dtype), random(inputs, outputs, seed=1).to(dtype)
+    result = packed.product(weight)(x)
+    assert result.dtype == dtype
+    torch.testing.assert_close(result.double(), x.double() @ weight.double(), rtol=2**-8 if dtype == torch.bfloat16 else 1e-5, atol=1e-2)
+
+
+@pytest.mark.slow
+def test_sequence_in_bfloat16_with_packed_weights_is_near_float32():
+    steps, rows, h = 6, 4, 32
+    parts = [random(steps, rows, 4 * h), random(rows, h, seed=1), random(rows, h, seed=2), 0.2 * random(h, 4 * h, seed=3)]
+    keep = (torch.rand(steps, rows, 1, generator=torch.Generator().manual_seed(1)) > 0.3).float()
+    gradients = []
+    for dtype in (torch.float32, torch.bfloat16):
+        sums, hidden, cell, w_h = (part.clone().requires_grad_() for part in parts)
+        hiddens, last = lstm.sequence(sums.to(dtype), keep, hidden, cell, w_h, compile=False)
+        gradients.append(torch.autograd.grad((hiddens.float() ** 2).sum() + last.sum(), [sums, hidden, cell, w_h]))
+    for exact, half in zip(*gradients, strict=True):
+        assert float((exact - half).norm() / exact.norm()) < 0.02

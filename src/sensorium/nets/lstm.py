@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sensorium.core.machine import compiled
 from sensorium.nets.exponential import sigmoid, tanh
-from sensorium.nets.packed import affine
+from sensorium.nets.packed import affine, product
 
 FORGET_BIAS = 1.0
 """constant added to the forget gates' pre-activations, so that an untrained network keeps its cell state"""
@@ -82,10 +82,11 @@ class _Sequence(torch.autograd.Function):
         # resets apply before a step; after the last step there is none
         after = torch.cat([keep[1:], torch.ones_like(keep[:1])])
         weights, hidden, cell = w_h.to(sums.dtype), (hidden * keep[0]).to(sums.dtype), cell * keep[0]
+        multiply = product(weights)
         hiddens, befores, cells, fours = ([sums.new_empty(())] * len(sums) for _ in range(4))
         for t in range(len(sums)):
             befores[t], cells[t] = hidden, cell
-            hiddens[t], hidden, cell, fours[t] = step(sums[t], hidden @ weights, cell, after[t])
+            hiddens[t], hidden, cell, fours[t] = step(sums[t], multiply(hidden), cell, after[t])
         ctx.save_for_backward(torch.stack(fours), torch.stack(befores), torch.stack(cells), keep[0], after, weights)
         ctx.compile, ctx.dtype = compile, w_h.dtype
         return torch.stack(hiddens), cell
@@ -94,10 +95,10 @@ class _Sequence(torch.autograd.Function):
     def backward(ctx: Any, d_hiddens: Tensor, d_cell: Tensor) -> Any:  # type: ignore[override]
         fours, befores, cells, first, after, weights = ctx.saved_tensors
         _, step = _pointwise(ctx.compile)
-        d_sums, back, d_next = [fours] * len(fours), weights.T.contiguous(), torch.zeros_like(befores[0])
+        d_sums, multiply, d_next = [fours] * len(fours), product(weights.T.contiguous()), torch.zeros_like(befores[0])
         for t in reversed(range(len(fours))):
             d_sums[t], d_cell = step(fours[t], cells[t], d_hiddens[t], d_next, d_cell, after[t])
-            d_next = d_sums[t] @ back
+            d_next = multiply(d_sums[t])
         all_sums = torch.stack(d_sums)
         d_weights = befores.flatten(0, 1).T @ all_sums.flatten(0, 1)
         return all_sums, None, d_next.float() * first, d_cell * first, d_weights.to(ctx.dtype), None

@@ -1,8 +1,9 @@
-"""Affine maps for inference in bfloat16 on CPUs, whose weights are stored once in the layout that oneDNN's kernels read.
+"""Products in bfloat16 on CPUs with weights that are stored once in the layout of oneDNN's kernels.
 
 From plain weights oneDNN makes this layout in every product, which for few rows takes longer than the product itself.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -22,6 +23,18 @@ AVAILABLE = (
     and OPERATORS._is_mkldnn_bf16_supported()
 )
 """whether torch's build and the processor have the operators, which torch's own compiler uses"""
+
+
+def _packable(weight: Tensor) -> bool:
+    return AVAILABLE and weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and not torch.compiler.is_exporting()
+
+
+def product(weight: Float[Tensor, "n m"]) -> Callable[[Float[Tensor, "rows n"]], Float[Tensor, "rows m"]]:
+    """x @ weight as a function of x, for many products with the same weights, in their dtype and without gradients."""
+    if not _packable(weight) or any(size % MULTIPLE for size in weight.shape):
+        return lambda x: x @ weight
+    packed = OPERATORS._reorder_linear_weight(weight.T.contiguous(), None)
+    return lambda x: OPERATORS._linear_pointwise(x, packed, None, "none", [], "")
 
 
 class Packed(NamedTuple):
@@ -63,13 +76,10 @@ torch.library.register_fake("sensorium::packed_affine", _multiply_shape, lib=_LI
 
 
 def affine(x: Float[Tensor, "rows n"], weight: Float[Tensor, "n m"], bias: Float[Tensor, "m"]) -> Float[Tensor, "rows m"]:
-    """x @ weight + bias in the weights' dtype.
-
-    The packed weights are used on CPUs in bfloat16 where nothing needs a gradient; they are kept as long as `weight` exists.
-    """
+    """x @ weight + bias in the weights' dtype. Where nothing needs a gradient, the packed weights are kept as long as `weight` exists."""
     x = x.to(weight.dtype)
     gradient = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad or bias.requires_grad)
-    if gradient or not AVAILABLE or weight.dtype != torch.bfloat16 or weight.device.type != "cpu" or torch.compiler.is_exporting():
+    if gradient or not _packable(weight):
         return torch.addmm(bias, x, weight)
     outputs = weight.shape[1]
     return torch.ops.sensorium.packed_affine(pad(x, (0, -x.shape[1] % MULTIPLE)), weight, bias)[:, :outputs]
