@@ -13,12 +13,12 @@ from torch import Tensor
 
 from bench.interleave import interleaved, row
 from sensorium.core.errors import Failure
-from sensorium.core.machine import keep_pages
+from sensorium.core.machine import compiled, keep_pages
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, row_seeds
 from sensorium.data.demonstrations import Window
 from sensorium.envs.car_racing import CarPatches
-from sensorium.imitation.clone import Clone, Resources
+from sensorium.imitation.clone import Clone, Resources, outputs
 from sensorium.systems.attention_neuron.model import VisionNeurons, VisionPolicy, VotingAgent
 from sensorium.systems.attention_neuron.recipes.clone import CAR_STUDENT
 
@@ -89,11 +89,12 @@ def training() -> list[dict[str, Any]]:
         "plain": Clone(CarPatches(), plain, batch=64, window=1, bfloat16=False),
     }
     states = {name: stage.init(Seeds(0, name)) for name, stage in stages.items()}
+    network = {"ours": compiled(outputs), "plain": outputs}
 
     def speed(name: str) -> float:
         began = time.perf_counter()
         for number in range(UPDATES):
-            stages[name].update(states[name], Resources(demonstrations), Seeds(0, name, number))  # type: ignore[arg-type]
+            stages[name].update(states[name], Resources(demonstrations, outputs=network[name]), Seeds(0, name, number))  # type: ignore[arg-type]
         return UPDATES * 64 / (time.perf_counter() - began)
 
     for name in stages:

@@ -11,6 +11,7 @@ from sensorium.core import machine
 from sensorium.core.errors import Failure
 from sensorium.core.machine import compiled
 from sensorium.nets import descent, exponential, lstm, packed, whitening
+from sensorium.nets.attention import softmax_attention
 from sensorium.nets.conv import conv_transpose_stride2
 
 
@@ -293,3 +294,19 @@ def test_sequence_in_bfloat16_with_packed_weights_is_near_float32():
         gradients.append(torch.autograd.grad((hiddens.float() ** 2).sum() + last.sum(), [sums, hidden, cell, w_h]))
     for exact, half in zip(*gradients, strict=True):
         assert float((exact - half).norm() / exact.norm()) < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_softmax_attention_and_its_gradients_equal_the_plain_formula(dtype):
+    def gradients(attend, parts):
+        parts = [part.clone().requires_grad_() for part in parts]
+        found = attend(*parts)
+        weight = random(*found.shape, seed=3)
+        return [found.double(), *(grad.double() for grad in torch.autograd.grad((found * weight).sum(), parts))]
+
+    parts = [random(2, 5, 4), random(2, 7, 4, seed=1), random(2, 7, 3, seed=2)]
+    expected = gradients(lambda q, k, v: torch.softmax(q @ k.mT, -1) @ v, [part.double() for part in parts])
+    found = gradients(softmax_attention, [part.to(dtype) for part in parts])
+    for mine, exact in zip(found, expected, strict=True):
+        error = float((mine - exact).norm() / exact.norm())
+        assert error < (0.02 if dtype == torch.bfloat16 else 1e-6)

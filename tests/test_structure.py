@@ -23,6 +23,8 @@ ATTRIBUTES = {
     ("core/cluster.py", "cause"): "exceptions of Ray",
     ("core/env.py", "_fields"): "named tuples",
     ("data/replay.py", "posix_fallocate"): "functions of the operating system",
+    ("nets/packed.py", "_linear_pointwise"): "operators of torch's build",
+    ("nets/packed.py", "_reorder_linear_weight"): "operators of torch's build",
     ("policies/onnx.py", "ListFields"): "messages of protobuf",
     ("policies/stable_baselines.py", "actor"): "networks of Stable-Baselines3",
     ("policies/stable_baselines.py", "get_action_dist_params"): "networks of Stable-Baselines3",

@@ -21,7 +21,7 @@ from sensorium.data.demonstrations import Demonstrations, Window
 from sensorium.imitation.demonstrate import verified_shards
 from sensorium.imitation.equations import recognition
 from sensorium.nets import descent
-from sensorium.nets.agent import Clonable, SequenceAgent, SequenceStudent, first_vector, start_from
+from sensorium.nets.agent import Clonable, SequenceAgent, SequenceStudent, Student, first_vector, start_from
 
 MEMORY = ("hidden", "cell")
 """state names of the neurons' memory, kept from window to window for each row of a batch"""
@@ -31,10 +31,11 @@ OVER = 2**62
 
 @dataclass
 class Resources:
-    """Open resources: the demonstrations, and for agents of sensory neurons `readout`, compiled on request."""
+    """Open resources: the demonstrations, and `readout` for recurrent students or `outputs` for others, compiled on request."""
 
     demonstrations: Demonstrations
     readout: Any = None
+    outputs: Any = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Clone:
     bfloat16: bool = True
     """whether to compute image layers in bfloat16 where the hardware supports it"""
     compile: bool = True
-    """whether the layers after the neurons' LSTMs are compiled"""
+    """whether the student is compiled, of a recurrent one the layers after the neurons' LSTMs"""
     steps: int = 100
     checkpoint_every: int = 10
     evaluate_every: int = 10
@@ -145,7 +146,8 @@ class Clone:
     def open(self, state: State) -> Resources:
         if not isinstance(self.agent, SequenceAgent):
             # observations of patches have their frames along the second axis
-            return Resources(Demonstrations(verified_shards(self.demonstrations), self.world.spec.observation[1]))
+            shards = Demonstrations(verified_shards(self.demonstrations), self.world.spec.observation[1])
+            return Resources(shards, outputs=compiled(outputs) if self.compile else outputs)
         demonstrations, (sensors,) = Demonstrations(verified_shards(self.demonstrations), 0), self.world.spec.observation
         if demonstrations.frames.shape[1] != sensors:
             raise Usage(
@@ -178,16 +180,16 @@ class Clone:
         if isinstance(student, SequenceStudent):
             hidden, last = self.unrolled(student, obs, before, state["hidden"][:, present], state["cell"][:, present], seeds)
             state["hidden"][:, present], state["cell"][:, present] = (part.detach() for part in last)
-            outputs = live.readout(student, obs.flatten(0, 1), hidden.flatten(0, 1))
+            predicted = live.readout(student, obs.flatten(0, 1), hidden.flatten(0, 1))
             if self.sensor_id_weight:
                 learners.append(state["sensor-id/weights"].detach().requires_grad_())
                 known = recognition(hidden.flatten(0, 1), learners[1].view(drawn.obs.shape[2], -1))
         else:
             with products(device, product_type(device) if self.bfloat16 else torch.float32):
-                outputs = student.predict(obs.flatten(0, 1), student.with_action((), before.flatten(0, 1)))[0].float()
+                predicted = live.outputs(student, obs.flatten(0, 1), before.flatten(0, 1)).float()
         # losses, averaged over live steps
         counts = drawn.live.flatten() / drawn.live.sum()
-        loss = counts @ distance(outputs, drawn.teacher_actions.flatten(0, 1), self.loss)
+        loss = counts @ distance(predicted, drawn.teacher_actions.flatten(0, 1), self.loss)
         metrics = {"loss": loss.detach()}
         if known is not None:
             loss = loss - self.sensor_id_weight * (counts @ known.take_along_dim(present[None, :, None], 2)[..., 0]).mean()
@@ -248,6 +250,11 @@ class Clone:
 def readout(student: SequenceStudent, obs: Float[Tensor, "some N"], hidden: Float[Tensor, "some N H"]) -> Float[Tensor, "some a"]:
     """The student's outputs for its neurons' hidden states; a function, so that it can be compiled."""
     return student.readout(obs, hidden)
+
+
+def outputs(student: Student, obs: Float[Tensor, "some *seen"], before: Float[Tensor, "some a"]) -> Float[Tensor, "some a"]:
+    """The outputs of a student without recurrence; a function, so that it can be compiled."""
+    return student.predict(obs, student.with_action((), before))[0]
 
 
 def distance(outputs: Float[Tensor, "some a"], teacher_actions: Float[Tensor, "some a"], loss: str) -> Float[Tensor, "some"]:

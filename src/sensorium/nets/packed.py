@@ -19,7 +19,8 @@ MULTIPLE = 32
 OPERATORS = torch.ops.mkldnn
 AVAILABLE = (
     torch.backends.mkldnn.is_available()
-    and all(hasattr(OPERATORS, name) for name in ("_linear_pointwise", "_reorder_linear_weight"))
+    and hasattr(OPERATORS, "_linear_pointwise")
+    and hasattr(OPERATORS, "_reorder_linear_weight")
     and OPERATORS._is_mkldnn_bf16_supported()
 )
 """whether torch's build and the processor have the operators, which torch's own compiler uses"""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from sensorium.nets import exponential
+from sensorium.nets.attention import softmax_attention
 from sensorium.nets.exponential import sigmoid
 
 
@@ -71,9 +72,11 @@ def visual_message(
 
     The M x N weights are not materialised, except for gradients in bfloat16, where materialising them takes half the time.
     """
-    rows = len(keys)
-    if keys.requires_grad and torch.is_autocast_enabled(keys.device.type):
-        return torch.softmax(queries / keys.shape[-1] ** 0.5 @ keys.mT, -1) @ values
+    rows, kind = len(keys), keys.device.type
+    if keys.requires_grad and torch.is_autocast_enabled(kind):
+        with torch.autocast(kind, enabled=False):
+            parts = (queries / keys.shape[-1] ** 0.5).expand(rows, -1, -1), keys, values
+            return softmax_attention(*(part.to(torch.get_autocast_dtype(kind)) for part in parts))
     mixed = scaled_dot_product_attention(queries.expand(rows, -1, -1)[:, None], keys[:, None], values[:, None])
     return mixed[:, 0]
 
