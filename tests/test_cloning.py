@@ -1,6 +1,7 @@
 """Imitation: teachers' observations, executed actions, recorded demonstrations, and learning from them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ from sensorium import registry, train
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.evaluate import evaluate
+from sensorium.core.machine import compiled, products
 from sensorium.core.rollout import play, stream
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, row_seeds
@@ -29,7 +31,7 @@ from sensorium.envs.toy import Toy
 from sensorium.envs.wrappers import wrapped
 from sensorium.es.evolve import Evolve
 from sensorium.es.pgpe import PGPE
-from sensorium.imitation.clone import Clone, Resources, readout
+from sensorium.imitation.clone import Clone, Resources, outputs, readout
 from sensorium.imitation.dagger import Dagger
 from sensorium.imitation.demonstrate import Demonstrate, Mixture, views
 from sensorium.imitation.external import External
@@ -661,3 +663,20 @@ def test_a_python_object_is_cloned_and_its_clone_stands_alone(tmp_path):
     with pytest.raises(Usage, match=r"give it to sensorium\.clone again"):
         sensorium.evaluate(out / "teacher", 4)
     assert sensorium.clone("gym:foreign/Walk-v0", Seeking(), out, "tiny") == out
+
+
+@pytest.mark.slow
+def test_a_compiled_student_of_pictures_has_the_gradient_of_the_eager_one():
+    vector, draw = first_vector(CAR_STUDENT, 1.0, 0.0, 0), torch.Generator().manual_seed(0)
+    obs = torch.randint(0, 256, (4, 16, 4, 36), dtype=torch.uint8, generator=draw)
+    before = torch.zeros(4, 3)
+
+    def gradient(network: Callable, dtype: torch.dtype) -> torch.Tensor:
+        weights = vector.clone().requires_grad_()
+        with products(torch.device("cpu"), dtype):
+            result = network(CAR_STUDENT.student(weights), obs, before).float()
+        return torch.autograd.grad((result**2).sum(), weights)[0]
+
+    exact = gradient(outputs, torch.float32)
+    for network in (outputs, compiled(outputs)):
+        assert float((gradient(network, torch.bfloat16) - exact).norm() / exact.norm()) < 0.05
