@@ -14,8 +14,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 MULTIPLE = 32
 """inputs and outputs are padded with zeros to a multiple of this number: other sizes take up to three times as long"""
-
-
 OPERATORS = torch.ops.mkldnn
 AVAILABLE = (
     torch.backends.mkldnn.is_available()

@@ -96,8 +96,13 @@ class MDNRNN(nn.Module):
 
         `layer`: an `output_layer` computed earlier, instead of `dtype`.
         """
-        head, bias = layer or self.output_layer(dtype)
-        output = affine(hidden.flatten(0, -2), head, bias).float().view(*hidden.shape[:-1], -1)
+        if layer:
+            output = affine(hidden.flatten(0, -2), *layer)
+        else:
+            # used once: not worth packing
+            head, bias = self.output_layer(dtype)
+            output = torch.addmm(bias, hidden.flatten(0, -2).to(head.dtype), head)
+        output = output.float().view(*hidden.shape[:-1], -1)
         sizes = [int(self.restart), int(self.reward), self.action * self.actions, output.shape[-1] - self.extras]
         restart, reward, action, mixtures = output.split(sizes, -1)
         return Prediction(
