@@ -243,7 +243,7 @@ def test_affine_is_a_product_and_a_bias():
 
 @pytest.mark.skipif(not packed.AVAILABLE, reason="this processor has no bfloat16")
 @pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 1, 1), (3, 40, 33), (64, 578, 96), (5, 32, 64)])
-def test_packed_weights_give_the_product_of_plain_ones(rows, inputs, outputs):
+def test_packed_weights_give_the_product_of_plain_ones_eager_and_compiled(rows, inputs, outputs):
     x, weight, bias = (random(*shape, seed=outputs).bfloat16() for shape in ((rows, inputs), (inputs, outputs), (outputs,)))
     expected = x.double() @ weight.double() + bias.double()
     for affine in (packed.affine, compiled(packed.affine)):
