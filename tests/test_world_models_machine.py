@@ -31,7 +31,7 @@ from sensorium.systems.world_models.stages import Memory, Vision
 from sensorium.systems.world_models.stages.memory import losses
 from sensorium.systems.world_models.tables import prediction_errors
 from tests import foreign  # noqa: F401  registers environments
-from tests.conftest import REFERENCE, trained
+from tests.conftest import REFERENCE, needs, trained
 from tests.test_world_models import a_memory, random
 
 # dreams
@@ -449,25 +449,40 @@ def test_curiosity_adds_a_reward_in_the_real_world():
         torch.testing.assert_close(step.reward, other.reward + 0.5 * surprise)
 
 
-def test_the_loops_folders_refer_to_its_own_stages(tmp_path: Path):
+@pytest.mark.parametrize(("name", "flags"), [("iterate", {}), ("iterate", {"curiosity": 0.5}), ("take-cover", {})])
+def test_the_folders_of_rounds_refer_to_their_own_stages(name, flags, tmp_path: Path):
     """Every folder of a later round's stage is that of an earlier stage."""
-    for curiosity in (0.0, 0.5):
-        stages = registry.recipe("iterate").stages("laptop", rounds=3, curiosity=curiosity)
-        folders = [tmp_path / f"{number}-{name}" for number, name in enumerate(stages, 1)]
-        for number, stage in enumerate(stages.values()):
-            placed = checkpoint.placed(stage, folders[number])
-            for name in ("episodes", "vision", "memory", "agent", "earlier", "start"):
-                named = getattr(placed, name, "")
-                assert not isinstance(named, str) or not named or Path(named) in folders[:number]
-        assert ("explorer" in stages) == bool(curiosity)
-        assert list(stages)[-1] == "controller-3"
+    stages = registry.recipe(name).stages("laptop", rounds=3, **flags)
+    folders = [tmp_path / f"{number}-{stage}" for number, stage in enumerate(stages, 1)]
+    for number, stage in enumerate(stages.values()):
+        placed = checkpoint.placed(stage, folders[number])
+        for field in ("episodes", "vision", "memory", "agent", "earlier", "start"):
+            named = getattr(placed, field, "")
+            assert not isinstance(named, str) or not named or Path(named) in folders[:number]
+    assert ("explorer" in stages) == bool(flags)
+    assert list(stages)[-1] == "controller-3"
+    assert stages["controller-3"].memory == f"../{list(stages).index('memory-3') + 1}-memory-3"
+    assert stages["memory-3"].start == f"../{list(stages).index('memory-2') + 1}-memory-2"
+    with pytest.raises(Usage, match="rounds cannot be 0"):
+        registry.recipe(name).stages("laptop", rounds=0)
 
 
 @pytest.mark.slow
-def test_the_loop_trains_with_curiosity(tmp_path: Path):
-    for number, (name, stage) in enumerate(registry.recipe("iterate").stages("tiny", rounds=2, curiosity=0.5).items(), 1):
-        run(stage, tmp_path / f"{number}-{name}", 0, last=name == "controller-2")
-    assert play(PixelCartPole(horizon=5).open(), checkpoint.policy(tmp_path), row_seeds(0, 2)).lengths.tolist() == [5, 5]
+@pytest.mark.parametrize(("name", "flags"), [("iterate", {"curiosity": 0.5}), ("take-cover", {})])
+def test_rounds_train(name, flags, tmp_path: Path):
+    """The second M sees both rounds' episodes and begins with the parameters of the first."""
+    needs(registry.recipe(name).extras)
+    stages = registry.recipe(name).stages("tiny", rounds=2, **flags)
+    for number, (part, stage) in enumerate(stages.items(), 1):
+        run(stage, tmp_path / f"{number}-{part}", 0, last=part == "controller-2")
+    folders = {path.name.partition("-")[2]: path for path in checkpoint.stages_of(tmp_path)}
+    second = checkpoint.placed(stages["memory-2"], folders["memory-2"])
+    assert len(second.latents("cpu").lengths) == sum(stages[part].rows * stages[part].steps for part in ("collect", "collect-2"))
+    first = checkpoint.load(folders["memory"])[1]
+    fresh = second.init(Seeds(0))
+    assert all(torch.equal(fresh[key], first[key]) for key in first if key.startswith("model/"))
+    world = replace(stages["controller"].world, horizon=5)
+    assert play(world.open(), checkpoint.policy(tmp_path), row_seeds(0, 2)).lengths.tolist() == [5, 5]
 
 
 @pytest.mark.parametrize("task", ["gym:Pendulum-v1", "gym:foreign/Choice-v0", "gym:foreign/Grey-v0", "cart-pole"])

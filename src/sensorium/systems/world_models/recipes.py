@@ -104,8 +104,25 @@ def car_racing_dream(preset: Preset = "laptop") -> Stages:
     return {**stages, "controller": evolve}
 
 
-def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
+def added(stages: Stages, part: str, number: int, stage: Stage) -> Folder:
+    """Add the stage of a round to the stages; its folder, relative to the other stages."""
+    name = f"{part}-{number}" if number > 1 else part
+    stages[name] = stage
+    return Folder(f"../{len(stages)}-{name}")
+
+
+def allowed(rounds: int) -> range:
+    """The numbers of the rounds. Errors: core.errors.Usage if there is none."""
+    if rounds < 1:
+        raise Usage(f"rounds cannot be {rounds}; at least 1")
+    return range(1, rounds + 1)
+
+
+def take_cover(preset: Preset = "laptop", temperature: float = 1.15, rounds: int = 1) -> Stages:
     """TakeCover with C evolved in the dream only.
+
+    In each further round C records episodes, with noise; M is trained on with these and the earlier ones, and a new C evolves in the dream
+    (the procedure of section 5, without V).
 
     sensorium train take-cover --temperature 1.15
     published: 1092 +- 556 over 100 episodes at temperature 1.15 (table 2; 54 hours of 64 processors for C)
@@ -115,10 +132,17 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15) -> Stages:
     memory = Memory(hidden=512, restart=True, sequences="streams", length=499, decay=0.99999, steps=120)
     controller = Linear("zch", latents=64, hidden=512, actions=1, bias=False, car=False)
     evolve = Controller(world=DOOM, controller=controller, dream=True, temperature=temperature, steps=75, evaluation_episodes=1024, block=0)
-    stages: Stages = {"collect": collect, "vision": vision, "memory": memory, "controller": evolve}
     if preset == "paper":
-        stages.update({"collect": replace(collect, steps=625), "vision": replace(vision, steps=308), "memory": replace(memory, steps=2440)})
-        stages.update({"controller": replace(evolve, steps=1800)})
+        collect, vision, memory = replace(collect, steps=625), replace(vision, steps=308), replace(memory, steps=2440)
+        evolve = replace(evolve, steps=1800)
+    stages = Stages()
+    for number in allowed(rounds):
+        episodes = added(stages, "collect", number, collect)
+        if number == 1:
+            added(stages, "vision", number, vision)
+        trained = added(stages, "memory", number, replace(memory, episodes=episodes))
+        agent = added(stages, "controller", number, replace(evolve, memory=trained))
+        collect, memory = replace(collect, agent=agent, noise=0.3, earlier=episodes, steps=32), replace(memory, start=trained)
     return tiny(stages, TakeCover(engine="vizdoom", horizon=30)) if preset == "tiny" else stages
 
 
@@ -130,32 +154,23 @@ def iterate(preset: Preset = "laptop", rounds: int = 4, curiosity: float = 0.0) 
     sensorium train iterate --rounds 4
     published: videos of a pendulum after 1 and 20 rounds, no numbers, no settings; `paper` equals `laptop`
     """
-    if rounds < 1:
-        raise Usage(f"rounds cannot be {rounds}; at least 1")
     world, controller = PixelCartPole(), Linear("zh", latents=16, hidden=128, actions=1, car=False)
     collect = Collect(world=world, player=HeldActions(), rows=64, steps=4)
-    vision, memory, stages = Folder(""), Folder(""), dict[str, Stage]()
-
-    def add(part: str, number: int, stage: Stage) -> Folder:
-        """Add a stage and return its folder, relative to the other stages."""
-        name = f"{part}-{number}" if number > 1 else part
-        stages[name] = stage
-        return Folder(f"../{len(stages)}-{name}")
-
-    for number in range(1, rounds + 1):
-        episodes = add("collect", number, collect)
+    vision, memory, stages = Folder(""), Folder(""), Stages()
+    for number in allowed(rounds):
+        episodes = added(stages, "collect", number, collect)
         train_vision = Vision(episodes, vision, latents=16, group=64, learning_rate=3e-4, steps=20)
-        vision = add("vision", number, train_vision)
+        vision = added(stages, "vision", number, train_vision)
         train_memory = Memory(
             episodes, vision, memory, hidden=128, restart=True, reward=True, action=True, sequences="streams",
             batch=64, length=125, updates=50, steps=20,
         )  # fmt: skip
-        memory = add("memory", number, train_memory)
+        memory = added(stages, "memory", number, train_memory)
         evolve = Controller(world, vision, memory, controller, dream=True, steps=80, evaluate_every=20, block=0)
-        agent = add("controller", number, evolve)
+        agent = added(stages, "controller", number, evolve)
         if curiosity and number < rounds:
             explore = replace(evolve, dream=False, curiosity=curiosity, episodes=2, steps=20, block=8)
-            agent = add("explorer", number, explore)
+            agent = added(stages, "explorer", number, explore)
         collect = replace(collect, agent=agent, noise=0.3, earlier=episodes)
     return tiny(stages, PixelCartPole(horizon=30)) if preset == "tiny" else stages
 
