@@ -111,7 +111,7 @@ def number(result: dict[str, Any], sd: bool = True) -> str:
 
 @dataclass(frozen=True)
 class Agent:
-    """A trained agent of the zoo as its cards describe it."""
+    """A trained agent as its cards describe it."""
 
     folder: Path
     cards: dict[str, dict[str, Any]]
@@ -137,21 +137,35 @@ class Agent:
         """The card of the stage whose policy plays."""
         return list(self.cards.values())[-1]
 
+    @property
+    def command(self) -> str:
+        """What trains such an agent: numbers that differ from the recipe's are in its last stage, and the rounds in the name of its folder."""
+        from sensorium import registry
+
+        arguments, stage = registry.recipe(self.last["recipe"]).arguments, self.last["stage"]
+        found = {name: stage[name] for name in arguments if isinstance(stage.get(name), int | float)}
+        if rounds := re.search(r"-(\d+)$", list(self.cards)[-1]):
+            found["rounds"] = int(rounds[1])
+        flags = [f"--{name.replace('_', '-')} {value}" for name, value in found.items() if arguments.get(name, value) != value]
+        return " ".join(["sensorium train", self.last["recipe"], *flags, f"--preset {self.last['preset']} --seed {self.last['seed']}"])
+
     def evaluations(self, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """What was evaluated -> its result."""
         return {what: result for what, result in facts.get("results", {}).items() if isinstance(result, dict) and "mean" in result}
 
 
 def agents() -> list[Agent]:
-    """The trained agents that ship with the checkout."""
+    """The trained agents of the zoo, and those of which the checkout keeps only cards and curves."""
     from sensorium.core import card, checkpoint
 
-    folders = sorted(path for path in (ROOT / "zoo").iterdir() if path.is_dir())
+    folders = sorted(
+        (path for root in ("zoo", "docs/cards") for path in (ROOT / root).iterdir() if path.is_dir()), key=lambda path: path.name
+    )
     return [Agent(folder, {path.name: card.read(path) for path in checkpoint.stages_of(folder)}) for folder in folders]
 
 
 def results() -> list[str]:
-    """The scores of each agent of the zoo beside the published number, and the minutes of its training."""
+    """The scores of each agent beside the published number, and the minutes of its training."""
     rows = []
     for agent in agents():
         first = (f"[`{agent.name}`](#{agent.name.replace('.', '')})", agent.published, agent.minutes)
@@ -162,11 +176,10 @@ def results() -> list[str]:
 
 
 def details() -> Iterator[str]:
-    """Each agent of the zoo: every evaluation in its cards, and its learning curves."""
+    """Each agent: every evaluation in its cards, and its learning curves."""
     for agent in agents():
-        facts = agent.last
         yield from (f"### `{agent.name}`", "")
-        yield f"`sensorium train {facts['recipe']} --preset {facts['preset']} --seed {facts['seed']}`, {agent.minutes} minutes."
+        yield f"`{agent.command}`, {agent.minutes} minutes."
         yield f"Published: {agent.published}."
         rows = [
             (stage, what, number(result), str(result["episodes"]), result.get("how", ""))
@@ -182,7 +195,7 @@ SCORES = ("evaluation/mean", "score/agent", "score/mean")
 
 
 def draw_curves() -> None:
-    """A picture of the learning curves of each agent of the zoo, in `build/curves`."""
+    """A picture of the learning curves of each agent, in `build/curves`."""
     from matplotlib import pyplot, style
 
     from sensorium.core.checkpoint import stages_of

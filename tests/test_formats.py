@@ -18,7 +18,8 @@ from sensorium.core.migrations import FORMAT, migrated, renamed
 from sensorium.core.run import run
 from sensorium.doctor import EXTRAS
 
-ONE = Path(__file__).parent / "formats" / "1"
+ROOT = Path(__file__).parents[1]
+ONE = ROOT / "tests" / "formats" / "1"
 EXPECTED = json.loads((ONE / "expected.json").read_text())
 AGENTS = EXPECTED["agents"]
 
@@ -73,7 +74,8 @@ def test_every_card_of_format_1_is_a_valid_stage(path):
     # fields added later have their defaults
     changed = [name for name, there, _ in cards.differences(today["stage"], cards.plain(build(today["stage"]))) if there is not None]
     assert changed == []
-    kept = json.loads((zoo.FOLDER.joinpath(*path.stem.split("--")) / "card.json").read_text())
+    places = (root.joinpath(*path.stem.split("--"), "card.json") for root in (zoo.FOLDER, ROOT / "docs" / "cards"))
+    kept = json.loads(next(place for place in places if place.exists()).read_text())
     if kept["sensorium"] == card["sensorium"]:
         assert kept["stage"] == today["stage"]
 
