@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bench import cart_pole, cloning, clusters, cma, policies, proto_rl, vision, world_models
@@ -14,17 +14,24 @@ ROWS = {
 """name -> function that measures it; one function may return several rows"""
 
 
-def measured(name: str) -> Iterator[dict[str, Any]]:
-    """Rows whose name begins with `name` ("" for all), each as soon as it is measured. Progress goes to stderr.
+def matches(key: str, name: str) -> bool:
+    """Whether a function of the table has rows that begin with `name`; it may have others, and longer names than its key."""
+    return key.startswith(name) or name.startswith(key)
 
-    Errors: core.errors.Usage if no row begins with the name.
+
+def measured(names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Rows whose name begins with one of `names` (none: all), each as soon as it is measured. Progress goes to stderr.
+
+    Errors: core.errors.Usage if no row begins with a name.
     """
-    chosen = list(dict.fromkeys(work for key, work in ROWS.items() if key.startswith(name) or name.startswith(key)))
-    if not chosen:
-        raise Usage(f"no row begins with '{name}'; there are {', '.join(ROWS)}")
+    wanted = tuple(names) or ("",)
+    for name in wanted:
+        if not any(matches(key, name) for key in ROWS):
+            raise Usage(f"no row begins with '{name}'; there are {', '.join(ROWS)}")
+    chosen = list(dict.fromkeys(work for key, work in ROWS.items() if any(matches(key, name) for name in wanted)))
     began = time.perf_counter()
     for number, work in enumerate(chosen):
         subjects = ", ".join(key for key, other in ROWS.items() if other is work)
         left = f", about {(time.perf_counter() - began) / number * (len(chosen) - number):.0f} s left" if number else ""
         print(f"measuring {subjects} ({number + 1} of {len(chosen)}{left})", file=sys.stderr, flush=True)
-        yield from (row for row in work() if row["name"].startswith(name))
+        yield from (row for row in work() if row["name"].startswith(wanted))

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from bench import records
+from bench import records, rows
 from bench.interleave import row
 from sensorium.core import machine
 from sensorium.core.errors import Usage
@@ -31,6 +31,15 @@ def test_a_line_shows_value_ratio_and_the_earlier_row():
     text = records.line({**FASTER, "before": {"value": 1.0, "ratio": 0.5}})
     assert "1.50 x plain (2)" in text
     assert text.endswith("before 1 and 0.50 x")
+
+
+def test_rows_are_chosen_by_the_beginnings_of_their_names(monkeypatch, capsys):
+    table = {name: lambda name=name: [row(f"{name}-{n}", 1.0, "steps/s") for n in (1, 2)] for name in ("a/b", "a/c", "d/e")}
+    monkeypatch.setattr(rows, "ROWS", table)
+    assert [each["name"] for each in rows.measured([])] == ["a/b-1", "a/b-2", "a/c-1", "a/c-2", "d/e-1", "d/e-2"]
+    assert [each["name"] for each in rows.measured(["d", "a/c-2"])] == ["a/c-2", "d/e-1", "d/e-2"]
+    with pytest.raises(Usage, match="no row begins with 'f'; there are a/b, a/c, d/e"):
+        list(rows.measured(["a", "f"]))
 
 
 def test_other_files_are_refused(tmp_path):

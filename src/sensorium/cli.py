@@ -41,12 +41,17 @@ def main(arguments: list[str] | None = None) -> int:
     except Interrupted as error:
         return print_error(error, 128 + error.signal)
     except Terminated as error:
-        return print_error("terminated; saved checkpoints are intact", 128 + error.signal)
+        return print_error(f"terminated{saved(options)}", 128 + error.signal)
     except KeyboardInterrupt:
-        return print_error("interrupted; saved checkpoints are intact", 130)
+        return print_error(f"interrupted{saved(options)}", 130)
     except BrokenPipeError:  # the reader of stdout has closed it; an error only for train
         sys.stderr.close()
         return int(options.command == "train")
+
+
+def saved(options: argparse.Namespace) -> str:
+    """What to add to a message about a command that was stopped: whether anything is kept."""
+    return "; saved checkpoints are intact" if options.command == "train" else ""
 
 
 SPINS = "30000"

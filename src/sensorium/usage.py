@@ -139,7 +139,7 @@ LINES: dict[str, tuple[str, bool, Arguments]] = {
     "bench": (
         "throughput on this machine, compared with a baseline measured in the same run", JSON,
         (
-            argument("name", metavar="NAME", nargs="?", default="", help="only rows that begin with NAME"),
+            argument("names", metavar="NAME", nargs="*", help="only rows that begin with one of the names"),
             argument(
                 "--isa", choices=["native", "avx2"], default="native",
                 help="avx2: as on a processor with AVX2 and without bfloat16 (everything in float32)",

@@ -35,7 +35,7 @@ def bench(options: argparse.Namespace, _: list[str]) -> None:
     from sensorium.core.machine import facts
 
     earlier, rows = records.read(options.against) if options.against else {}, []
-    for row in measured(options.name):
+    for row in measured(options.names):
         row = records.compared({**row, "isa": options.isa}, earlier)
         rows.append(row)
         print(records.line(row), flush=True, file=sys.stderr if options.json else sys.stdout)
