@@ -139,15 +139,23 @@ class Agent:
 
     @property
     def command(self) -> str:
-        """What trains such an agent: numbers that differ from the recipe's are in its last stage, and the rounds in the name of its folder."""
+        """What trains such an agent, with the flags that its cards show: numbers of its last stage, the kind of observations, and the rounds."""
         from sensorium import registry
 
-        arguments, stage = registry.recipe(self.last["recipe"]).arguments, self.last["stage"]
-        found = {name: stage[name] for name in arguments if isinstance(stage.get(name), int | float)}
-        if rounds := re.search(r"-(\d+)$", list(self.cards)[-1]):
-            found["rounds"] = int(rounds[1])
-        flags = [f"--{name.replace('_', '-')} {value}" for name, value in found.items() if arguments.get(name, value) != value]
-        return " ".join(["sensorium train", self.last["recipe"], *flags, f"--preset {self.last['preset']} --seed {self.last['seed']}"])
+        facts, names = self.last, list(self.cards)
+        recipe, stage = registry.recipe(facts["recipe"]), facts["stage"]
+        found = {
+            name: stage[name]
+            for name, default in recipe.arguments.items()
+            if isinstance(stage.get(name), int | float) and stage[name] != default
+        }
+        if "observations" in recipe.arguments and not stage["world"]["pixels"]:
+            found["observations"] = "states"
+        last = names[-1].partition("-")[2]
+        if "rounds" in recipe.arguments and last != list(recipe.stages(facts["preset"]))[-1]:
+            found["rounds"] = int(last.rpartition("-")[2])
+        flags = [f"--{name.replace('_', '-')} {value}" for name, value in found.items()]
+        return " ".join(["sensorium train", facts["recipe"], *flags, f"--preset {facts['preset']} --seed {facts['seed']}"])
 
     def evaluations(self, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """What was evaluated -> its result."""

@@ -40,6 +40,8 @@ def test_rows_are_chosen_by_the_beginnings_of_their_names(monkeypatch, capsys):
     assert [each["name"] for each in rows.measured(["d", "a/c-2"])] == ["a/c-2", "d/e-1", "d/e-2"]
     with pytest.raises(Usage, match="no row begins with 'f'; there are a/b, a/c, d/e"):
         list(rows.measured(["a", "f"]))
+    with pytest.raises(Usage, match="no row begins with 'd/e-3'"):
+        list(rows.measured(["a", "d/e-3"]))
 
 
 def test_other_files_are_refused(tmp_path):

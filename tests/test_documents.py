@@ -243,7 +243,8 @@ def test_the_results_show_every_agent_and_its_published_number(generated, monkey
     monkeypatch.setenv("COLUMNS", os.environ.get("COLUMNS", "80"))
     page = generated.fill_in((DOCS / "results.md").read_text())
     assert all(page.count(f"`{path.name}`") >= 2 for root in ("zoo", "docs/cards") for path in (ROOT / root).iterdir() if path.is_dir())
-    assert "`sensorium train take-cover --temperature 0.5 --preset laptop --seed 0`" in page
+    commands = ["take-cover --temperature 0.5", "scratch.walker_run --observations states", "scratch.pendulum_swingup", "ant-clone"]
+    assert all(f"`sensorium train {command} --preset laptop --seed 0`" in page for command in commands)
     assert all(generated.published(name) for name in registry.table("RECIPES"))
     assert "553 [529, 579]" in page
     # 1092 is the published number of temperature 1.15

@@ -461,8 +461,15 @@ def test_the_folders_of_rounds_refer_to_their_own_stages(name, flags, tmp_path: 
             assert not isinstance(named, str) or not named or Path(named) in folders[:number]
     assert ("explorer" in stages) == bool(flags)
     assert list(stages)[-1] == "controller-3"
-    assert stages["controller-3"].memory == f"../{list(stages).index('memory-3') + 1}-memory-3"
-    assert stages["memory-3"].start == f"../{list(stages).index('memory-2') + 1}-memory-2"
+    places = {stage: f"../{number}-{stage}" for number, stage in enumerate(stages, 1)}
+    third = stages["collect-3"], stages["memory-3"], stages["controller-3"]
+    assert third[0].agent == places["explorer-2" if flags else "controller-2"]
+    assert third[0].earlier == places["collect-2"]
+    assert third[1].episodes == places["collect-3"]
+    assert third[1].start == places["memory-2"]
+    assert third[2].memory == places["memory-3"]
+    assert third[1].steps == stages["memory"].steps // (2 if name == "take-cover" else 1)
+    assert ("vision-3" in stages) == (name == "iterate")
     with pytest.raises(Usage, match="rounds cannot be 0"):
         registry.recipe(name).stages("laptop", rounds=0)
 
@@ -470,7 +477,7 @@ def test_the_folders_of_rounds_refer_to_their_own_stages(name, flags, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "flags"), [("iterate", {"curiosity": 0.5}), ("take-cover", {})])
 def test_rounds_train(name, flags, tmp_path: Path):
-    """The second M sees both rounds' episodes and begins with the parameters of the first."""
+    """The second M is trained on the episodes of both rounds and starts from the parameters of the first."""
     needs(registry.recipe(name).extras)
     stages = registry.recipe(name).stages("tiny", rounds=2, **flags)
     for number, (part, stage) in enumerate(stages.items(), 1):

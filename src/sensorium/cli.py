@@ -41,15 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     except Interrupted as error:
         return print_error(error, 128 + error.signal)
     except Terminated as error:
-        return print_error(f"terminated{saved(options)}", 128 + error.signal)
+        return print_error(f"terminated{checkpoint_note(options)}", 128 + error.signal)
     except KeyboardInterrupt:
-        return print_error(f"interrupted{saved(options)}", 130)
+        return print_error(f"interrupted{checkpoint_note(options)}", 130)
     except BrokenPipeError:  # the reader of stdout has closed it; an error only for train
         sys.stderr.close()
         return int(options.command == "train")
 
 
-def saved(options: argparse.Namespace) -> str:
+def checkpoint_note(options: argparse.Namespace) -> str:
     """What to add to a message about a command that was stopped: whether anything is kept."""
     return "; saved checkpoints are intact" if options.command == "train" else ""
 

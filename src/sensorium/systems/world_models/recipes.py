@@ -104,14 +104,14 @@ def car_racing_dream(preset: Preset = "laptop") -> Stages:
     return {**stages, "controller": evolve}
 
 
-def added(stages: Stages, part: str, number: int, stage: Stage) -> Folder:
+def add_stage(stages: Stages, part: str, number: int, stage: Stage) -> Folder:
     """Add the stage of a round to the stages; its folder, relative to the other stages."""
     name = f"{part}-{number}" if number > 1 else part
     stages[name] = stage
     return Folder(f"../{len(stages)}-{name}")
 
 
-def allowed(rounds: int) -> range:
+def round_numbers(rounds: int) -> range:
     """The numbers of the rounds. Errors: core.errors.Usage if there is none."""
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1")
@@ -121,8 +121,8 @@ def allowed(rounds: int) -> range:
 def take_cover(preset: Preset = "laptop", temperature: float = 1.15, rounds: int = 1) -> Stages:
     """TakeCover with C evolved in the dream only.
 
-    In each further round C records episodes, with noise; M is trained on with these and the earlier ones, for half as long, and a new C
-    evolves in the dream (the procedure of section 5, without V).
+    In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
+    Then a new C evolves in the dream. V is that of the first round. In the paper (section 5) V is trained in each round; it has no settings.
 
     sensorium train take-cover --temperature 1.15
     published: 1092 +- 556 over 100 episodes at temperature 1.15 (table 2; 54 hours of 64 processors for C)
@@ -133,17 +133,18 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15, rounds: int
     controller = Linear("zch", latents=64, hidden=512, actions=1, bias=False, car=False)
     evolve = Controller(world=DOOM, controller=controller, dream=True, temperature=temperature, steps=75, evaluation_episodes=1024, block=0)
     if preset == "paper":
-        collect, vision, memory = replace(collect, steps=625), replace(vision, steps=308), replace(memory, steps=2440)
+        collect = replace(collect, player=HeldActions(), steps=625)
+        vision, memory = replace(vision, steps=308), replace(memory, steps=2440)
         evolve = replace(evolve, steps=1800)
-    stages, length = Stages(), memory.steps
-    for number in allowed(rounds):
-        episodes = added(stages, "collect", number, collect)
+    stages, memory_steps = Stages(), memory.steps
+    for number in round_numbers(rounds):
+        episodes = add_stage(stages, "collect", number, collect)
         if number == 1:
-            added(stages, "vision", number, vision)
-        trained = added(stages, "memory", number, replace(memory, episodes=episodes))
-        agent = added(stages, "controller", number, replace(evolve, memory=trained))
+            add_stage(stages, "vision", number, vision)
+        trained = add_stage(stages, "memory", number, replace(memory, episodes=episodes))
+        agent = add_stage(stages, "controller", number, replace(evolve, memory=trained))
         collect = replace(collect, agent=agent, noise=0.3, earlier=episodes, steps=32)
-        memory = replace(memory, start=trained, steps=length // 2)
+        memory = replace(memory, start=trained, steps=memory_steps // 2)
     return tiny(stages, TakeCover(engine="vizdoom", horizon=30)) if preset == "tiny" else stages
 
 
@@ -158,20 +159,20 @@ def iterate(preset: Preset = "laptop", rounds: int = 4, curiosity: float = 0.0) 
     world, controller = PixelCartPole(), Linear("zh", latents=16, hidden=128, actions=1, car=False)
     collect = Collect(world=world, player=HeldActions(), rows=64, steps=4)
     vision, memory, stages = Folder(""), Folder(""), Stages()
-    for number in allowed(rounds):
-        episodes = added(stages, "collect", number, collect)
+    for number in round_numbers(rounds):
+        episodes = add_stage(stages, "collect", number, collect)
         train_vision = Vision(episodes, vision, latents=16, group=64, learning_rate=3e-4, steps=20)
-        vision = added(stages, "vision", number, train_vision)
+        vision = add_stage(stages, "vision", number, train_vision)
         train_memory = Memory(
             episodes, vision, memory, hidden=128, restart=True, reward=True, action=True, sequences="streams",
             batch=64, length=125, updates=50, steps=20,
         )  # fmt: skip
-        memory = added(stages, "memory", number, train_memory)
+        memory = add_stage(stages, "memory", number, train_memory)
         evolve = Controller(world, vision, memory, controller, dream=True, steps=80, evaluate_every=20, block=0)
-        agent = added(stages, "controller", number, evolve)
+        agent = add_stage(stages, "controller", number, evolve)
         if curiosity and number < rounds:
             explore = replace(evolve, dream=False, curiosity=curiosity, episodes=2, steps=20, block=8)
-            agent = added(stages, "explorer", number, explore)
+            agent = add_stage(stages, "explorer", number, explore)
         collect = replace(collect, agent=agent, noise=0.3, earlier=episodes)
     return tiny(stages, PixelCartPole(horizon=30)) if preset == "tiny" else stages
 
