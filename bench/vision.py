@@ -61,9 +61,9 @@ def closed_loop() -> list[dict[str, Any]]:
     if not keep_pages():
         return rows
     command = [sys.executable, "-m", "sensorium.cli", "bench", name, "--json"]
-    child = subprocess.run(command, env={**os.environ, "SENSORIUM_MALLOC": "system"}, stdout=subprocess.PIPE, text=True)
+    child = subprocess.run(command, env={**os.environ, "SENSORIUM_MALLOC": "system"}, capture_output=True, text=True)
     if child.returncode:
-        raise Failure(f"the process with the system's allocator ended with {child.returncode}")
+        raise Failure(f"the process with the system's allocator ended with {child.returncode}: {child.stderr[-200:]}")
     (other,) = json.loads(child.stdout)["rows"]
     return [*rows, {**other, "name": f"{name}-system", "baseline": f"{baseline}, the system's allocator for both"}]
 

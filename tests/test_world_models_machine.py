@@ -145,6 +145,23 @@ def test_streams_continue_from_window_to_window_and_cover_an_epoch_once():
         data.batch("streams", 0, 9, 4, seed=1, across=True)
 
 
+def test_rewards_are_limited_as_targets_of_m():
+    limited = Memory(reward_limit=1.0).limited(torch.tensor([-100.0, 0.5, 3.0]))
+    assert limited.tolist() == [-1.0, 0.5, 1.0]
+    with pytest.raises(Usage, match="reward_limit cannot be -1"):
+        Memory(reward_limit=-1.0)
+    folder = next(path for path in checkpoint.stages_of(trained("car-racing-dream")) if path.name.endswith("memory"))
+    stage = checkpoint.placed(checkpoint.stage(folder), folder)
+    assert isinstance(stage, Memory)
+
+    def cost(limit: float) -> float:
+        limited = replace(stage, reward_limit=limit)
+        state = limited.init(Seeds(0))
+        return limited.step(state, limited.open(state), Seeds(0, "memory", 1))["reward"]
+
+    assert cost(0.0) == cost(1000.0) > cost(0.1)
+
+
 def test_costs_of_m_by_brute_force():
     memory, steps, rows = a_memory(reward=True, action=True), 3, 2
     hidden, z, action = random(steps, rows, 6), random(steps, rows, 4, seed=1), random(steps, rows, 1, seed=2)
@@ -449,7 +466,9 @@ def test_curiosity_adds_a_reward_in_the_real_world():
         torch.testing.assert_close(step.reward, other.reward + 0.5 * surprise)
 
 
-@pytest.mark.parametrize(("name", "flags"), [("iterate", {}), ("iterate", {"curiosity": 0.5}), ("take-cover", {})])
+@pytest.mark.parametrize(
+    ("name", "flags"), [("iterate", {}), ("iterate", {"curiosity": 0.5}), ("take-cover", {}), ("car-racing-dream", {})]
+)
 def test_the_folders_of_rounds_refer_to_their_own_stages(name, flags, tmp_path: Path):
     """Every folder of a later round's stage is that of an earlier stage."""
     stages = registry.recipe(name).stages("laptop", rounds=3, **flags)
@@ -468,14 +487,14 @@ def test_the_folders_of_rounds_refer_to_their_own_stages(name, flags, tmp_path: 
     assert third[1].episodes == places["collect-3"]
     assert third[1].start == places["memory-2"]
     assert third[2].memory == places["memory-3"]
-    assert third[1].steps == stages["memory"].steps // (2 if name == "take-cover" else 1)
+    assert third[1].steps == stages["memory"].steps // (1 if name == "iterate" else 2)
     assert ("vision-3" in stages) == (name == "iterate")
     with pytest.raises(Usage, match="rounds cannot be 0"):
         registry.recipe(name).stages("laptop", rounds=0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "flags"), [("iterate", {"curiosity": 0.5}), ("take-cover", {})])
+@pytest.mark.parametrize(("name", "flags"), [("iterate", {"curiosity": 0.5}), ("take-cover", {}), ("car-racing-dream", {})])
 def test_rounds_train(name, flags, tmp_path: Path):
     """The second M is trained on the episodes of both rounds and starts from the parameters of the first."""
     needs(registry.recipe(name).extras)

@@ -51,3 +51,10 @@ class Recipe:
         if not os.path.isdir(value):
             raise Usage(f"no folder {value}; --{flag} is a run, a stage or a zoo agent (`sensorium list` shows the zoo)")
         return Folder(os.path.abspath(value))
+
+
+def add_stage(stages: Stages, part: str, number: int, stage: Stage) -> Folder:
+    """Add the stage of a round to the stages, named `part`, and `part-number` from the second round on; its folder, relative to the others."""
+    name = f"{part}-{number}" if number > 1 else part
+    stages[name] = stage
+    return Folder(f"../{len(stages)}-{name}")

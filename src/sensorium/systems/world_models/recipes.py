@@ -5,8 +5,8 @@ from typing import Any
 
 from sensorium.core.env import World
 from sensorium.core.errors import Usage
-from sensorium.core.recipe import Preset, Recipe, Stages
-from sensorium.core.stage import Folder, Stage
+from sensorium.core.recipe import Preset, Recipe, Stages, add_stage
+from sensorium.core.stage import Folder
 from sensorium.envs.car_racing import CarRacing
 from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.envs.take_cover import TakeCover
@@ -46,7 +46,7 @@ def tiny(stages: Stages, world: World) -> Stages:
 def car(preset: Preset, controller: Linear, *, reward: bool = False) -> Stages:
     """V, M and C for CarRacing. If the only input of C is z, there is no M."""
     collect, vision = Collect(world=CAR, steps=64), Vision(episodes=Folder("../1-collect"), latents=32, steps=140)
-    memory = Memory(reward=reward, steps=150)
+    memory = Memory(reward=reward, reward_limit=10.0 if reward else 0.0, steps=150)
     evolve = Controller(world=CAR, controller=controller, episodes=2, steps=45, evaluate_every=15, block=32)
     if preset == "paper":
         collect, vision = replace(collect, steps=625), replace(vision, steps=1000)
@@ -89,26 +89,23 @@ def car_racing_z_hidden(preset: Preset = "laptop") -> Stages:
     return car(preset, Linear("z-hidden"))
 
 
-def car_racing_dream(preset: Preset = "laptop") -> Stages:
+def car_racing_dream(preset: Preset = "laptop", temperature: float = 1.0, rounds: int = 1) -> Stages:
     """CarRacing with C evolved in the dream only; M also predicts the reward.
 
-    sensorium train car-racing-dream
+    In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
+    Then a new C evolves in the dream. V is that of the first round.
+
+    sensorium train car-racing-dream --rounds 4
     published: none; the paper shows dreams of CarRacing but does not train in them
     """
     stages = car(preset, Linear("zh"), reward=True)
     evolve = stages["controller"]
     assert isinstance(evolve, Controller)
-    evolve = replace(evolve, dream=True, block=0)
+    evolve = replace(evolve, dream=True, temperature=temperature, block=0)
     if preset == "laptop":
         evolve = replace(evolve, episodes=8, steps=200, evaluate_every=20)
-    return {**stages, "controller": evolve}
-
-
-def add_stage(stages: Stages, part: str, number: int, stage: Stage) -> Folder:
-    """Add the stage of a round to the stages; its folder, relative to the other stages."""
-    name = f"{part}-{number}" if number > 1 else part
-    stages[name] = stage
-    return Folder(f"../{len(stages)}-{name}")
+    stages = further_rounds({**stages, "controller": evolve}, rounds)
+    return tiny(stages, CarRacing(horizon=30)) if preset == "tiny" else stages
 
 
 def round_numbers(rounds: int) -> range:
@@ -116,6 +113,23 @@ def round_numbers(rounds: int) -> range:
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1")
     return range(1, rounds + 1)
+
+
+def further_rounds(stages: Stages, rounds: int) -> Stages:
+    """The stages of a first round and of further ones, in which C records episodes, M is trained further, and a new C evolves."""
+    collect, memory, evolve = stages["collect"], stages["memory"], stages["controller"]
+    assert isinstance(collect, Collect)
+    assert isinstance(memory, Memory)
+    assert isinstance(evolve, Controller)
+    folders = {part: Folder(f"../{place}-{part}") for place, part in enumerate(stages, 1)}
+    episodes, trained, agent = folders["collect"], folders["memory"], folders["controller"]
+    for number in round_numbers(rounds)[1:]:
+        record = replace(collect, agent=agent, noise=0.3, earlier=episodes, steps=32)
+        episodes = add_stage(stages, "collect", number, record)
+        train = replace(memory, episodes=episodes, start=trained, steps=memory.steps // 2)
+        trained = add_stage(stages, "memory", number, train)
+        agent = add_stage(stages, "controller", number, replace(evolve, memory=trained))
+    return stages
 
 
 def take_cover(preset: Preset = "laptop", temperature: float = 1.15, rounds: int = 1) -> Stages:
@@ -136,15 +150,7 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15, rounds: int
         collect = replace(collect, player=HeldActions(), steps=625)
         vision, memory = replace(vision, steps=308), replace(memory, steps=2440)
         evolve = replace(evolve, steps=1800)
-    stages, memory_steps = Stages(), memory.steps
-    for number in round_numbers(rounds):
-        episodes = add_stage(stages, "collect", number, collect)
-        if number == 1:
-            add_stage(stages, "vision", number, vision)
-        trained = add_stage(stages, "memory", number, replace(memory, episodes=episodes))
-        agent = add_stage(stages, "controller", number, replace(evolve, memory=trained))
-        collect = replace(collect, agent=agent, noise=0.3, earlier=episodes, steps=32)
-        memory = replace(memory, start=trained, steps=memory_steps // 2)
+    stages = further_rounds({"collect": collect, "vision": vision, "memory": memory, "controller": evolve}, rounds)
     return tiny(stages, TakeCover(engine="vizdoom", horizon=30)) if preset == "tiny" else stages
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sensorium.core import checkpoint, zoo
 from sensorium.core.env import EnvSpec, StudentVariant, TorchWorld, World
 from sensorium.core.errors import Usage
-from sensorium.core.recipe import Preset, Recipe, Stages
+from sensorium.core.recipe import Preset, Recipe, Stages, add_stage
 from sensorium.core.stage import NOWHERE, Folder
 from sensorium.envs import worlds
 from sensorium.envs.cart_pole import CartPole
@@ -46,15 +46,9 @@ def clone_rounds(
     if rounds < 1:
         raise Usage(f"rounds cannot be {rounds}; at least 1, or 0 for as many as the preset has")
     stages, clone = dict(before), replace(clone, reshuffle=reshuffle)
-
-    def add(name: str, stage: Demonstrate | Clone) -> Folder:
-        stages[name] = stage
-        return Folder(f"../{len(stages)}-{name}")
-
     for number in range(1, rounds + 1):
-        after = f"-{number}" if number > 1 else ""
-        demonstrations = add(f"teach{after}", teach)
-        student = add(f"clone{after}", replace(clone, demonstrations=demonstrations))
+        demonstrations = add_stage(stages, "teach", number, teach)
+        student = add_stage(stages, "clone", number, replace(clone, demonstrations=demonstrations))
         share = round(1 - number / rounds, 3)
         teach, clone = (
             replace(teach, student=student, earlier=demonstrations, action_noise=noise, teacher_share=share, reshuffle=2 * reshuffle),

@@ -74,6 +74,8 @@ class Memory:
     """whether M predicts that the next frame starts another episode, and has this flag as an input"""
     reward: bool = False
     """whether M predicts the reward"""
+    reward_limit: float = 0.0
+    """absolute value to which M's targets of the reward are clipped, so that rare large ones do not dominate its error; 0: no limit"""
     action: bool = False
     """whether M predicts the next action"""
     restart_factor: float = 10.0
@@ -104,7 +106,7 @@ class Memory:
     def __post_init__(self) -> None:
         if self.restart and self.sequences == "episodes":
             raise Usage("restart needs sequences streams; single episodes contain no restart")
-        at_least(self, steps=0, hidden=1, mixtures=1, batch=1, length=1, updates=1, checkpoint_every=1)
+        at_least(self, steps=0, hidden=1, mixtures=1, batch=1, length=1, updates=1, checkpoint_every=1, reward_limit=0)
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -168,7 +170,7 @@ class Memory:
             z[1:],
             data.action[1:],
             data.restart[1:],
-            data.reward[:-1],
+            self.limited(data.reward[:-1]),
             batch.next_mask.to(device),
             batch.reward_mask.to(device),
             self.restart_factor,
@@ -184,6 +186,10 @@ class Memory:
         if self.sequences == "streams":
             state["hidden"], state["cell"] = hiddens[-1].detach().float(), last.detach()
         return {name: float(cost.detach()) for name, cost in costs.items()}
+
+    def limited(self, reward: Tensor) -> Tensor:
+        """Targets of the reward."""
+        return reward.clamp(-self.reward_limit, self.reward_limit) if self.reward_limit else reward
 
     def policy(self, state: State) -> NoReturn:
         raise Usage("this stage holds M, which does not act; give a run with a controller")
