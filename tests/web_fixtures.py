@@ -1,7 +1,6 @@
 """Numbers of Python with which the page's TypeScript is compared: `python tests/web_fixtures.py` writes web/test/fixtures.json."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import torch
 
 from sensorium.core import checkpoint, zoo
 from sensorium.core.seeding import normal, row_seeds, uniform
+from sensorium.core.stage import InWorld
 from sensorium.envs.cart_pole import CartPole
 from sensorium.systems.attention_neuron.model.sensory import SensoryAgent, SensoryPolicy
 from sensorium.systems.world_models import equations as eq
@@ -39,11 +39,13 @@ def cart_pole() -> dict[str, Any]:
     """An episode of the zoo's agent with shuffled sensors, from a pole that hangs."""
     folder = zoo.FOLDER / "cart-pole-clone"
     [scene] = senses.scenes(Agent.of(folder))
-    policy, world, seed = checkpoint.policy(folder), CartPole(hard=False), 5
+    (stage, parameters), world, seed = checkpoint.restored(folder), CartPole(hard=False), 5
+    assert isinstance(stage, InWorld)
+    # in double precision, as in the browser, from products of parameters and from a start that are equal on all machines: the pole
+    # magnifies rounding errors
+    policy = stage.policy({name: tensor.double() for name, tensor in parameters.items()})
     assert isinstance(policy, SensoryPolicy)
     row = torch.tensor([seed])
-    # in double precision, as in the browser, from a start that is equal on all machines: the pole magnifies rounding errors
-    policy = replace(policy, tensors={name: tensor.double() for name, tensor in policy.tensors.items()})
     state, memory = tuple(part.double().mul(1e6).round() / 1e6 for part in world.initial(row)), policy.begin(row)
     actions, states, rewards = [], [], []
     start = [float(part) for part in state]
@@ -57,7 +59,7 @@ def cart_pole() -> dict[str, Any]:
     observations = normal(row_seeds(0, 4), 0, 5)
     given = [{"observation": rounded(obs), "action": rounded(baseline.act(obs[None], (), 0)[0][0, 0].item())} for obs in observations]
     return {
-        "hard": rounded(torch.stack(CartPole().initial(torch.arange(3))).mT), "seed": seed, "order": ORDER, "start": start, "data": scene.data, "actions": rounded(actions), "states": rounded(states), "rewards": rounded(rewards),
+        "hard": rounded(torch.stack(CartPole().initial(torch.arange(3))).mT), "seed": seed, "order": ORDER, "start": start, "data": scene.data | {"agent": senses.neurons(policy)}, "actions": rounded(actions), "states": rounded(states), "rewards": rounded(rewards),
         "baseline": given,
     }  # fmt: skip
 
