@@ -53,16 +53,19 @@ def test_cell_equals_torchs_lstm_with_a_forget_bias():
         torch.testing.assert_close(mine, other)
 
 
-def test_sequence_and_its_gradient_equal_single_steps_of_the_cell():
+@pytest.mark.parametrize("masked", [False, True])
+def test_sequence_and_its_gradient_equal_single_steps_of_the_cell(masked: bool):
     steps, rows, n, h = 7, 3, 4, 5
     x, keep = random(steps, rows, n), (torch.rand(steps, rows, 1, generator=torch.Generator().manual_seed(1)) > 0.3).float()
     parts = [random(n, 4 * h, seed=2), random(h, 4 * h, seed=3), random(4 * h, seed=4), random(rows, h, seed=5), random(rows, h, seed=6)]
     parts = [(0.4 * part).requires_grad_() for part in parts]
     w_x, w_h, bias, hidden, cell = parts
-    hiddens, last = lstm.sequence(x @ w_x + bias, keep, hidden, cell, w_h, compile=False)
+    mask = random(rows, h, seed=8) if masked else None
+    hiddens, last = lstm.sequence(x @ w_x + bias, keep, hidden, cell, w_h, compile=False, mask=mask)
     expected, kernel = [], torch.cat([w_x, w_h])
     for t in range(steps):
-        hidden, cell = lstm.cell(x[t], hidden * keep[t], cell * keep[t], kernel, bias)
+        seen = hidden if mask is None else hidden * mask
+        hidden, cell = lstm.cell(x[t], seen * keep[t], cell * keep[t], kernel, bias)
         expected.append(hidden)
     torch.testing.assert_close(hiddens, torch.stack(expected))
     torch.testing.assert_close(last, cell)

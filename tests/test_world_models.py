@@ -202,6 +202,28 @@ def a_memory(restart: bool = True, **heads: bool) -> MDNRNN:
     return memory.requires_grad_(False)
 
 
+def test_dropout_keeps_the_mean():
+    mask = eq.dropout_mask(torch.arange(1000) / 1000, 0.2)
+    assert mask.unique().tolist() == [0.0, 1.25]
+    assert float(mask.mean()) == pytest.approx(1)
+    assert not mask[:200].any()
+    assert eq.dropout_mask(torch.zeros(3), 0.0).tolist() == [1, 1, 1]
+
+
+def test_a_mask_of_m_multiplies_z_and_the_hidden_state_as_inputs():
+    memory, z, action, restart = a_memory(), random(3, 2, 4), random(3, 2, 1, seed=1), torch.zeros(3, 2)
+    mask = eq.dropout_mask(torch.rand(2, 10, generator=torch.Generator().manual_seed(0)), 0.5)
+    hidden = cell = torch.zeros(2, 6)
+    inputs = memory.inputs(z * mask[:, :4], action, restart)
+    hiddens, last = memory.sequence(inputs, torch.ones(3, 2, 1), hidden, cell, compile=False, mask=mask[:, 4:])
+    for t in range(3):
+        masked = memory.step(z[t] * mask[:, :4], action[t], restart[t], hidden * mask[:, 4:], cell)
+        hidden, cell = memory.step(z[t], action[t], restart[t], hidden, cell, mask)
+        torch.testing.assert_close((hidden, cell), masked)
+        torch.testing.assert_close(hidden, hiddens[t])
+    torch.testing.assert_close(cell, last)
+
+
 def test_m_resets_its_memory_where_an_episode_restarts():
     memory, z, action = a_memory(), random(2, 4), random(2, 1, seed=1)
     hidden, cell = random(2, 6, seed=2), random(2, 6, seed=3)

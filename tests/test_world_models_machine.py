@@ -27,7 +27,7 @@ from sensorium.systems.world_models.curiosity import CuriosityEnv
 from sensorium.systems.world_models.dream import Dream, DreamWorld
 from sensorium.systems.world_models.latents import Latents, load_model
 from sensorium.systems.world_models.model import ConvVAE, LatentPolicy, Linear, pixels
-from sensorium.systems.world_models.stages import Memory, Vision
+from sensorium.systems.world_models.stages import Controller, Memory, Vision
 from sensorium.systems.world_models.stages.memory import losses
 from sensorium.systems.world_models.tables import prediction_errors
 from tests import foreign  # noqa: F401  registers environments
@@ -71,6 +71,29 @@ def test_a_dream_is_a_function_of_its_seed_independent_of_other_rows():
     torch.testing.assert_close(together.observations[:length, 5], alone.observations[:length, 0])
     other = play(world.open(), policy, row_seeds(1, 32), keep=("observations",))
     assert not torch.allclose(together.observations[0], other.observations[0])
+
+
+def test_each_episode_of_a_dream_with_dropout_has_its_own_mask():
+    """The mask is the same at all steps; without dropout there is none."""
+    plain, world = a_dream(), a_dream()
+    world.dropout = 0.3
+    seeds = row_seeds(3, 400)
+    state = world.initial(seeds)
+    assert torch.equal(state[0], plain.initial(seeds)[0])
+    mask = world.mask(state[3])
+    assert plain.mask(state[3]) is None
+    assert mask is not None
+    assert mask.shape == (400, 4 + 6)
+    assert float((mask == 0).float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert len(mask.unique(dim=0)) > 100
+    action = random(400, 1)
+    for t in range(3):
+        hidden, _ = world.memory.step(state[0], action, torch.full((400,), float(t == 0)), state[1], state[2], mask)
+        state, _ = world.transition(state, action, t)
+        torch.testing.assert_close(state[1], hidden)
+    without, _ = plain.transition(plain.initial(seeds), action, 0)
+    with_mask, _ = world.transition(world.initial(seeds), action, 0)
+    assert not torch.allclose(without[1], with_mask[1])
 
 
 def test_a_cold_dream_follows_the_likeliest_component():
@@ -160,6 +183,38 @@ def test_rewards_are_limited_as_targets_of_m():
         return limited.step(state, limited.open(state), Seeds(0, "memory", 1))["reward"]
 
     assert cost(0.0) == cost(1000.0) > cost(0.1)
+
+
+def test_m_trains_and_dreams_with_dropout(tmp_path: Path):
+    """Another mask in each update; the dream of the controller's stage has the controller's dropout, and the agent in the world none."""
+    folder = next(path for path in checkpoint.stages_of(trained("take-cover")) if path.name.endswith("memory"))
+    stage = checkpoint.placed(checkpoint.stage(folder), folder)
+    assert isinstance(stage, Memory)
+    dropped = replace(stage, dropout=0.5)
+
+    def cost(stage: Memory, step: int) -> float:
+        state = stage.init(Seeds(0))
+        live = stage.open(state)
+        assert live.lstm == "explicit" or not stage.dropout
+        return stage.update(state, live, Seeds(0, "memory", step), 0)["z"]
+
+    assert cost(dropped, 1) == cost(dropped, 1) != cost(stage, 1)
+    seeds, model = Seeds(0, "memory", 1), stage.model(stage.init(Seeds(0)))
+    masks = [dropped.mask(seeds.rows(f"dropout {k}", 4), model) for k in (0, 1)]
+    assert masks[0] is not None
+    assert masks[1] is not None
+    assert not torch.equal(masks[0], masks[1])
+    for wrong in (-0.1, 1.0):
+        with pytest.raises(Usage, match=f"dropout cannot be {wrong}; at least 0, less than 1"):
+            replace(stage, dropout=wrong)
+    agent = checkpoint.agent(trained("take-cover"))
+    controller = checkpoint.placed(checkpoint.stage(agent), agent)
+    assert isinstance(controller, Controller)
+    assert controller.dream_world().world.dropout == 0
+    dream = replace(controller, dropout=0.25).dream_world()
+    assert dream.world.dropout == 0.25
+    with pytest.raises(Usage, match="dropout cannot be 1"):
+        replace(dream, dropout=1.0)
 
 
 def test_costs_of_m_by_brute_force():

@@ -48,18 +48,20 @@ def cell(
     return hidden, cell
 
 
-def _forward(sums: Tensor, product: Tensor, cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Hidden state, hidden and cell state for the next step (reset where `keep` is 0), and the gates."""
+def _forward(sums: Tensor, product: Tensor, cell: Tensor, keep: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Hidden state, masked hidden state and cell state for the next step (reset where `keep` is 0), and the gates."""
     hidden, cell, *four = gates(sums.float() + product.float(), cell)
     # converted before they are joined: otherwise compiled code writes and reads all of them once more, in float32
-    return hidden.to(sums.dtype), (hidden * keep).to(sums.dtype), cell * keep, torch.cat([gate.to(sums.dtype) for gate in four], 1)
+    return hidden.to(sums.dtype), (hidden * keep * mask).to(sums.dtype), cell * keep, torch.cat([gate.to(sums.dtype) for gate in four], 1)
 
 
-def _backward(four: Tensor, before: Tensor, d_hidden: Tensor, d_next: Tensor, d_cell: Tensor, keep: Tensor) -> tuple[Tensor, Tensor]:
+def _backward(
+    four: Tensor, before: Tensor, d_hidden: Tensor, d_next: Tensor, d_cell: Tensor, keep: Tensor, mask: Tensor
+) -> tuple[Tensor, Tensor]:
     """Gradients of the pre-activations and of the previous cell state."""
     i, f, g, o = four.float().chunk(4, 1)
     squashed = tanh(f * before + i * g)
-    d_hidden = d_hidden.float() + d_next.float() * keep
+    d_hidden = d_hidden.float() + d_next.float() * keep * mask
     d_cell = d_cell * keep + d_hidden * o * (1 - squashed**2)
     d_input, d_forget = d_cell * g * i * (1 - i), d_cell * before * f * (1 - f)
     d_candidate, d_output = d_cell * i * (1 - g**2), d_hidden * squashed * o * (1 - o)
@@ -77,43 +79,47 @@ def _pointwise(compile: bool) -> tuple[Any, Any]:
 
 class _Sequence(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, sums: Tensor, keep: Tensor, hidden: Tensor, cell: Tensor, w_h: Tensor, compile: bool) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, sums: Tensor, keep: Tensor, hidden: Tensor, cell: Tensor, w_h: Tensor, compile: bool, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
         step, _ = _pointwise(compile)
         # resets apply before a step; after the last step there is none
         after = torch.cat([keep[1:], torch.ones_like(keep[:1])])
-        weights, hidden, cell = w_h.to(sums.dtype), (hidden * keep[0]).to(sums.dtype), cell * keep[0]
+        weights, hidden, cell = w_h.to(sums.dtype), (hidden * keep[0] * mask).to(sums.dtype), cell * keep[0]
         multiply = product(weights)
         hiddens, befores, cells, fours = ([sums.new_empty(())] * len(sums) for _ in range(4))
         for t in range(len(sums)):
             befores[t], cells[t] = hidden, cell
-            hiddens[t], hidden, cell, fours[t] = step(sums[t], multiply(hidden), cell, after[t])
-        ctx.save_for_backward(torch.stack(fours), torch.stack(befores), torch.stack(cells), keep[0], after, weights)
+            hiddens[t], hidden, cell, fours[t] = step(sums[t], multiply(hidden), cell, after[t], mask)
+        ctx.save_for_backward(torch.stack(fours), torch.stack(befores), torch.stack(cells), keep[0], after, weights, mask)
         ctx.compile, ctx.dtype = compile, w_h.dtype
         return torch.stack(hiddens), cell
 
     @staticmethod
     def backward(ctx: Any, d_hiddens: Tensor, d_cell: Tensor) -> Any:  # type: ignore[override]
-        fours, befores, cells, first, after, weights = ctx.saved_tensors
+        fours, befores, cells, first, after, weights, mask = ctx.saved_tensors
         _, step = _pointwise(ctx.compile)
         d_sums, multiply, d_next = [fours] * len(fours), product(weights.T.contiguous()), torch.zeros_like(befores[0])
         for t in reversed(range(len(fours))):
-            d_sums[t], d_cell = step(fours[t], cells[t], d_hiddens[t], d_next, d_cell, after[t])
+            d_sums[t], d_cell = step(fours[t], cells[t], d_hiddens[t], d_next, d_cell, after[t], mask)
             d_next = multiply(d_sums[t])
         all_sums = torch.stack(d_sums)
         d_weights = befores.flatten(0, 1).T @ all_sums.flatten(0, 1)
-        return all_sums, None, d_next.float() * first, d_cell * first, d_weights.to(ctx.dtype), None
+        return all_sums, None, d_next.float() * first * mask, d_cell * first, d_weights.to(ctx.dtype), None, None
 
 
 def sequence(
     sums: Float[Tensor, "steps rows four_h"], keep: Float[Tensor, "steps rows 1"], hidden: Float[Tensor, "rows h"],
-    cell: Float[Tensor, "rows h"], w_h: Float[Tensor, "h four_h"], compile: bool = True,
+    cell: Float[Tensor, "rows h"], w_h: Float[Tensor, "h four_h"], compile: bool = True, mask: Float[Tensor, "rows h"] | None = None,
 ) -> tuple[Float[Tensor, "steps rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
     """Hidden states after every step and the last cell state.
 
     `sums` is the inputs' contribution to the gates, bias included. Its dtype (float32 or bfloat16) is that of the products and of the
-    tensors kept for the backward pass. Where `keep` is 0 the state is reset before the step.
+    tensors kept for the backward pass. Where `keep` is 0 the state is reset before the step. `mask` multiplies the hidden state before
+    each product with the recurrent weights, but not the hidden states that are returned.
     """
-    return _Sequence.apply(sums, keep, hidden, cell, w_h, compile)  # type: ignore[no-any-return]
+    mask = keep.new_ones(1, 1) if mask is None else mask
+    return _Sequence.apply(sums, keep, hidden, cell, w_h, compile, mask)  # type: ignore[no-any-return]
 
 
 def fused_sequence(

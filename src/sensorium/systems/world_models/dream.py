@@ -13,6 +13,7 @@ from sensorium.core import checkpoint
 from sensorium.core.env import EnvSpec, Step, TorchEnv
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import fold, normal, uniform
+from sensorium.core.stage import share
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Seeing
@@ -25,11 +26,14 @@ class DreamWorld:
     """M as a world in torch: pure functions of state, action and row seed (P section 4.4; details from the authors' code, S).
 
     The first z of an episode is drawn from V's posterior of a real first frame. The reward is M's prediction, or 1 if M predicts no
-    reward. The episode terminates when M's restart probability exceeds 1/2.
+    reward. The episode terminates when M's restart probability exceeds 1/2. With `dropout` each episode has its own mask on M's inputs.
     """
 
-    def __init__(self, memory: MDNRNN, mu: Tensor, log_variance: Tensor, temperature: float, horizon: int, low: tuple[float, ...]):
-        self.memory, self.mu, self.log_variance, self.temperature = memory, mu, log_variance, temperature
+    def __init__(
+        self, memory: MDNRNN, mu: Tensor, log_variance: Tensor, temperature: float, horizon: int, low: tuple[float, ...],
+        dropout: float = 0.0,
+    ):  # fmt: skip
+        self.memory, self.mu, self.log_variance, self.temperature, self.dropout = memory, mu, log_variance, temperature, dropout
         weight, bias = memory.output_layer()
         self.output_layer = weight.detach(), bias.detach()
         self.spec = EnvSpec("dream", (memory.latents + 2 * memory.hidden,), memory.actions, horizon, low=low)
@@ -52,7 +56,7 @@ class DreamWorld:
         z, hidden, cell, seeds = state
         t = torch.as_tensor(t, device=seeds.device)
         first = (t == 0).to(z.dtype).expand(len(z))  # t is a scalar or one number per row
-        hidden, cell = self.memory.step(z, action, first, hidden, cell)
+        hidden, cell = self.memory.step(z, action, first, hidden, cell, self.mask(seeds))
         following = self.memory.predict(hidden, layer=self.output_layer)
         choice, noise = uniform(seeds, 2 * t, self.memory.latents), normal(seeds, 2 * t + 1, self.memory.latents)
         z = eq.mixture_sample(following.logit, following.mean, following.log_sd, self.temperature, choice, noise)
@@ -62,10 +66,16 @@ class DreamWorld:
         state = (z, hidden, cell, seeds)
         return state, Step(self.observe(state), reward, terminated, truncated)
 
+    def mask(self, seeds: Int[Tensor, "rows"]) -> Float[Tensor, "rows z_and_h"] | None:
+        """The mask of each episode on z and the hidden state as inputs of M; None without dropout."""
+        if not self.dropout:
+            return None
+        return eq.dropout_mask(uniform(seeds, 2**31 + 2, self.memory.latents + self.memory.hidden), self.dropout)
+
 
 @dataclass(frozen=True)
 class Dream:
-    """The dream of the M in a stage's folder. Errors: core.errors.Usage if the temperature is not positive."""
+    """The dream of the M in a stage's folder. Errors: core.errors.Usage if the temperature is not positive or dropout not in [0, 1)."""
 
     memory: str
     """the folder of a `Memory` stage"""
@@ -75,6 +85,8 @@ class Dream:
     """steps until an episode is truncated"""
     low: tuple[float, ...] = ()
     """lowest value of each action, as in the real world"""
+    dropout: float = 0.0
+    """probability that an element of M's input z or hidden state is zero throughout an episode"""
     bfloat16: bool = True
     """whether matrix products use bfloat16 if the processor supports it"""
     device: str = "cpu"
@@ -82,6 +94,7 @@ class Dream:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise Usage(f"temperature cannot be {self.temperature:g}; more than 0")
+        share(self, "dropout")
 
     @property
     def spec(self) -> EnvSpec:
@@ -90,7 +103,8 @@ class Dream:
     @property
     def world(self) -> DreamWorld:
         state = starts(self.memory, self.device)
-        return DreamWorld(load_model(self.memory, self.device, self.bfloat16), *state, self.temperature, self.horizon, self.low)
+        memory = load_model(self.memory, self.device, self.bfloat16)
+        return DreamWorld(memory, *state, self.temperature, self.horizon, self.low, self.dropout)
 
     def open(self) -> TorchEnv:
         return TorchEnv(self.world)

@@ -77,6 +77,14 @@ def mixture_sample(
     return chosen_mean + torch.exp(chosen_log_sd) * math.sqrt(temperature) * noise
 
 
+def dropout_mask(uniform: Float[Tensor, "*any"], probability: float) -> Float[Tensor, "*any"]:
+    """Factors of dropout from uniform numbers in [0, 1): 0 with this probability, otherwise 1 / (1 - probability), so that their mean is 1.
+
+    M has one mask for all steps of a sequence (Gal & Ghahramani 2016), and in the dream one for each episode (Wellmer & Kwok 2021).
+    """
+    return (uniform >= probability).to(uniform.dtype) / (1 - probability)
+
+
 def restart_cost(logit: Float[Tensor, "*rows"], restart: Float[Tensor, "*rows"], factor: float) -> Float[Tensor, "*rows"]:
     """Cross-entropy in nats of "the next frame starts another episode"; positive examples have weight `factor` (S)."""
     cost = torch.nn.functional.binary_cross_entropy_with_logits(logit, restart, reduction="none")

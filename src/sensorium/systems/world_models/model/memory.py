@@ -57,25 +57,32 @@ class MDNRNN(nn.Module):
         return torch.cat([z, action, restart[..., None]] if self.restart else [z, action], -1)
 
     def step(
-        self, z: Tensor, action: Tensor, restart: Tensor, hidden: Tensor, cell: Tensor
+        self, z: Tensor, action: Tensor, restart: Tensor, hidden: Tensor, cell: Tensor, mask: Float[Tensor, "rows z_and_h"] | None = None
     ) -> tuple[Float[Tensor, "rows h"], Float[Tensor, "rows h"]]:
-        """Hidden and cell state after a step. Where `restart` is 1, an episode starts, and the state is set to zero first."""
+        """Hidden and cell state after a step. Where `restart` is 1, an episode starts, and the state is set to zero first.
+
+        `mask` multiplies z and the hidden state as inputs of this step.
+        """
         keep = (restart < 0.5).to(hidden.dtype)[:, None]
+        if mask is not None:
+            z, hidden = z * mask[:, : self.latents], hidden * mask[:, self.latents :]
         return lstm.cell(self.inputs(z, action, restart), hidden * keep, cell * keep, self.kernel, self.bias)
 
     def sequence(
         self, inputs: Float[Tensor, "steps rows n"], keep: Float[Tensor, "steps rows 1"], hidden: Tensor, cell: Tensor,
         dtype: torch.dtype = torch.float32, compile: bool = True, implementation: lstm.Implementation = "explicit",
+        mask: Float[Tensor, "rows h"] | None = None,
     ) -> tuple[Float[Tensor, "steps rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
         """Hidden states after every step, and the last cell state, for training. `keep` is 0 where the state is set to zero first.
 
-        `dtype` and `compile` are those of the explicit implementation; the fused one computes in float32.
+        `dtype`, `compile` and `mask` (on the hidden state as an input) are those of the explicit implementation; the fused one computes
+        in float32.
         """
         if implementation == "fused":
             return lstm.fused_sequence(inputs, keep, hidden, cell, self.kernel, self.bias)
         width = inputs.shape[-1]
         sums = (inputs.flatten(0, 1).to(dtype) @ self.kernel[:width].to(dtype) + self.bias.to(dtype)).view(*inputs.shape[:2], -1)
-        return lstm.sequence(sums, keep, hidden, cell, self.kernel[width:], compile)
+        return lstm.sequence(sums, keep, hidden, cell, self.kernel[width:], compile, mask)
 
     def output_layer(self, dtype: torch.dtype | None = None) -> tuple[Float[Tensor, "h outputs"], Float[Tensor, "outputs"]]:
         """Weights and bias of the output layer in `dtype` (default: their own), with the latent dimension last in memory.

@@ -10,7 +10,7 @@ from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
 from sensorium.core.seeding import Seeds
-from sensorium.core.stage import Folder, Metrics, State, at_least
+from sensorium.core.stage import Folder, Metrics, State, at_least, share
 from sensorium.es.cma import CMA
 from sensorium.es.strategy import Strategy
 from sensorium.es.workers import Workers, where
@@ -73,6 +73,8 @@ class Controller:
     """whether C evolves in the dream instead of the real world"""
     temperature: float = 1.0
     """sampling temperature of the dream"""
+    dropout: float = 0.0
+    """probability that an element of M's input z or hidden state is zero throughout an episode of the dream"""
     curiosity: float = 0.0
     """reward per nat of M's prediction error (per dimension and step), added to the reward of the real world"""
     search: Strategy = CMA(population=64, sigma=0.1)
@@ -97,6 +99,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=0)
+        share(self, "dropout")
         if not self.memory and (self.dream or self.controller.uses_memory):
             raise Usage("without a memory the only input can be z, and there is no dream; give memory, or features z and dream False")
         if self.curiosity and (self.dream or not self.memory):
@@ -118,7 +121,13 @@ class Controller:
             raise Usage("this agent has no memory, so it has no dream")
         spec = self.world.spec
         return Dream(
-            self.memory, self.temperature if temperature is None else temperature, spec.horizon, spec.low, self.bfloat16, device=device
+            self.memory,
+            self.temperature if temperature is None else temperature,
+            spec.horizon,
+            spec.low,
+            self.dropout,
+            self.bfloat16,
+            device,
         )
 
     def search_space(self, device: str = "cpu") -> tuple[World, Any]:

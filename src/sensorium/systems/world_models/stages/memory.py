@@ -10,8 +10,8 @@ from torch import Tensor
 from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled, implementation, product_type
-from sensorium.core.seeding import Seeds
-from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
+from sensorium.core.seeding import Seeds, uniform
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least, share
 from sensorium.nets import descent, lstm
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import Latents, encoded, load_model
@@ -80,6 +80,8 @@ class Memory:
     """whether M predicts the next action"""
     restart_factor: float = 10.0
     """weight of positive examples in the cross-entropy of restarts"""
+    dropout: float = 0.0
+    """probability that an element of z or of the hidden state is zero as an input of M, with one mask for all steps of a sequence"""
     sequences: Literal["episodes", "streams"] = "episodes"
     """whole episodes from their beginning, or windows of concatenated episodes with the LSTM state carried over"""
     batch: int = 100
@@ -107,6 +109,7 @@ class Memory:
         if self.restart and self.sequences == "episodes":
             raise Usage("restart needs sequences streams; single episodes contain no restart")
         at_least(self, steps=0, hidden=1, mixtures=1, batch=1, length=1, updates=1, checkpoint_every=1, reward_limit=0)
+        share(self, "dropout")
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -141,7 +144,8 @@ class Memory:
         model = self.model(state)
         dtype = product_type(device) if self.bfloat16 else torch.float32
         optimizer = descent.optimizer(model, state, self.learning_rate)
-        chosen = implementation("lstm", lstm.faster(device, dtype))
+        # torch's own LSTM has no dropout of the hidden state
+        chosen = implementation("lstm", "explicit" if self.dropout else lstm.faster(device, dtype))
         return Resources(model, optimizer, self.latents(str(device)), compiled(losses) if self.compile else losses, dtype, chosen)
 
     def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
@@ -160,10 +164,13 @@ class Memory:
         data = live.latents.gather(batch.index, device)
         # a new sample of z from V's posterior in each update
         z = eq.latent(data.mu, data.log_variance, descent.noise(seeds(f"noise {k}"), *data.mu.shape, device=device))
-        inputs, keep = model.inputs(z[:-1], data.action[:-1], data.restart[:-1]), 1 - data.restart[:-1, :, None]
+        mask = self.mask(seeds.rows(f"dropout {k}", self.batch).to(device), model)
+        inputs = model.inputs(z[:-1] if mask is None else z[:-1] * mask[:, : model.latents], data.action[:-1], data.restart[:-1])
+        keep = 1 - data.restart[:-1, :, None]
         blank = torch.zeros(self.batch, self.hidden, device=device)
         hidden, cell = (blank, blank) if batch.fresh else (state["hidden"], state["cell"])
-        hiddens, last = model.sequence(inputs, keep, hidden, cell, live.dtype, self.compile, live.lstm)
+        recurrent = None if mask is None else mask[:, model.latents :]
+        hiddens, last = model.sequence(inputs, keep, hidden, cell, live.dtype, self.compile, live.lstm, recurrent)
         costs = live.losses(
             model,
             hiddens,
@@ -186,6 +193,12 @@ class Memory:
         if self.sequences == "streams":
             state["hidden"], state["cell"] = hiddens[-1].detach().float(), last.detach()
         return {name: float(cost.detach()) for name, cost in costs.items()}
+
+    def mask(self, seeds: Tensor, model: MDNRNN) -> Tensor | None:
+        """Masks of a batch's sequences on z and the hidden state, [batch, z + h], from one seed each; None without dropout."""
+        if not self.dropout:
+            return None
+        return eq.dropout_mask(uniform(seeds, 0, model.latents + model.hidden), self.dropout)
 
     def limited(self, reward: Tensor) -> Tensor:
         """Targets of the reward."""
