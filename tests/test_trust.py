@@ -21,7 +21,7 @@ import torch
 from sensorium import cli, registry
 from sensorium.core import checkpoint
 from sensorium.core.card import build
-from sensorium.core.errors import Failure
+from sensorium.core.errors import Failure, Terminated
 from sensorium.core.log import rows
 from sensorium.core.processes import fields
 from sensorium.core.run import run
@@ -338,6 +338,17 @@ def test_a_second_ctrl_c_stops_at_the_last_checkpoint(tmp_path, monkeypatch, cap
     assert cli.main([*command, str(tmp_path / "stopped")]) == 0
     assert cli.main([*command, str(tmp_path / "whole")]) == 0
     assert left(tmp_path / "stopped") == left(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("stop", "said", "code"), [(KeyboardInterrupt(), "interrupted", 130), (Terminated(15), "terminated", 143)])
+def test_only_train_speaks_of_checkpoints_when_it_is_stopped(stop, said, code, monkeypatch, capsys):
+    def stopped(*_: object) -> None:
+        raise stop
+
+    for command, note in (("evaluate", ""), ("train", "; saved checkpoints are intact")):
+        monkeypatch.setitem(cli.COMMANDS, command, stopped)
+        assert cli.main([command, "cart-pole"]) == code
+        assert capsys.readouterr().err.strip().endswith(said + note)
 
 
 def alive(process: int) -> bool:
