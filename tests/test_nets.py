@@ -81,11 +81,14 @@ def test_sequence_compiled_and_in_bfloat16_is_near_float32():
     steps, rows, h = 12, 8, 16
     sums, w_h, blank = random(steps, rows, 4 * h), 0.2 * random(h, 4 * h, seed=1), torch.zeros(rows, h)
     keep = torch.ones(steps, rows, 1)
-    exact, _ = lstm.sequence(sums, keep, blank, blank, w_h, compile=False)
-    fast, _ = lstm.sequence(sums, keep, blank, blank, w_h, compile=True)
-    half, _ = lstm.sequence(sums.bfloat16(), keep, blank, blank, w_h, compile=False)
-    torch.testing.assert_close(exact, fast)
-    torch.testing.assert_close(exact, half.float(), atol=0.03, rtol=0.03)
+    w_h.requires_grad_()
+    for mask in (None, random(rows, h, seed=2)):
+        exact, _ = lstm.sequence(sums, keep, blank, blank, w_h, compile=False, mask=mask)
+        fast, _ = lstm.sequence(sums, keep, blank, blank, w_h, compile=True, mask=mask)
+        half, _ = lstm.sequence(sums.bfloat16(), keep, blank, blank, w_h, compile=False, mask=mask)
+        torch.testing.assert_close(exact, fast)
+        torch.testing.assert_close(*(torch.autograd.grad((one**2).sum(), w_h)[0] for one in (exact, fast)))
+        torch.testing.assert_close(exact, half.float(), atol=0.03, rtol=0.03)
 
 
 def test_adam_equals_torchs_and_resumes_from_its_state():

@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sensorium.core.errors import Usage
 from sensorium.core.rollout import play
 from sensorium.core.run import run
 from sensorium.core.seeding import Seeds, fold, normal, row_seeds
+from sensorium.core.stage import Folder
 from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode
 from sensorium.envs.pixel_cart_pole import PixelCartPole
@@ -37,8 +39,8 @@ from tests.test_world_models import a_memory, random
 # dreams
 
 
-def a_dream(temperature: float = 1.0, horizon: int = 12, **heads: bool) -> DreamWorld:
-    return DreamWorld(a_memory(**heads), random(3, 4, seed=8), random(3, 4, seed=9) - 1, temperature, horizon, ())
+def a_dream(temperature: float = 1.0, horizon: int = 12, dropout: float = 0.0, **heads: bool) -> DreamWorld:
+    return DreamWorld(a_memory(**heads), random(3, 4, seed=8), random(3, 4, seed=9) - 1, temperature, horizon, (), dropout)
 
 
 def test_the_dream_step_by_step():
@@ -75,8 +77,7 @@ def test_a_dream_is_a_function_of_its_seed_independent_of_other_rows():
 
 def test_each_episode_of_a_dream_with_dropout_has_its_own_mask():
     """The mask is the same at all steps; without dropout there is none."""
-    plain, world = a_dream(), a_dream()
-    world.dropout = 0.3
+    plain, world = a_dream(), a_dream(dropout=0.3)
     seeds = row_seeds(3, 400)
     state = world.initial(seeds)
     assert torch.equal(state[0], plain.initial(seeds)[0])
@@ -114,7 +115,7 @@ def test_temperature_zero_is_a_usage_error():
 @pytest.mark.slow
 @pytest.mark.compiled
 def test_a_compiled_dream_in_bfloat16_equals_the_eager_one():
-    world, c = a_dream(horizon=40), Linear("zch", 4, 6, 1, bias=False, car=False)
+    world, c = a_dream(horizon=40, dropout=0.2), Linear("zch", 4, 6, 1, bias=False, car=False)
     policy, seeds = LatentPolicy(c, random(c.layout.size)), row_seeds(0, 512)
     eager = play(world.open(), policy, seeds, compile=False)
     # each batch size takes half a minute to compile, so only one is tested
@@ -169,13 +170,13 @@ def test_streams_continue_from_window_to_window_and_cover_an_epoch_once():
 
 
 def test_rewards_are_limited_as_targets_of_m():
-    limited = Memory(reward_limit=1.0).limited(torch.tensor([-100.0, 0.5, 3.0]))
+    limited = Memory(reward=True, reward_limit=1.0).limited(torch.tensor([-100.0, 0.5, 3.0]))
     assert limited.tolist() == [-1.0, 0.5, 1.0]
     with pytest.raises(Usage, match="reward_limit cannot be -1"):
-        Memory(reward_limit=-1.0)
-    folder = next(path for path in checkpoint.stages_of(trained("car-racing-dream")) if path.name.endswith("memory"))
-    stage = checkpoint.placed(checkpoint.stage(folder), folder)
-    assert isinstance(stage, Memory)
+        Memory(reward=True, reward_limit=-1.0)
+    with pytest.raises(Usage, match="reward_limit needs reward"):
+        Memory(reward_limit=1.0)
+    stage = a_memory_stage("car-racing-dream")
 
     def cost(limit: float) -> float:
         limited = replace(stage, reward_limit=limit)
@@ -185,36 +186,93 @@ def test_rewards_are_limited_as_targets_of_m():
     assert cost(0.0) == cost(1000.0) > cost(0.1)
 
 
-def test_m_trains_and_dreams_with_dropout(tmp_path: Path):
-    """Another mask in each update; the dream of the controller's stage has the controller's dropout, and the agent in the world none."""
-    folder = next(path for path in checkpoint.stages_of(trained("take-cover")) if path.name.endswith("memory"))
-    stage = checkpoint.placed(checkpoint.stage(folder), folder)
-    assert isinstance(stage, Memory)
-    dropped = replace(stage, dropout=0.5)
+def test_m_is_trained_with_one_mask_for_each_sequence(monkeypatch: pytest.MonkeyPatch):
+    """z as an input and the hidden state are masked, and z as a target is not."""
+    stage = replace(a_memory_stage("take-cover"), dropout=0.5)
+    masks: list[torch.Tensor] = []
+    drawn = Memory.mask
 
-    def cost(stage: Memory, step: int) -> float:
+    def kept(self: Memory, *given: Any) -> torch.Tensor | None:
+        mask = drawn(self, *given)
+        if mask is not None:
+            masks.append(mask)
+        return mask
+
+    monkeypatch.setattr(Memory, "mask", kept)
+
+    def cost(stage: Memory, step: int, updates: int = 1) -> float:
         state = stage.init(Seeds(0))
         live = stage.open(state)
-        assert live.lstm == "explicit" or not stage.dropout
-        return stage.update(state, live, Seeds(0, "memory", step), 0)["z"]
+        return [stage.update(state, live, Seeds(0, "memory", step), k)["z"] for k in range(updates)][-1]
 
-    assert cost(dropped, 1) == cost(dropped, 1) != cost(stage, 1)
-    seeds, model = Seeds(0, "memory", 1), stage.model(stage.init(Seeds(0)))
-    masks = [dropped.mask(seeds.rows(f"dropout {k}", 4), model) for k in (0, 1)]
-    assert masks[0] is not None
-    assert masks[1] is not None
-    assert not torch.equal(masks[0], masks[1])
+    state = stage.init(Seeds(0))
+    live = stage.open(state)
+    assert live.lstm == "explicit"
+    batch = live.latents.batch("streams", 0, stage.batch, stage.length, Seeds(0, "memory")("order"), across=True)
+    data = live.latents.gather(batch.index, torch.device("cpu"))
+    z = eq.latent(data.mu, data.log_variance, descent.noise(Seeds(0, "memory", 1)("noise 0"), *data.mu.shape))
+    found = cost(stage, 1)
+    [mask] = masks
+    hidden = cell = torch.zeros(stage.batch, stage.hidden)
+    total = torch.zeros(())
+    for t in range(stage.length):
+        hidden, cell = live.model.step(z[t], data.action[t], data.restart[t], hidden, cell, mask)
+        seen = live.model.predict(hidden)
+        likelihood = eq.mixture_log_likelihood(z[t + 1], seen.log_weight, seen.mean, seen.log_sd).mean(-1)
+        total = total - (likelihood * batch.next_mask[t]).sum() / batch.next_mask.sum()
+    assert found == pytest.approx(float(total.detach()), rel=1e-4)
+    masks.clear()
+    cost(stage, 1, updates=2)
+    cost(stage, 2)
+    assert len({tuple(mask.flatten().tolist()) for mask in masks}) == len(masks) == 3
+
+
+def test_dropout_that_cannot_be_is_refused():
     for wrong in (-0.1, 1.0):
-        with pytest.raises(Usage, match=f"dropout cannot be {wrong}; at least 0, less than 1"):
-            replace(stage, dropout=wrong)
+        for stage in (Memory, Controller, Dream):
+            given = {"world": PixelCartPole()} if stage is Controller else {"memory": "x"} if stage is Dream else {}
+            with pytest.raises(Usage, match=f"dropout cannot be {wrong}; at least 0, less than 1"):
+                stage(**given, dropout=wrong)  # type: ignore[arg-type]
+    with pytest.raises(Usage, match="dropout is that of M in the dream"):
+        Controller(PixelCartPole(), memory=Folder(""), controller=Linear("z"), dropout=0.1)
+    with pytest.raises(ValueError, match="no mask"):
+        a_memory().sequence(torch.zeros(2, 1, 6), torch.ones(2, 1, 1), *torch.zeros(2, 1, 6), implementation="fused", mask=torch.ones(1, 6))
+
+
+def test_the_dream_has_the_dropout_of_the_stage_and_the_world_has_none():
     agent = checkpoint.agent(trained("take-cover"))
-    controller = checkpoint.placed(checkpoint.stage(agent), agent)
-    assert isinstance(controller, Controller)
-    assert controller.dream_world().world.dropout == 0
-    dream = replace(controller, dropout=0.25).dream_world()
-    assert dream.world.dropout == 0.25
-    with pytest.raises(Usage, match="dropout cannot be 1"):
-        replace(dream, dropout=1.0)
+    stage, state = checkpoint.restored(agent)
+    assert isinstance(stage, Controller)
+    dropped = replace(stage, dropout=0.5)
+    assert stage.dream_world().world.dropout == 0
+    assert dropped.dream_world().world.dropout == 0.5
+    frames, seeds = torch.randint(256, (3, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)), row_seeds(0, 3)
+    plain, policy = stage.policy(state), dropped.policy(state)
+    memories = [one.begin(seeds) for one in (plain, policy)]
+    for t in range(3):
+        (action, memories[0]), (other, memories[1]) = plain.act(frames, memories[0], t), policy.act(frames, memories[1], t)
+        assert torch.equal(action, other)
+        assert torch.equal(memories[0][1], memories[1][1])
+
+
+@pytest.mark.slow
+def test_m_with_dropout_resumes_exactly(tmp_path: Path):
+    stage = replace(a_memory_stage("take-cover"), dropout=0.3, steps=3)
+    run(stage, tmp_path / "whole" / "3-memory", 0)
+    run(replace(stage, steps=1), tmp_path / "parts" / "3-memory", 0)
+    run(stage, tmp_path / "parts" / "3-memory", 0)
+    whole, parts = (checkpoint.load(tmp_path / name / "3-memory") for name in ("whole", "parts"))
+    assert whole is not None
+    assert parts is not None
+    assert all(torch.equal(tensor, parts[1][name]) for name, tensor in whole[1].items())
+
+
+def a_memory_stage(recipe: str) -> Memory:
+    """The stage of M of a tiny recipe, with the folders of its trained run."""
+    folder = next(path for path in checkpoint.stages_of(trained(recipe)) if path.name.endswith("memory"))
+    stage = checkpoint.placed(checkpoint.stage(folder), folder)
+    assert isinstance(stage, Memory)
+    return stage
 
 
 def test_costs_of_m_by_brute_force():

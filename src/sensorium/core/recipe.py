@@ -54,7 +54,7 @@ class Recipe:
 
 
 def add_stage(stages: Stages, part: str, number: int, stage: Stage) -> Folder:
-    """Add the stage of a round to the stages, named `part`, and `part-number` from the second round on; its folder, relative to the others."""
+    """Add a stage under the name `part`, or `part-number` from round 2 on. Returns its folder, relative to the other stages' folders."""
     name = f"{part}-{number}" if number > 1 else part
     stages[name] = stage
     return Folder(f"../{len(stages)}-{name}")

@@ -194,8 +194,8 @@ def at_least(settings: object, **minimum: int) -> None:
             raise Usage(f"{name} cannot be {getattr(settings, name)}; at least {least}")
 
 
-def share(settings: object, name: str) -> None:
-    """Check a field that is a share in [0, 1). Errors: core.errors.Usage."""
+def below_one(settings: object, name: str) -> None:
+    """Check a field in [0, 1), such as a probability, in a `__post_init__`. Errors: core.errors.Usage for another value."""
     if not 0 <= getattr(settings, name) < 1:
         raise Usage(f"{name} cannot be {getattr(settings, name)}; at least 0, less than 1")
 

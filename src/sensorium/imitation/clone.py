@@ -16,7 +16,7 @@ from sensorium.core.machine import compiled, product_type, products
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
-from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least, share
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least, below_one
 from sensorium.data.demonstrations import Demonstrations, Window
 from sensorium.imitation.demonstrate import verified_shards
 from sensorium.imitation.equations import recognition
@@ -119,7 +119,7 @@ class Clone:
             raise Usage("sensor_id_weight is for agents of sensory neurons: patches have no identity")
         if self.reshuffle and not isinstance(self.agent, SequenceAgent):
             raise Usage("reshuffle is for agents of sensory neurons, which have a memory for each sensor")
-        share(self, "sensor_dropout")
+        below_one(self, "sensor_dropout")
         if not 0 <= self.restart_probability <= 1:
             raise Usage(f"restart_probability cannot be {self.restart_probability}; at least 0, at most 1")
 

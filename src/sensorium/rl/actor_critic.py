@@ -11,7 +11,7 @@ from sensorium.core.env import World, closing
 from sensorium.core.policy import Policy
 from sensorium.core.rollout import returns
 from sensorium.core.seeding import Seeds
-from sensorium.core.stage import Folder, Metrics, State, at_least, share
+from sensorium.core.stage import Folder, Metrics, State, at_least, below_one
 from sensorium.data.replay import Layout, Replay, collect
 from sensorium.nets import descent
 from sensorium.rl.acting import Acting, RandomTurns
@@ -52,7 +52,7 @@ class ActorCritic:
         at_least(
             self, steps=0, rows=1, batch=1, every=1, random=1, turn_steps=1, capacity=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1
         )  # fmt: skip
-        share(self, "random_turn_share")
+        below_one(self, "random_turn_share")
 
     @property
     def learned(self) -> tuple[str, ...]:

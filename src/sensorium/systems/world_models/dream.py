@@ -13,7 +13,7 @@ from sensorium.core import checkpoint
 from sensorium.core.env import EnvSpec, Step, TorchEnv
 from sensorium.core.errors import Usage
 from sensorium.core.seeding import fold, normal, uniform
-from sensorium.core.stage import share
+from sensorium.core.stage import below_one
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import load_model
 from sensorium.systems.world_models.model import MDNRNN, ConvVAE, Seeing
@@ -85,16 +85,16 @@ class Dream:
     """steps until an episode is truncated"""
     low: tuple[float, ...] = ()
     """lowest value of each action, as in the real world"""
-    dropout: float = 0.0
-    """probability that an element of M's input z or hidden state is zero throughout an episode"""
     bfloat16: bool = True
     """whether matrix products use bfloat16 if the processor supports it"""
     device: str = "cpu"
+    dropout: float = 0.0
+    """probability that an element of M's input z or hidden state is zero throughout an episode"""
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise Usage(f"temperature cannot be {self.temperature:g}; more than 0")
-        share(self, "dropout")
+        below_one(self, "dropout")
 
     @property
     def spec(self) -> EnvSpec:

@@ -80,7 +80,8 @@ def mixture_sample(
 def dropout_mask(uniform: Float[Tensor, "*any"], probability: float) -> Float[Tensor, "*any"]:
     """Factors of dropout from uniform numbers in [0, 1): 0 with this probability, otherwise 1 / (1 - probability), so that their mean is 1.
 
-    M has one mask for all steps of a sequence (Gal & Ghahramani 2016), and in the dream one for each episode (Wellmer & Kwok 2021).
+    M has one mask for all steps of a training sequence (Gal & Ghahramani 2016, arXiv 1512.05287). In the dream it has one for each episode
+    (Wellmer & Kwok 2021, arXiv 2109.08342, and their code).
     """
     return (uniform >= probability).to(uniform.dtype) / (1 - probability)
 

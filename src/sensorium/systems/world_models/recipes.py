@@ -89,22 +89,25 @@ def car_racing_z_hidden(preset: Preset = "laptop") -> Stages:
     return car(preset, Linear("z-hidden"))
 
 
-def car_racing_dream(preset: Preset = "laptop", temperature: float = 1.0, rounds: int = 1) -> Stages:
-    """CarRacing with C evolved in the dream only; M also predicts the reward.
+def car_racing_dream(
+    preset: Preset = "laptop", temperature: float = 1.0, rounds: int = 1, dropout: float = 0.0, dream_dropout: float = 0.0
+) -> Stages:
+    """CarRacing with C evolved in the dream only; M also predicts the reward, with targets clipped to +-10.
 
-    In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
+    `dropout` is that of M in training, `dream_dropout` that of M in the dream (Wellmer & Kwok 2021: 0.05 and 0.1). In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
     Then a new C evolves in the dream. V is that of the first round.
 
-    sensorium train car-racing-dream --rounds 4
+    sensorium train car-racing-dream
     published: none; the paper shows dreams of CarRacing but does not train in them
     """
     stages = car(preset, Linear("zh"), reward=True)
     evolve = stages["controller"]
     assert isinstance(evolve, Controller)
-    evolve = replace(evolve, dream=True, temperature=temperature, block=0)
+    evolve = replace(evolve, dream=True, temperature=temperature, dropout=dream_dropout, block=0)
     if preset == "laptop":
         evolve = replace(evolve, episodes=8, steps=200, evaluate_every=20)
-    stages = further_rounds({**stages, "controller": evolve}, rounds)
+    memory = replace(stages["memory"], dropout=dropout)  # type: ignore[type-var]
+    stages = further_rounds({**stages, "memory": memory, "controller": evolve}, rounds)
     return tiny(stages, CarRacing(horizon=30)) if preset == "tiny" else stages
 
 
@@ -117,6 +120,7 @@ def round_numbers(rounds: int) -> range:
 
 def further_rounds(stages: Stages, rounds: int) -> Stages:
     """The stages of a first round and of further ones, in which C records episodes, M is trained further, and a new C evolves."""
+    stages = dict(stages)
     collect, memory, evolve = stages["collect"], stages["memory"], stages["controller"]
     assert isinstance(collect, Collect)
     assert isinstance(memory, Memory)
@@ -132,10 +136,12 @@ def further_rounds(stages: Stages, rounds: int) -> Stages:
     return stages
 
 
-def take_cover(preset: Preset = "laptop", temperature: float = 1.15, rounds: int = 1) -> Stages:
+def take_cover(
+    preset: Preset = "laptop", temperature: float = 1.15, rounds: int = 1, dropout: float = 0.0, dream_dropout: float = 0.0
+) -> Stages:
     """TakeCover with C evolved in the dream only.
 
-    In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
+    `dropout` is that of M in training, `dream_dropout` that of M in the dream (Wellmer & Kwok 2021: 0.05 and 0.1). In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
     Then a new C evolves in the dream. V is that of the first round. In the paper (section 5) V is trained in each round; it has no settings.
 
     sensorium train take-cover --temperature 1.15
@@ -143,9 +149,11 @@ def take_cover(preset: Preset = "laptop", temperature: float = 1.15, rounds: int
     """
     collect = Collect(world=DOOM, player=HeldActions(varied=10), shortest=100, steps=100)
     vision = Vision(latents=64, group=100, steps=140)
-    memory = Memory(hidden=512, restart=True, sequences="streams", length=499, decay=0.99999, steps=120)
+    memory = Memory(hidden=512, restart=True, dropout=dropout, sequences="streams", length=499, decay=0.99999, steps=120)
     controller = Linear("zch", latents=64, hidden=512, actions=1, bias=False, car=False)
-    evolve = Controller(world=DOOM, controller=controller, dream=True, temperature=temperature, steps=75, evaluation_episodes=1024, block=0)
+    evolve = Controller(
+        DOOM, controller=controller, dream=True, temperature=temperature, dropout=dream_dropout, steps=75, evaluation_episodes=1024, block=0
+    )
     if preset == "paper":
         collect = replace(collect, player=HeldActions(), steps=625)
         vision, memory = replace(vision, steps=308), replace(memory, steps=2440)

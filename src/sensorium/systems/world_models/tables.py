@@ -91,7 +91,7 @@ def temperature(folder: str | None = None, episodes: int | None = None) -> Table
             stage, state = checkpoint.restored(place)
             if not isinstance(stage, Controller) or not stage.dream or stage.world.spec.name != "take-cover":
                 raise Usage(f"the table needs agents of TakeCover trained in a dream; {place} is not one")
-            if abs(stage.temperature - t) < 1e-6:
+            if abs(stage.temperature - t) < 1e-6 and not stage.dropout:
                 world, policy = stage.in_dream(state)
                 row = row.measured(evaluate(world, policy, count))
                 real = real.measured(evaluate(stage.world, stage.policy(state), count))

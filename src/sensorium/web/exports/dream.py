@@ -123,6 +123,8 @@ def scenes(agent: Agent) -> list[Scene]:
     files = {data["networks"][name]: file for name, (file, _) in networks.items()}
     worst = max(difference for _, difference in networks.values())
     notes = (f"V's decoder, M and C as ONNX: largest difference from torch {worst:.2g} on {ROWS} inputs",)
+    if dream.dropout:
+        notes += (f"the page's dream has no dropout; C was evolved with {dream.dropout:g}",)
     found = [Scene("dream", Dream.title, data, files, notes, runtime=True)]
     if isinstance(stage, Decoding):
         try:

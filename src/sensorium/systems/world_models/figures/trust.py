@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.systems.world_models import probes
 from sensorium.systems.world_models.figures.run import Run
+from sensorium.systems.world_models.stages import Memory
 from sensorium.viz.curves import BLUE, INK, RED, canvas, picture
 from sensorium.viz.report import Section, table
 
@@ -38,4 +40,7 @@ def trust(run: Run) -> Section | None:
         f"{len(found.strengths)} policies, from the agent to random parameters of the same size, {found.dream.shape[1]} episodes each in the dream and in the world. "
         "In a dream that can be trusted the points rise, and the agent does not stand above the dashed line: a point above it exploits errors of M."
     )
+    memory = checkpoint.stage(run.folders["memory"])
+    if isinstance(memory, Memory) and memory.reward_limit:
+        text += f" M was trained on rewards clipped to +-{memory.reward_limit:g}, so larger ones count less in the dream."
     return Section("How far to trust the dream", (text,), ((picture(figure, "returns in the dream and in the world"), "Means with standard errors."), (numbers, "Likelihoods of sampled z, as in M's training, from new episodes of the agent.")))  # fmt: skip

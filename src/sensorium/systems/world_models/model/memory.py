@@ -75,10 +75,12 @@ class MDNRNN(nn.Module):
     ) -> tuple[Float[Tensor, "steps rows h"], Float[Tensor, "rows h"]]:  # fmt: skip
         """Hidden states after every step, and the last cell state, for training. `keep` is 0 where the state is set to zero first.
 
-        `dtype`, `compile` and `mask` (on the hidden state as an input) are those of the explicit implementation; the fused one computes
-        in float32.
+        `mask` multiplies the hidden state as an input of each step. `dtype` and `compile` are those of the explicit implementation; the
+        fused one computes in float32. Errors: ValueError for a mask with the fused implementation.
         """
         if implementation == "fused":
+            if mask is not None:
+                raise ValueError("torch's LSTM has no mask on the hidden state")
             return lstm.fused_sequence(inputs, keep, hidden, cell, self.kernel, self.bias)
         width = inputs.shape[-1]
         sums = (inputs.flatten(0, 1).to(dtype) @ self.kernel[:width].to(dtype) + self.bias.to(dtype)).view(*inputs.shape[:2], -1)

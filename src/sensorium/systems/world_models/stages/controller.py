@@ -10,7 +10,7 @@ from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
 from sensorium.core.seeding import Seeds
-from sensorium.core.stage import Folder, Metrics, State, at_least, share
+from sensorium.core.stage import Folder, Metrics, State, at_least, below_one
 from sensorium.es.cma import CMA
 from sensorium.es.strategy import Strategy
 from sensorium.es.workers import Workers, where
@@ -99,9 +99,11 @@ class Controller:
 
     def __post_init__(self) -> None:
         at_least(self, steps=0, episodes=1, checkpoint_every=1, evaluate_every=1, evaluation_episodes=1, block=0)
-        share(self, "dropout")
+        below_one(self, "dropout")
         if not self.memory and (self.dream or self.controller.uses_memory):
             raise Usage("without a memory the only input can be z, and there is no dream; give memory, or features z and dream False")
+        if self.dropout and not self.memory:
+            raise Usage("dropout is that of M in the dream; give memory, or dropout 0")
         if self.curiosity and (self.dream or not self.memory):
             raise Usage("curiosity needs a memory and the real world; give memory and dream False, or curiosity 0")
 
@@ -125,9 +127,9 @@ class Controller:
             self.temperature if temperature is None else temperature,
             spec.horizon,
             spec.low,
-            self.dropout,
             self.bfloat16,
             device,
+            self.dropout,
         )
 
     def search_space(self, device: str = "cpu") -> tuple[World, Any]:

@@ -11,7 +11,7 @@ from sensorium.core import checkpoint
 from sensorium.core.errors import Usage
 from sensorium.core.machine import compiled, implementation, product_type
 from sensorium.core.seeding import Seeds, uniform
-from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least, share
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least, below_one
 from sensorium.nets import descent, lstm
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models.latents import Latents, encoded, load_model
@@ -108,8 +108,10 @@ class Memory:
     def __post_init__(self) -> None:
         if self.restart and self.sequences == "episodes":
             raise Usage("restart needs sequences streams; single episodes contain no restart")
+        if self.reward_limit and not self.reward:
+            raise Usage("reward_limit needs reward True: without it M does not predict rewards")
         at_least(self, steps=0, hidden=1, mixtures=1, batch=1, length=1, updates=1, checkpoint_every=1, reward_limit=0)
-        share(self, "dropout")
+        below_one(self, "dropout")
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -145,7 +147,7 @@ class Memory:
         dtype = product_type(device) if self.bfloat16 else torch.float32
         optimizer = descent.optimizer(model, state, self.learning_rate)
         # torch's own LSTM has no dropout of the hidden state
-        chosen = implementation("lstm", "explicit" if self.dropout else lstm.faster(device, dtype))
+        chosen = "explicit" if self.dropout else implementation("lstm", lstm.faster(device, dtype))
         return Resources(model, optimizer, self.latents(str(device)), compiled(losses) if self.compile else losses, dtype, chosen)
 
     def step(self, state: State, live: Resources, seeds: Seeds) -> Metrics:
@@ -164,7 +166,7 @@ class Memory:
         data = live.latents.gather(batch.index, device)
         # a new sample of z from V's posterior in each update
         z = eq.latent(data.mu, data.log_variance, descent.noise(seeds(f"noise {k}"), *data.mu.shape, device=device))
-        mask = self.mask(seeds.rows(f"dropout {k}", self.batch).to(device), model)
+        mask = self.mask(seeds, k, model)
         inputs = model.inputs(z[:-1] if mask is None else z[:-1] * mask[:, : model.latents], data.action[:-1], data.restart[:-1])
         keep = 1 - data.restart[:-1, :, None]
         blank = torch.zeros(self.batch, self.hidden, device=device)
@@ -194,14 +196,15 @@ class Memory:
             state["hidden"], state["cell"] = hiddens[-1].detach().float(), last.detach()
         return {name: float(cost.detach()) for name, cost in costs.items()}
 
-    def mask(self, seeds: Tensor, model: MDNRNN) -> Tensor | None:
-        """Masks of a batch's sequences on z and the hidden state, [batch, z + h], from one seed each; None without dropout."""
+    def mask(self, seeds: Seeds, k: int, model: MDNRNN) -> Tensor | None:
+        """Masks on z and the hidden state of the k-th batch of a step, one per sequence, [batch, z + h]; None without dropout."""
         if not self.dropout:
             return None
-        return eq.dropout_mask(uniform(seeds, 0, model.latents + model.hidden), self.dropout)
+        rows = seeds.rows(f"dropout {k}", self.batch).to(model.kernel.device)
+        return eq.dropout_mask(uniform(rows, 0, model.latents + model.hidden), self.dropout)
 
     def limited(self, reward: Tensor) -> Tensor:
-        """Targets of the reward."""
+        """Rewards as targets of M: clipped to +- `reward_limit` where it is not 0."""
         return reward.clamp(-self.reward_limit, self.reward_limit) if self.reward_limit else reward
 
     def policy(self, state: State) -> NoReturn:
