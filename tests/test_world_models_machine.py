@@ -29,7 +29,8 @@ from sensorium.systems.world_models.curiosity import CuriosityEnv
 from sensorium.systems.world_models.dream import Dream, DreamWorld
 from sensorium.systems.world_models.latents import Latents, load_model
 from sensorium.systems.world_models.model import ConvVAE, LatentPolicy, Linear, pixels
-from sensorium.systems.world_models.stages import Controller, Memory, Vision
+from sensorium.systems.world_models.stages import Collect, Controller, Memory, Vision
+from sensorium.systems.world_models.stages.collect import Perturbed
 from sensorium.systems.world_models.stages.memory import losses
 from sensorium.systems.world_models.tables import prediction_errors
 from tests import foreign  # noqa: F401  registers environments
@@ -225,6 +226,35 @@ def test_m_is_trained_with_one_mask_for_each_sequence(monkeypatch: pytest.Monkey
     cost(stage, 1, updates=2)
     cost(stage, 2)
     assert len({tuple(mask.flatten().tolist()) for mask in masks}) == len(masks) == 3
+
+
+def test_perturbed_actions_are_executed_and_remembered():
+    agent = checkpoint.agent(trained("car-racing"))
+    stage, state = checkpoint.restored(agent)
+    assert isinstance(stage, Controller)
+    policy, spec, rows = stage.policy(state), stage.world.spec, 64
+    frames = torch.randint(256, (rows, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    seeds, turned, actions = row_seeds(0, rows), Perturbed(policy, 0.0, 0.4, 5, spec), []
+    memory, own = turned.begin(seeds), policy.begin(seeds)
+    for t in range(10):
+        action, memory = turned.act(frames, memory, t)
+        undisturbed, own = policy.act(frames, own, t)
+        own = policy.with_action(own, action)
+        torch.testing.assert_close(memory[-1], own)
+        assert (action >= torch.tensor(spec.low)).all()
+        actions.append((action, (action != undisturbed).all(1)))
+    for turn in (actions[:5], actions[5:]):
+        replaced = turn[0][1]
+        assert all(torch.equal(one, replaced) for _, one in turn)
+        assert float(replaced.float().mean()) == pytest.approx(0.4, abs=0.2)
+        assert all(torch.equal(action[replaced], turn[0][0][replaced]) for action, _ in turn)
+    assert not torch.equal(actions[0][0], actions[5][0])
+    noisy = Perturbed(policy, 0.3, 0.0, 5, spec)
+    action, memory = noisy.act(frames, noisy.begin(seeds), 0)
+    assert torch.equal(memory[-1][-1], action)
+    assert not torch.equal(action, policy.act(frames, policy.begin(seeds), 0)[0])
+    with pytest.raises(Usage, match="give agent"):
+        Collect(random_turn_share=0.1)
 
 
 def test_dropout_that_cannot_be_is_refused():

@@ -43,6 +43,11 @@ class ActionAware(Protocol):
         ...
 
 
+def with_action(policy: Policy, memory: Memory, action: Tensor) -> Memory:
+    """The memory of any policy after this action, [rows, actions], was executed instead of its own."""
+    return policy.with_action(memory, action) if isinstance(policy, ActionAware) else memory
+
+
 @runtime_checkable
 class Stochastic(Protocol):
     """A stochastic policy with a deterministic mode."""

@@ -12,7 +12,7 @@ from sensorium.core import checkpoint, jobs
 from sensorium.core.env import Env, MultiView, World, closing
 from sensorium.core.errors import Usage
 from sensorium.core.machine import one_thread
-from sensorium.core.policy import ActionAware, Policy, Stochastic
+from sensorium.core.policy import Policy, Stochastic, with_action
 from sensorium.core.rollout import play
 from sensorium.core.seeding import Seeds, fold, normal, uniform
 from sensorium.core.stage import NOWHERE, Folder, InWorld, Metrics, State, at_least
@@ -75,11 +75,6 @@ class Mixture:
             return obs
         order = uniform(fold(seeds, "reshuffle"), t // self.stage.reshuffle, obs.shape[1]).argsort(1)
         return obs.take_along_dim(order, 1)
-
-
-def with_action(policy: Policy, memory: Any, action: Tensor) -> Any:
-    """The memory with the executed action, for ActionAware policies; others are unchanged."""
-    return policy.with_action(memory, action) if isinstance(policy, ActionAware) else memory
 
 
 def deterministic(policy: Policy) -> Policy:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sensorium.core.env import World
-from sensorium.core.policy import ActionAware, Policy
+from sensorium.core.policy import Policy, with_action
 from sensorium.core.seeding import row_seeds
 from sensorium.web.scenes.scene import Window
 from sensorium.web.views import opened
@@ -64,7 +64,7 @@ class Run:
         action, memory = self.policy.act(self.seen, self.memory, self.t)
         if driven is not None:
             action = driven
-            memory = self.policy.with_action(memory, action) if isinstance(self.policy, ActionAware) else memory
+            memory = with_action(self.policy, memory, action)
         self.action, self.memory = action, memory
         step = self.env.step(action)
         self.obs, self.t = step.obs, self.t + 1

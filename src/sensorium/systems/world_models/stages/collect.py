@@ -11,10 +11,10 @@ from sensorium.core import checkpoint, jobs
 from sensorium.core.env import EnvSpec, World
 from sensorium.core.errors import Usage
 from sensorium.core.machine import one_thread
-from sensorium.core.policy import Policy
+from sensorium.core.policy import Policy, with_action
 from sensorium.core.rollout import play
-from sensorium.core.seeding import Seeds, fold, normal
-from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least
+from sensorium.core.seeding import Seeds, fold, normal, uniform
+from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least, below_one
 from sensorium.data import episodes as disk
 from sensorium.data import offline
 from sensorium.data.episodes import Episode
@@ -37,6 +37,9 @@ class Collect:
     """an earlier agent that acts instead of `player`"""
     noise: float = 0.0
     """standard deviation of Gaussian noise added to the actions of `agent`"""
+    random_turn_share: float = 0.0
+    """share of turns of `turn_steps` steps in which a random action, held for the turn, replaces those of `agent`"""
+    turn_steps: int = 20
     earlier: Folder = NOWHERE
     """an earlier `Collect` stage whose episodes are used as well"""
     minari: str = ""
@@ -64,7 +67,10 @@ class Collect:
         return f"{offline.MINARI}{self.minari}" if self.minari else str(self.data)
 
     def __post_init__(self) -> None:
-        at_least(self, steps=0, rows=1, shortest=0, checkpoint_every=1)
+        at_least(self, steps=0, rows=1, shortest=0, turn_steps=1, checkpoint_every=1)
+        below_one(self, "random_turn_share")
+        if not self.agent and (self.noise or self.random_turn_share):
+            raise Usage("noise and random_turn_share perturb the actions of agent; give agent")
         if self.minari and self.data:
             raise Usage("episodes come from minari or from data, not from both")
 
@@ -105,28 +111,34 @@ class Collect:
         if not self.agent:
             return self.player
         policy = checkpoint.policy(self.agent)
-        return NoisyPolicy(policy, self.noise, self.world.spec) if self.noise else policy
+        if not (self.noise or self.random_turn_share):
+            return policy
+        return Perturbed(policy, self.noise, self.random_turn_share, self.turn_steps, self.world.spec)
 
 
-class NoisyPolicy:
-    """A policy with Gaussian noise added to its actions, for more varied data."""
+class Perturbed:
+    """A policy whose actions are perturbed, for more varied data: by Gaussian noise, and by random actions that are held for a turn."""
 
-    def __init__(self, policy: Policy, noise: float, spec: EnvSpec):
-        self.policy, self.noise, self.spec, self.members = policy, noise, spec, policy.members
+    def __init__(self, policy: Policy, noise: float, random_turn_share: float, turn_steps: int, spec: EnvSpec):
+        self.policy, self.noise, self.random_turn_share, self.turn_steps = policy, noise, random_turn_share, turn_steps
+        self.spec, self.members = spec, policy.members
 
-    def take(self, members: Tensor) -> "NoisyPolicy":
-        return NoisyPolicy(self.policy.take(members), self.noise, self.spec)
+    def take(self, members: Tensor) -> "Perturbed":
+        return Perturbed(self.policy.take(members), self.noise, self.random_turn_share, self.turn_steps, self.spec)
 
     def begin(self, seeds: Tensor) -> Any:
-        return fold(seeds, "unsteady"), self.policy.begin(seeds)
+        return fold(seeds, "unsteady"), fold(seeds, "random turns"), self.policy.begin(seeds)
 
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        seeds, inner = memory
+        seeds, turns, inner = memory
         action, inner = self.policy.act(obs, inner, t)
         low = torch.tensor(self.spec.low or (-1.0,) * self.spec.action, device=action.device)
         action = action + self.noise * normal(seeds, t, action.shape[1])
-        # the recorded action is the one that is executed
-        return torch.maximum(action, low).clamp(max=1.0), (seeds, inner)
+        drawn = uniform(turns, t // self.turn_steps, action.shape[1] + 1)
+        action = torch.where(drawn[:, :1] < self.random_turn_share, low + (1 - low) * drawn[:, 1:], action)
+        action = torch.maximum(action, low).clamp(max=1.0)
+        # the recorded action is the one that is executed, and the policy's memory holds it
+        return action, (seeds, turns, with_action(self.policy, inner, action))
 
 
 def shard(stage: Collect, seeds: Seeds) -> Recorded:
