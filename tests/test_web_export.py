@@ -1,6 +1,7 @@
 """`sensorium export --to web`: what is written, what is refused, and that the page's numbers are those of Python."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from sensorium import cli
-from sensorium.core import zoo
+from sensorium.core import checkpoint, zoo
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.run import run
 from sensorium.envs.cart_pole import CartPole
@@ -22,7 +23,7 @@ from sensorium.web.exports import networks
 from sensorium.web.scenes import latent
 from sensorium.web.scenes.latent import Latent
 from tests import web_fixtures
-from tests.conftest import needs
+from tests.conftest import needs, trained
 
 
 def size(folder: Path) -> int:
@@ -68,6 +69,18 @@ def test_dreams_are_exported_with_networks_that_equal_torch(name: str, latents: 
     assert all((out / path).exists() for path in data["networks"].values())
     # weights of the zoo are in half precision already, so they are stored as such
     assert sum((out / path).stat().st_size for path in data["networks"].values()) < 12_000_000
+
+
+def test_the_export_of_a_dream_with_dropout_says_that_the_page_has_none(tmp_path: Path) -> None:
+    needs(["onnx"])
+    shutil.copytree(trained("take-cover"), tmp_path / "run")
+    card = checkpoint.agent(tmp_path / "run") / "card.json"
+    facts = json.loads(card.read_text())
+    for dropout, notes in ((0.0, 0), (0.1, 1)):
+        facts["stage"]["dropout"] = dropout
+        card.write_text(json.dumps(facts))
+        lines = web.export(tmp_path / "run", tmp_path / f"page {dropout}")
+        assert sum("the page's dream has no dropout; C was evolved with 0.1" in line for line in lines) == notes
 
 
 def test_exported_frames_and_codes_are_those_of_the_live_scene(tmp_path: Path) -> None:
