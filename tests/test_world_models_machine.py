@@ -22,6 +22,7 @@ from sensorium.data import episodes as disk
 from sensorium.data.episodes import Episode
 from sensorium.envs.pixel_cart_pole import PixelCartPole
 from sensorium.nets import descent
+from sensorium.rl.acting import RandomTurns
 from sensorium.settings import described
 from sensorium.systems.world_models import equations as eq
 from sensorium.systems.world_models import official, probes
@@ -30,7 +31,7 @@ from sensorium.systems.world_models.dream import Dream, DreamWorld
 from sensorium.systems.world_models.latents import Latents, load_model
 from sensorium.systems.world_models.model import ConvVAE, LatentPolicy, Linear, pixels
 from sensorium.systems.world_models.stages import Collect, Controller, Memory, Vision
-from sensorium.systems.world_models.stages.collect import Perturbed
+from sensorium.systems.world_models.stages.collect import NoisyPolicy
 from sensorium.systems.world_models.stages.memory import losses
 from sensorium.systems.world_models.tables import prediction_errors
 from tests import foreign  # noqa: F401  registers environments
@@ -234,7 +235,7 @@ def test_perturbed_actions_are_executed_and_remembered():
     assert isinstance(stage, Controller)
     policy, spec, rows = stage.policy(state), stage.world.spec, 64
     frames = torch.randint(256, (rows, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    seeds, turned, actions = row_seeds(0, rows), Perturbed(policy, 0.0, 0.4, 5, spec), []
+    seeds, turned, actions = row_seeds(0, rows), RandomTurns(policy, spec.action, 0.4, 5, spec.low), []
     memory, own = turned.begin(seeds), policy.begin(seeds)
     for t in range(10):
         action, memory = turned.act(frames, memory, t)
@@ -249,10 +250,14 @@ def test_perturbed_actions_are_executed_and_remembered():
         assert float(replaced.float().mean()) == pytest.approx(0.4, abs=0.2)
         assert all(torch.equal(action[replaced], turn[0][0][replaced]) for action, _ in turn)
     assert not torch.equal(actions[0][0], actions[5][0])
-    noisy = Perturbed(policy, 0.3, 0.0, 5, spec)
+    noisy = NoisyPolicy(policy, 0.3, spec)
     action, memory = noisy.act(frames, noisy.begin(seeds), 0)
     assert torch.equal(memory[-1][-1], action)
     assert not torch.equal(action, policy.act(frames, policy.begin(seeds), 0)[0])
+    both = Collect(stage.world, agent=Folder(str(agent)), noise=0.3, random_turn_share=0.5, turn_steps=5).policy({})
+    action, memory = both.act(frames, both.begin(seeds), 0)
+    assert torch.equal(memory[-1][-1][-1], action)
+    assert 10 < int((action == noisy.act(frames, noisy.begin(seeds), 0)[0]).all(1).sum()) < 54
     with pytest.raises(Usage, match="give agent"):
         Collect(random_turn_share=0.1)
 

@@ -8,7 +8,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from sensorium.core.machine import products
-from sensorium.core.policy import Policy
+from sensorium.core.policy import Policy, with_action
 from sensorium.core.seeding import fold, normal, uniform
 from sensorium.nets.heads import Actor
 from sensorium.rl.learner import Learner
@@ -54,8 +54,10 @@ class RandomTurns:
 
     members = 1
 
-    def __init__(self, policy: Policy, actions: int, share: float, turn_steps: int):
+    def __init__(self, policy: Policy, actions: int, share: float, turn_steps: int, low: tuple[float, ...] = ()):
         self.policy, self.actions, self.share, self.turn_steps = policy, actions, share, turn_steps
+        # the highest value of each action is 1
+        self.low = torch.tensor(low or (-1.0,) * actions)
 
     def take(self, members: Int[Tensor, "some"]) -> "RandomTurns":
         return self
@@ -67,4 +69,6 @@ class RandomTurns:
         seeds, inner = memory
         action, inner = self.policy.act(obs, inner, t)
         drawn = uniform(seeds, t // self.turn_steps, self.actions + 1)
-        return torch.where(drawn[:, :1] < self.share, 2 * drawn[:, 1:] - 1, action), (seeds, inner)
+        low = self.low.to(action.device)
+        action = torch.where(drawn[:, :1] < self.share, low + (1 - low) * drawn[:, 1:], action)
+        return action, (seeds, with_action(self.policy, inner, action))

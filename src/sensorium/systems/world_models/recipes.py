@@ -94,20 +94,22 @@ def car_racing_dream(
 ) -> Stages:
     """CarRacing with C evolved in the dream only; M also predicts the reward, with targets clipped to +-10.
 
-    `dropout` is that of M in training, `dream_dropout` that of M in the dream (Wellmer & Kwok 2021: 0.05 and 0.1). In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
+    In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
     Then a new C evolves in the dream. V is that of the first round.
+
+    `dropout` is that of M in training, `dream_dropout` that of M in the dream (Wellmer & Kwok 2021: 0.05 and 0.1).
 
     sensorium train car-racing-dream
     published: none; the paper shows dreams of CarRacing but does not train in them
     """
     stages = car(preset, Linear("zh"), reward=True)
-    evolve = stages["controller"]
+    memory, evolve = stages["memory"], stages["controller"]
+    assert isinstance(memory, Memory)
     assert isinstance(evolve, Controller)
     evolve = replace(evolve, dream=True, temperature=temperature, dropout=dream_dropout, block=0)
     if preset == "laptop":
         evolve = replace(evolve, episodes=8, steps=200, evaluate_every=20)
-    memory = replace(stages["memory"], dropout=dropout)  # type: ignore[type-var]
-    stages = further_rounds({**stages, "memory": memory, "controller": evolve}, rounds)
+    stages = further_rounds({**stages, "memory": replace(memory, dropout=dropout), "controller": evolve}, rounds)
     return tiny(stages, CarRacing(horizon=30)) if preset == "tiny" else stages
 
 
@@ -141,8 +143,10 @@ def take_cover(
 ) -> Stages:
     """TakeCover with C evolved in the dream only.
 
-    `dropout` is that of M in training, `dream_dropout` that of M in the dream (Wellmer & Kwok 2021: 0.05 and 0.1). In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
+    In each further round C records 512 episodes with noise, and the training of M continues on all episodes for half as many steps.
     Then a new C evolves in the dream. V is that of the first round. In the paper (section 5) V is trained in each round; it has no settings.
+
+    `dropout` is that of M in training, `dream_dropout` that of M in the dream (Wellmer & Kwok 2021: 0.05 and 0.1).
 
     sensorium train take-cover --temperature 1.15
     published: 1092 +- 556 over 100 episodes at temperature 1.15 (table 2; 54 hours of 64 processors for C)

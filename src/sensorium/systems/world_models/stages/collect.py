@@ -13,13 +13,14 @@ from sensorium.core.errors import Usage
 from sensorium.core.machine import one_thread
 from sensorium.core.policy import Policy, with_action
 from sensorium.core.rollout import play
-from sensorium.core.seeding import Seeds, fold, normal, uniform
+from sensorium.core.seeding import Seeds, fold, normal
 from sensorium.core.stage import NOWHERE, Folder, Metrics, State, at_least, below_one
 from sensorium.data import episodes as disk
 from sensorium.data import offline
 from sensorium.data.episodes import Episode
 from sensorium.data.recording import Recorded, Recording, checksum
 from sensorium.envs.car_racing import CarRacing
+from sensorium.rl.acting import RandomTurns
 from sensorium.systems.world_models.behaviour import RandomNetworks
 
 
@@ -110,35 +111,37 @@ class Collect:
     def policy(self, state: State) -> Policy:
         if not self.agent:
             return self.player
-        policy = checkpoint.policy(self.agent)
-        if not (self.noise or self.random_turn_share):
-            return policy
-        return Perturbed(policy, self.noise, self.random_turn_share, self.turn_steps, self.world.spec)
+        policy, spec = checkpoint.policy(self.agent), self.world.spec
+        if self.noise:
+            policy = NoisyPolicy(policy, self.noise, spec)
+        if self.random_turn_share:
+            policy = RandomTurns(policy, spec.action, self.random_turn_share, self.turn_steps, spec.low)
+        return policy
 
 
-class Perturbed:
-    """A policy whose actions are perturbed, for more varied data: by Gaussian noise, and by random actions that are held for a turn."""
+class NoisyPolicy:
+    """A policy with Gaussian noise added to its actions, for more varied data. The recorded action is the one that is executed."""
 
-    def __init__(self, policy: Policy, noise: float, random_turn_share: float, turn_steps: int, spec: EnvSpec):
-        self.policy, self.noise, self.random_turn_share, self.turn_steps = policy, noise, random_turn_share, turn_steps
-        self.spec, self.members = spec, policy.members
+    def __init__(self, policy: Policy, noise: float, spec: EnvSpec):
+        self.policy, self.noise, self.spec, self.members = policy, noise, spec, policy.members
 
-    def take(self, members: Tensor) -> "Perturbed":
-        return Perturbed(self.policy.take(members), self.noise, self.random_turn_share, self.turn_steps, self.spec)
+    def take(self, members: Tensor) -> "NoisyPolicy":
+        return NoisyPolicy(self.policy.take(members), self.noise, self.spec)
 
     def begin(self, seeds: Tensor) -> Any:
-        return fold(seeds, "unsteady"), fold(seeds, "random turns"), self.policy.begin(seeds)
+        return fold(seeds, "unsteady"), self.policy.begin(seeds)
 
     def act(self, obs: Tensor, memory: Any, t: int | Tensor) -> tuple[Tensor, Any]:
-        seeds, turns, inner = memory
+        seeds, inner = memory
         action, inner = self.policy.act(obs, inner, t)
         low = torch.tensor(self.spec.low or (-1.0,) * self.spec.action, device=action.device)
-        action = action + self.noise * normal(seeds, t, action.shape[1])
-        drawn = uniform(turns, t // self.turn_steps, action.shape[1] + 1)
-        action = torch.where(drawn[:, :1] < self.random_turn_share, low + (1 - low) * drawn[:, 1:], action)
-        action = torch.maximum(action, low).clamp(max=1.0)
-        # the recorded action is the one that is executed, and the policy's memory holds it
-        return action, (seeds, turns, with_action(self.policy, inner, action))
+        action = torch.maximum(action + self.noise * normal(seeds, t, action.shape[1]), low).clamp(max=1.0)
+        return action, self.with_action((seeds, inner), action)
+
+    def with_action(self, memory: Any, action: Tensor) -> Any:
+        """As `core.policy.ActionAware.with_action`."""
+        seeds, inner = memory
+        return seeds, with_action(self.policy, inner, action)
 
 
 def shard(stage: Collect, seeds: Seeds) -> Recorded:

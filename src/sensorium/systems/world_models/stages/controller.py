@@ -122,15 +122,8 @@ class Controller:
         if not self.memory:
             raise Usage("this agent has no memory, so it has no dream")
         spec = self.world.spec
-        return Dream(
-            self.memory,
-            self.temperature if temperature is None else temperature,
-            spec.horizon,
-            spec.low,
-            self.bfloat16,
-            device,
-            self.dropout,
-        )
+        temperature = self.temperature if temperature is None else temperature
+        return Dream(self.memory, temperature, spec.horizon, spec.low, self.bfloat16, device, dropout=self.dropout)
 
     def search_space(self, device: str = "cpu") -> tuple[World, Any]:
         """The world of the search, and the agent that turns a parameter vector into a policy of it."""
