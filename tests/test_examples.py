@@ -25,6 +25,11 @@ RUNS = {
         ["--preset", "tiny", "--generations", "2", "--episodes", "2", "--out", "run"],
         r"neurons, in order: .*\nneurons, shuffled: .*\nneurons-mlp, in order: .*\nneurons-mlp, shuffled: .*",
     ),
+    # the code does not depend on the order of the sensors
+    "sensory_dream.py": (
+        ["--preset", "tiny", "--updates", "3", "--rounds", "2", "--episodes", "2", "--out", "run"],
+        r"neurons, 7-controller-2, its dream: .*\nneurons, 7-controller-2, in order: (.*)\nneurons, 7-controller-2, shuffled: \1\nneurons, 7-controller-2, shuffled every 200 steps: .*",
+    ),
 }  # fmt: skip
 """script -> arguments, and what it prints at the end"""
 NEEDED = {"dream_from_data.py": "minari"}

@@ -144,6 +144,8 @@ def test_places():
         assert jobs.place_of(simulators=True).startswith("processes:")
     stage = registry.recipe("car-racing-z").stages("tiny")["controller"]
     assert stage.where == "here: jobs of 2 members in car-racing, a simulator"  # type: ignore[attr-defined]
+    stage = registry.recipe("car-racing-dream").stages("tiny")["controller"]
+    assert stage.where == "here: jobs of 2 members in the dream, a world in torch"  # type: ignore[attr-defined]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sensorium.core import jobs
 from sensorium.core.env import TrainingVariant, World
 from sensorium.core.errors import Failure
 from sensorium.core.evaluate import batches
@@ -76,7 +77,7 @@ class Evolve:
     @property
     def where(self) -> str:
         """As `core.stage.Distributed.where`."""
-        return where(self.played_in, self.block)
+        return where(self.played_in.spec.name, jobs.simulated(self.played_in), self.block)
 
     def open(self, state: State) -> Workers:
         return Workers(self.played_in, self.agent, self.block, self.compile)

@@ -27,13 +27,12 @@ def block_scores(
     return torch.stack([part.view(rows.shape).mean(1) for part in parts], 1)
 
 
-def where(world: World, block: int) -> str:
-    """Where the generations of a stage are evaluated, and why."""
-    simulated = jobs.simulated(world)
+def where(name: str, simulated: bool, block: int) -> str:
+    """Where the generations of a stage are evaluated, and why; `name` is that of the world, and `simulated` as `core.jobs.simulated`."""
     if not block:
-        return f"here: one job with the whole population (block 0) in {world.spec.name}"
+        return f"here: one job with the whole population (block 0) in {name}"
     place, kind = jobs.place_of(simulated), "a simulator" if simulated else "a world in torch"
-    return f"{place}: jobs of {block} members in {world.spec.name}, {kind}"
+    return f"{place}: jobs of {block} members in {name}, {kind}"
 
 
 class Workers:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sensorium.core import jobs
 from sensorium.core.env import World
 from sensorium.core.errors import Failure, Usage
 from sensorium.core.policy import Policy
@@ -137,11 +138,8 @@ class Controller:
     @property
     def where(self) -> str:
         """As `core.stage.Distributed.where`."""
-        return (
-            "here: one job with the whole population (block 0) in the dream"
-            if self.dream and not self.block
-            else where(self.world, self.block)
-        )
+        name, simulated = ("the dream", False) if self.dream else (self.world.spec.name, jobs.simulated(self.world))
+        return where(name, simulated, self.block)
 
     def open(self, state: State) -> Workers:
         world, agent = self.search_space(str(state["agent"].device))
